@@ -1,0 +1,192 @@
+"""The contract between a training step and a distillation method.
+
+A step hands a method what both networks returned for one batch, ``(features, logits)`` each, and the batch;
+the method answers with named, weighted loss terms:
+
+    loss = gamma * cls + alpha * div + beta * kd                                  (RepDistiller, train_student.py)
+
+cls is the cross-entropy with the batch's soft targets, div Hinton's KL divergence of the logits, kd what the
+method adds. Everything a step does here stays on the device: no ``.item()``, no Python branch on a tensor, so that
+the step can be one CUDA graph; a method that can't keep to that says so in ``uncapturable``.
+
+Adding a method: one new file with a subclass of :class:`Distiller`, one line in ``distiller_zoo/__init__.py``.
+"""
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Output = tuple[Sequence[Tensor], Tensor]  # what a network returns with is_feat=True: (features, logits)
+
+
+class DistillError(Exception):
+    """A method can't serve what was asked; the message is one line that says why and what to change."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What a method may know of its two networks and its data before training.
+
+    shapes_s, shapes_t: shapes (N, C, H, W) or (N, D) of the features f0, f1, ... of student and teacher.
+    n_data: number of training images. num_classes: number of classes. labels: those of all training images, int64
+    (n_data,); crd draws its negatives by them. seed: of what a method draws itself.
+    """
+
+    shapes_s: Sequence[torch.Size]
+    shapes_t: Sequence[torch.Size]
+    n_data: int
+    num_classes: int
+    labels: Tensor | None = None
+    seed: int = 0
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """-1/B sum_i sum_c y_ic log softmax(z_i)_c for probabilities y (B, K), in at least single precision."""
+    logits = at_least_single(logits)
+    return F.cross_entropy(logits, targets.to(logits.dtype), label_smoothing=label_smoothing)
+
+
+def kl_divergence(logit_s: Tensor, logit_t: Tensor, T: float = 1.0) -> Tensor:
+    """Hinton et al. 2015: T^2 KL(softmax(z_t / T) || softmax(z_s / T)), summed over classes, mean over the batch."""
+    log_p_s = F.log_softmax(at_least_single(logit_s) / T, dim=1)
+    p_t = F.softmax(at_least_single(logit_t) / T, dim=1)
+    return F.kl_div(log_p_s, p_t, reduction="batchmean") * T**2
+
+
+def std_scaled(logits: Tensor) -> Tensor:
+    """MIX-KD eq. 5: each row of logits (B, K) divided by its own unbiased standard deviation; no mean removed.
+
+    The original gives NaN for a row of equal logits; here such a row is left as it is, with a finite gradient.
+    """
+    logits = at_least_single(logits)
+    variance = logits.var(dim=-1, keepdim=True)
+    return logits / torch.where(variance > 0, variance, torch.ones_like(variance)).sqrt()
+
+
+def at_least_single(x: Tensor) -> Tensor:
+    """Half precision becomes float32, anything else stays: softmaxes and norms of bf16 numbers lose too much."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+class Distiller(nn.Module):
+    """A distillation method: its flags, its modules and memories, its loss.
+
+    Class attributes a method sets:
+        paper: authors, venue, year.
+        weights: gamma, alpha, beta where the user gives none.
+        flags: its own command-line flags, name -> keyword arguments of ``add_argument``.
+        needs_features: whether it reads features at all (False: logits only).
+        preact: whether the features must be those before the last ReLU of a stage.
+        preact_t: the same for the teacher's features where it differs; None: as preact.
+        rescale: default of ``--rescale`` ('none' or 'std'), see :meth:`scale`.
+        mixed: one line: how it treats mixed inputs and what its targets then are.
+        refuses_mix: kind of mixing ('mixup', 'cutmix') -> why it makes no sense with this method.
+        uncapturable: why its step can't be a CUDA graph; empty if it can.
+        two_stage: whether ``--init_epochs`` of :meth:`init_loss` come first.
+        min_batch: smallest batch it is defined for.
+
+    Whatever has to be in a checkpoint is a parameter or a buffer. Randomness inside a step must be a function of
+    buffers (a counter), never of the global generator, so that a resumed run continues bit for bit.
+    """
+
+    paper = ""
+    weights: tuple[float, float, float] = (1.0, 0.0, 1.0)
+    flags: dict[str, dict] = {}
+    needs_features = True
+    preact = False
+    preact_t: bool | None = None
+    rescale = "none"
+    mixed = "both networks see the mixed batch; cross-entropy with its soft targets"
+    refuses_mix: dict[str, str] = {}
+    uncapturable = ""
+    two_stage = False
+    min_batch = 1
+
+    def __init__(self, opt: Namespace, pair: Pair):
+        """opt: the resolved flags (gamma, alpha, beta, kd_T, rescale and the method's own). pair: see :class:`Pair`."""
+        super().__init__()
+        self.gamma, self.alpha, self.beta = opt.gamma, opt.alpha, opt.beta
+        self.T = opt.kd_T
+        self.rescaled = opt.rescale == "std"
+
+    # What it can serve, asked before anything is loaded or trained -----------------------------------------------
+
+    @classmethod
+    def adds_loss(cls) -> bool:
+        """Whether the method has a kd term, so that beta means something."""
+        return cls.kd_loss is not Distiller.kd_loss
+
+    @classmethod
+    def reads(cls, opt: Namespace) -> set[str]:
+        """The names of the loss flags that change anything for this method; the others are named in a warning."""
+        names = {"gamma", "alpha", "rescale", *cls.flags}
+        if opt.alpha and opt.rescale == "none":
+            names.add("kd_T")
+        if cls.adds_loss():
+            names.add("beta")
+        if cls.two_stage:
+            names.add("init_epochs")
+        return names
+
+    @classmethod
+    def unsupported(cls, opt: Namespace, pair: Pair) -> str:
+        """Why this method can't run on this pair of networks, or an empty string."""
+        return ""
+
+    # The loss -----------------------------------------------------------------------------------------------------
+
+    def term_names(self) -> list[str]:
+        """Names of the terms that :meth:`forward` returns, in its order; a term of weight 0 is not computed."""
+        weights = {"cls": self.gamma, "div": self.alpha, "kd": self.beta if self.adds_loss() else 0}
+        return [name for name, weight in weights.items() if weight]
+
+    def forward(self, out_s: Output, out_t: Output, batch) -> dict[str, Tensor]:
+        """Weighted loss terms, scalars, of one batch. Their sum is what is minimised."""
+        terms = {}
+        for name in self.term_names():
+            if name == "cls":
+                terms[name] = self.gamma * soft_cross_entropy(self.scale(out_s[1]), batch.targets)
+            elif name == "div":
+                terms[name] = self.alpha * self.divergence(out_s[1], out_t[1])
+            else:
+                terms[name] = self.beta * self.kd_loss(out_s, out_t, batch)
+        return terms
+
+    def kd_loss(self, out_s: Output, out_t: Output, batch) -> Tensor:
+        """The method's own term, without its weight beta: a scalar."""
+        raise NotImplementedError
+
+    def scale(self, logits: Tensor) -> Tensor:
+        """Logits as the cls and div terms and the test loss see them: ``--rescale std`` is :func:`std_scaled`."""
+        return std_scaled(logits) if self.rescaled else logits
+
+    def divergence(self, logit_s: Tensor, logit_t: Tensor) -> Tensor:
+        """The div term: at temperature kd_T with T^2, or at 1 on rescaled logits, as MIXSTD has it."""
+        if self.rescaled:
+            return kl_divergence(std_scaled(logit_s), std_scaled(logit_t))
+        return kl_divergence(logit_s, logit_t, self.T)
+
+    # Stages -------------------------------------------------------------------------------------------------------
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Called before the first step of an epoch (from 1) of the main stage; write buffers in place if needed."""
+
+    def enter(self, stage: str, model_s: nn.Module) -> list[nn.Parameter]:
+        """Put student and method in the mode of a stage, 'init' or 'main', and return the parameters it trains."""
+        model_s.train()
+        self.train()
+        return [*model_s.parameters(), *self.parameters()]
+
+    def init_loss(self, out_s: Output, out_t: Output, batch) -> Tensor:
+        """Loss of the first stage of a two-stage method: a scalar."""
+        raise NotImplementedError
+
+    @classmethod
+    def init_learning_rate(cls, opt: Namespace) -> float:
+        """Constant learning rate of the first stage."""
+        return opt.learning_rate

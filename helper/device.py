@@ -1,0 +1,76 @@
+"""Where a run computes, and with which arithmetic."""
+from __future__ import annotations
+
+import contextlib
+import os
+
+import torch
+
+from .util import UserError
+
+
+def pick_device(name: str) -> torch.device:
+    """'auto' is CUDA where there is one; 'cpu', 'cuda' and 'cuda:1' are taken at their word."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"--device {name}: unknown; use auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"--device {name}: not supported; use auto, cpu, cuda or cuda:N")
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise UserError(f"--device {name}: torch {torch.__version__} sees no CUDA device here; use --device cpu")
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise UserError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices, counted from 0")
+        torch.cuda.set_device(device)
+    return device
+
+
+def default_precision(device: torch.device) -> str:
+    """What torch does when nobody asks: on CUDA cuDNN's convolutions in TF32, on the CPU single precision."""
+    return "tf32" if device.type == "cuda" else "fp32"
+
+
+def set_precision(precision: str, device: torch.device) -> None:
+    """fp32: IEEE single everywhere. tf32: cuDNN's default, convolutions in TF32, matrix products in single precision.
+
+    bf16 adds autocast (:func:`autocast`) to tf32; the optimiser's weights stay in single precision.
+    """
+    if device.type != "cuda":
+        return
+    torch.backends.cudnn.benchmark = True  # shapes are fixed, so the search pays within the first steps
+    allow = precision != "fp32"
+    if hasattr(torch.backends.cudnn, "conv"):  # torch 2.9 renamed the switches
+        torch.backends.cudnn.conv.fp32_precision = "tf32" if allow else "ieee"
+        torch.backends.cuda.matmul.fp32_precision = "ieee"
+    else:
+        torch.backends.cudnn.allow_tf32 = allow
+        torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def autocast(precision: str, device: torch.device):
+    """Context of the forward passes. The cast cache is off: under a CUDA graph a cached cast would go stale."""
+    if precision != "bf16":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)
+
+
+def set_threads(threads: int) -> None:
+    """Threads of the CPU kernels; 0 leaves torch's choice, all cores the process may use."""
+    if threads:
+        torch.set_num_threads(threads)
+    elif "OMP_NUM_THREADS" not in os.environ and hasattr(os, "sched_getaffinity"):
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+
+
+def describe(device: torch.device) -> str:
+    """The hardware's name, for args.json and the tables."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as info:
+        for line in info:
+            if line.startswith("model name"):
+                return f"{line.split(':', 1)[1].strip()}, {torch.get_num_threads()} threads"
+    return f"CPU, {torch.get_num_threads()} threads"

@@ -1,0 +1,109 @@
+"""Command-line flags that mean what they say: types with ranges, booleans, and which flags the user really gave."""
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from .util import near
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with whole flag names only, one-line errors, and ``given``: the flags that stand on the command line."""
+
+    def __init__(self, **kwargs):
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+
+    def parse(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
+        """Parsed flags; ``opt.given`` is the set of names given, ``opt.defaults`` the defaults of all."""
+        defaults = {a.dest: a.default for a in self._actions if a.dest != "help"}
+        for action in self._actions:
+            action.default = argparse.SUPPRESS
+        found, unknown = self.parse_known_args(argv)
+        for action in self._actions:
+            action.default = defaults.get(action.dest)
+        if unknown:
+            flags = [s for a in self._actions for s in a.option_strings if s.startswith("--")]
+            name = unknown[0].split("=")[0]
+            self.error(f"unknown argument {unknown[0]!r}{near(name, flags) or '; see --help'}")
+        given = vars(found)
+        return argparse.Namespace(**{**defaults, **given}, given=set(given), defaults=defaults)
+
+    def error(self, message: str):
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+
+    def add_boolean(self, group, flag: str, default: bool, help: str) -> None:
+        """--flag, --no-flag, --flag False, --flag=false, --flag 0; anything else is an error."""
+        name = flag.lstrip("-")
+        group.add_argument(flag, nargs="?", const=True, type=boolean, default=default, metavar="BOOL",
+                           help=f"{help} (--no-{name} or --{name} False turn it off; default {default})")
+        group.add_argument(f"--no-{name}", dest=name, action="store_false", default=default, help=argparse.SUPPRESS)
+
+
+def boolean(text: str) -> bool:
+    words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    if text.lower() not in words:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false; give True or False")
+    return words[text.lower()]
+
+
+def number(kind: type, low: float = -math.inf, high: float = math.inf, above: float = -math.inf) -> Callable:
+    """Type of a flag: an int or a finite float with low <= x <= high and x > above."""
+    limits = [f"{sign} {limit:g}" for sign, limit in ((">", above), (">=", low), ("<=", high)) if math.isfinite(limit)]
+    wanted = ("a whole number" if kind is int else "a number") + (" " + " and ".join(limits) if limits else "")
+
+    def parse(text: str):
+        try:
+            value = kind(text)
+        except (ValueError, OverflowError):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}") from None
+        if not math.isfinite(value) or not low <= value <= high or value <= above:
+            raise argparse.ArgumentTypeError(f"{text} is not {wanted}")
+        return value
+
+    return parse
+
+
+def name_from(known: Iterable[str], what: str) -> Callable[[str], str]:
+    """Type of a flag that takes one of ``known``; an unknown name lists the near ones."""
+    known = list(known)
+
+    def parse(text: str) -> str:
+        if text not in known:
+            hint = near(text, known) or f"; known: {', '.join(known)}"
+            raise argparse.ArgumentTypeError(f"unknown {what} {text!r}{hint}")
+        return text
+
+    return parse
+
+
+def epoch_list(text: str) -> list[int]:
+    """Increasing epochs as '150,180,210'; '' for none."""
+    try:
+        epochs = [int(part) for part in text.split(",")] if text.strip() else []
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of epochs as 150,180,210") from None
+    if any(a >= b for a, b in zip([0, *epochs], epochs, strict=False)):
+        raise argparse.ArgumentTypeError(f"{text!r}: the epochs must be above 0 and increase, as 150,180,210")
+    return epochs
+
+
+def trial_list(text: str) -> list[str]:
+    """Trial ids as '1' or '1,2,3'. A whole number is its own seed; other ids are words of letters, digits, . and -."""
+    trials = text.split(",")
+    for trial in trials:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,31}", trial) or (trial.isdigit() and len(trial) > 9):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a list of trial ids as 1,2,3 "
+                                             "(letters, digits, . and -; numbers below 1000000000)")
+    if len(set(trials)) < len(trials):
+        raise argparse.ArgumentTypeError(f"{text!r} names a trial twice")
+    return trials
+
+
+def path(text: str) -> str:
+    """A path the system can take; not empty."""
+    if not text.strip() or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a path")
+    return str(Path(text))

@@ -1,0 +1,165 @@
+"""One seed in training: weights, method, optimiser, sums, and all that a checkpoint must hold of them."""
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from distiller_zoo import Distiller
+
+from .device import autocast
+from .evaluate import hits
+from .util import learning_rate_at
+
+COUNTS = ("images", "loss", "top1", "top5", "mixed", "skipped")  # sums over an epoch; the loss terms follow
+
+
+class Learner:
+    """A student (or a teacher in the making), its method and its optimiser.
+
+    model: on its device. method: see :class:`distiller_zoo.Distiller`. trial, seed: its name and its randomness.
+    Progress is (stage, epoch, step): ``epoch`` epochs of the stage are complete, ``step`` steps of the next one done.
+    """
+
+    def __init__(self, opt: Namespace, trial: str, seed: int, model: nn.Module, method: Distiller):
+        self.opt, self.trial, self.seed, self.model, self.method = opt, trial, seed, model, method
+        self.device = next(model.parameters()).device
+        self.compiled = torch.compile(model, dynamic=False) if opt.step == "compile" else model
+        self.terms = method.term_names()
+        self.sums = torch.zeros(len(COUNTS) + len(self.terms), dtype=torch.float64, device=self.device)
+        self.history: list[dict] = []
+        self.best: dict[str, float] = {}
+        self.optimizer: torch.optim.Optimizer
+        self.enter("init" if method.two_stage and opt.init_epochs else "main")
+
+    # Progress -----------------------------------------------------------------------------------------------------
+
+    def enter(self, stage: str) -> None:
+        self.stage, self.epoch, self.step = stage, 0, 0
+        parameters = self.method.enter(stage, self.model)
+        self.optimizer = torch.optim.SGD(parameters, lr=self.learning_rate(), momentum=self.opt.momentum,
+                                         weight_decay=self.opt.weight_decay, fused=True)
+
+    def learning_rate(self) -> float:
+        """Rate of the epoch in progress."""
+        if self.stage == "init":
+            return self.method.init_learning_rate(self.opt)
+        opt = self.opt
+        return learning_rate_at(self.epoch + 1, opt.learning_rate, opt.lr_decay_epochs, opt.lr_decay_rate)
+
+    def begin_epoch(self) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate()
+        if self.stage == "main":
+            self.method.begin_epoch(self.epoch + 1)
+        if self.step == 0:
+            self.sums.zero_()
+
+    def end_epoch(self, row: dict) -> None:
+        """Count the epoch; ``row`` is its line in log.csv."""
+        self.history.append(row)
+        self.epoch, self.step = self.epoch + 1, 0
+        if self.stage == "init" and self.epoch >= self.opt.init_epochs:
+            self.enter("main")
+
+    @property
+    def done(self) -> bool:
+        return self.stage == "main" and self.epoch >= self.opt.epochs
+
+    @property
+    def progress(self) -> tuple[int, int, int]:
+        return (int(self.stage == "main"), self.epoch, self.step)
+
+    # The step -----------------------------------------------------------------------------------------------------
+
+    def forward(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        net = self.compiled if len(images) == self.opt.batch_size else self.model
+        if self.method.needs_features:
+            return net(images, is_feat=True, preact=self.method.preact)
+        return [], net(images)
+
+    def update(self, batch, out_t) -> None:
+        """One step on one batch. Nothing in it waits for the device, unless ``--on_nan skip`` has to look."""
+        careful = self.opt.on_nan == "skip"
+        before = [b.clone() for b in self.model.buffers()] if careful else []
+        with autocast(self.opt.precision, self.device):
+            out_s = self.forward(batch.images)
+            if self.stage == "init":
+                terms = {}
+                loss = self.method.init_loss(out_s, out_t, batch)
+            else:
+                terms = self.method(out_s, out_t, batch)
+                loss = sum(terms.values())
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if careful and not self._finite(loss):
+            for buffer, old in zip(self.model.buffers(), before, strict=True):
+                buffer.copy_(old)
+            self.sums[COUNTS.index("skipped")] += 1
+            return
+        self.optimizer.step()
+        self._count(batch, out_s[1].detach(), loss.detach(), terms)
+
+    def _finite(self, loss: Tensor) -> bool:
+        gradients = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        return bool(torch.isfinite(loss) & torch.isfinite(torch.nn.utils.get_total_norm(gradients)))
+
+    @torch.no_grad()
+    def _count(self, batch, logits: Tensor, loss: Tensor, terms: dict[str, Tensor]) -> None:
+        n = len(batch.labels)
+        top1, top5 = hits(logits, batch.labels)
+        weighted = [loss, *(terms[name].detach() for name in self.terms if name in terms)]
+        loss_sums = torch.stack([value.double() for value in weighted]) * n
+        self.sums[0] += n
+        self.sums[1] += loss_sums[0]
+        self.sums[2:5] += torch.stack([top1, top5, batch.mixed.sum()])
+        if terms:
+            self.sums[len(COUNTS):] += loss_sums[1:]
+
+    def averages(self) -> dict[str, float]:
+        """The epoch so far, read from the device: images, train_loss and its terms, train_acc (%), mixed fraction."""
+        counts = dict(zip((*COUNTS, *self.terms), self.sums.tolist(), strict=True))
+        images = counts["images"] or float("nan")
+        row = {"train_loss": counts["loss"] / images}
+        if self.stage == "main":
+            row |= {f"train_loss_{name}": counts[name] / images for name in self.terms}
+            row |= {"train_acc": 100 * counts["top1"] / images, "train_acc_top5": 100 * counts["top5"] / images}
+        row["mixed_fraction"] = counts["mixed"] / images
+        if self.opt.on_nan == "skip":
+            row["skipped_steps"] = int(counts["skipped"])
+        return row
+
+    # Checkpoints --------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        state = {"stage": self.stage, "epoch": self.epoch, "step": self.step, "sums": self.sums.cpu(),
+                 "history": self.history, "best": self.best, "model": contiguous(self.model),
+                 "method": contiguous(self.method), "optimizer": self.optimizer.state_dict(),
+                 "rng": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            state["rng_cuda"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.enter(state["stage"])
+        self.epoch, self.step = state["epoch"], state["step"]
+        self.history, self.best = state["history"], state["best"]
+        self.sums.copy_(state["sums"])
+        self.model.load_state_dict(state["model"])
+        self.method.load_state_dict(state["method"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for parameter, slots in self.optimizer.state.items():
+            for name, value in slots.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    # fused SGD walks the memory, so a buffer must lie as its parameter does
+                    slots[name] = torch.empty_like(parameter, memory_format=torch.preserve_format).copy_(value)
+        torch.set_rng_state(state["rng"])
+        if self.device.type == "cuda" and "rng_cuda" in state:
+            torch.cuda.set_rng_state(state["rng_cuda"], self.device)
+
+
+def contiguous(module: nn.Module) -> dict[str, Tensor]:
+    """A state_dict on the CPU in the default memory format, as any loader expects it."""
+    return {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}

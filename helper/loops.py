@@ -1,0 +1,202 @@
+"""Epochs: batches through the trainer, evaluation, record, checkpoints, and what can go wrong between them."""
+from __future__ import annotations
+
+import math
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+
+import torch
+from tqdm import tqdm
+
+from . import checkpoint
+from .device import autocast
+from .evaluate import Accuracy, evaluate
+from .interrupts import Interrupts
+from .learner import Learner, contiguous
+from .record import Run
+from .trainer import Trainer
+from .util import Interrupted, UserError
+
+PHASE = {"main": 0, "init": 1}  # the two stages draw different plans
+
+
+class Loop:
+    """Trains learners, each with its run, until all are done.
+
+    loader: see dataset.DeviceLoader. test: callable that returns fresh (images, labels) batches.
+    about: what every checkpoint says beside weights (arch, num_classes, dataset). configs: per trial, for resume.
+    """
+
+    def __init__(self, opt: Namespace, trainer: Trainer, learners: Sequence[Learner], runs: Sequence[Run],
+                 configs: Sequence[dict], loader, test: Callable, about: dict):
+        self.opt, self.trainer, self.learners, self.loader, self.test = opt, trainer, learners, loader, test
+        self.runs = {learner.trial: run for learner, run in zip(learners, runs, strict=True)}
+        self.configs = {learner.trial: config for learner, config in zip(learners, configs, strict=True)}
+        self.about = about
+
+    def fit(self) -> None:
+        """Epoch by epoch; learners that are behind (a resumed run of several seeds) catch up first."""
+        with Interrupts() as interrupts:
+            while waiting := [learner for learner in self.learners if not learner.done]:
+                front = min(learner.progress for learner in waiting)
+                self._epoch([learner for learner in waiting if learner.progress == front], interrupts)
+        for learner in self.learners:
+            self._finish(learner)
+
+    def _epoch(self, group: list[Learner], interrupts: Interrupts) -> None:
+        first = group[0]
+        began, start = time.perf_counter(), first.step
+        for learner in group:
+            learner.begin_epoch()
+        batches = [self.loader.epoch(learner.seed, learner.epoch + 1, PHASE[learner.stage], start=start)
+                   for learner in group]
+        bar = self._bar(first, start)
+        for step, row in enumerate(zip(*batches, strict=True), start + 1):
+            self._step(group, row)
+            for learner in group:
+                learner.step = step
+            if interrupts.signum:
+                self._stop(group, interrupts.signum)
+            self._report(group, step, bar, began, start)
+        if bar is not None:
+            bar.close()
+        seconds = time.perf_counter() - began
+        for learner in group:
+            self._close_epoch(learner, seconds, (self.loader.steps - start) / self.loader.steps, len(group))
+
+    def _step(self, group: list[Learner], row: Sequence) -> None:
+        try:
+            self.trainer.step(group, row)
+        except torch.cuda.OutOfMemoryError:
+            more = f" with {len(group)} trials at once" if len(group) > 1 else ""
+            raise UserError(f"CUDA ran out of memory at --batch_size {self.opt.batch_size}{more}; give a smaller one, "
+                            "fewer trials, or --loader torch") from None
+
+    # Between epochs -----------------------------------------------------------------------------------------------
+
+    def _close_epoch(self, learner: Learner, seconds: float, share: float, group_size: int) -> None:
+        averages = learner.averages()  # the epoch's host sync
+        self._check_finite(learner, averages)
+        row = {"stage": learner.stage, "epoch": learner.epoch + 1, "learning_rate": learner.learning_rate(), **averages}
+        if learner.stage == "main":
+            accuracy = self.evaluate(learner)
+            row |= {"test_acc": accuracy.top1, "test_acc_top5": accuracy.top5, "test_loss": accuracy.loss}
+        images = share * self.loader.n_data * group_size
+        row |= {"seconds": round(seconds, 3), "images_per_s": round(images / seconds, 1)}
+        self._print_epoch(learner, row)
+        learner.end_epoch(row)
+        self._save(learner, row)
+
+    def evaluate(self, learner: Learner) -> Accuracy:
+        def model(images):
+            with autocast(self.opt.precision, learner.device):
+                return learner.model(images)
+
+        learner.model.eval()
+        accuracy = evaluate(model, self.test(), learner.method.scale)
+        learner.model.train()
+        return accuracy
+
+    def _check_finite(self, learner: Learner, averages: dict) -> None:
+        if math.isfinite(averages["train_loss"]):
+            return
+        run, kept = self.runs[learner.trial], "no checkpoint was written yet"
+        if learner.history:
+            kept = f"the last good checkpoint, {run.folder / 'resume.pth'}, is kept"
+        raise UserError(f"trial {learner.trial}, epoch {learner.epoch + 1}: the loss is not finite; look at "
+                        f"--learning_rate {self.opt.learning_rate}, --precision {self.opt.precision}, the loss "
+                        f"weights, or skip such steps with --on_nan skip; {kept}")
+
+    def _save(self, learner: Learner, row: dict) -> None:
+        """The originals' files first, the resume state last: whatever a kill leaves undone is done again."""
+        run = self.runs[learner.trial]
+        try:
+            if row["stage"] == "main":
+                self._save_weights(learner, row, run)
+            run.save_resume(self._resume_state(learner))
+            run.log_epoch(learner.history)
+            if row["epoch"] % self.opt.save_freq == 0:
+                run.write_curves(learner.history)
+        except OSError as error:
+            print(f"WARNING epoch {row['epoch']}: could not save to {run.folder} ({error.strerror or error}); the last "
+                  "good checkpoint is kept and training goes on", file=sys.stderr, flush=True)
+
+    def _save_weights(self, learner: Learner, row: dict, run: Run) -> None:
+        epoch, accuracy, name = row["epoch"], row["test_acc"], self.about["arch"]
+        if accuracy > learner.best.get("top1", -1.0):
+            learner.best = {"top1": accuracy, "top5": row["test_acc_top5"], "epoch": epoch}
+            checkpoint.save(self._weights(learner, epoch=epoch, best_acc=accuracy), run.folder / f"{name}_best.pth")
+        if epoch % self.opt.save_freq == 0:
+            state = self._weights(learner, epoch=epoch, accuracy=accuracy)
+            checkpoint.save(state, run.folder / f"ckpt_epoch_{epoch}.pth")
+
+    def _weights(self, learner: Learner, **more) -> dict:
+        optimizer = {} if self.about["role"] == "student" else {"optimizer": learner.optimizer.state_dict()}
+        return {**more, "model": contiguous(learner.model), **optimizer, **self.about}
+
+    def _resume_state(self, learner: Learner) -> dict:
+        return {**learner.state_dict(), "trial": learner.trial, "config": self.configs[learner.trial]}
+
+    def _stop(self, group: list[Learner], signum: int) -> None:
+        for learner in group:
+            self.runs[learner.trial].save_resume(self._resume_state(learner))
+        where = f"epoch {group[0].epoch + 1}, step {group[0].step} of {self.loader.steps}"
+        raise Interrupted(signum, f"stopped by signal {signum} at {where}; saved, go on with --resume auto")
+
+    def _finish(self, learner: Learner) -> None:
+        run, last = self.runs[learner.trial], learner.history[-1]
+        config = self.configs[learner.trial]
+        checkpoint.save(self._weights(learner, opt=config), run.folder / f"{self.about['arch']}_last.pth")
+        run.write_curves(learner.history)
+        best = learner.best
+        run.write_summary({
+            "name": run.folder.name, "trial": learner.trial, "epochs": learner.epoch,
+            "last_top1": last["test_acc"], "last_top5": last["test_acc_top5"], "last_test_loss": last["test_loss"],
+            "best_top1": best["top1"], "best_top5": best["top5"], "best_epoch": best["epoch"],
+            "validated_on": "holdout" if self.opt.holdout else "test", "train_fraction": self.opt.train_fraction,
+            "wall_time_s": round(sum(row["seconds"] for row in learner.history), 1)})
+
+    # What is shown ------------------------------------------------------------------------------------------------
+
+    def _bar(self, learner: Learner, start: int):
+        if not sys.stderr.isatty():
+            return None
+        return tqdm(total=self.loader.steps, initial=start, desc=self._label(learner), unit="step", leave=False)
+
+    def _label(self, learner: Learner) -> str:
+        last = self.opt.init_epochs if learner.stage == "init" else self.opt.epochs
+        return f"{'Init epoch' if learner.stage == 'init' else 'Epoch'} {learner.epoch + 1}/{last}"
+
+    def _report(self, group: list[Learner], step: int, bar, began: float, start: int) -> None:
+        """A printed line, a bar's figures or a TensorBoard point: the only moments that wait for the device."""
+        if bar is not None:
+            bar.update()
+        to_print, to_log = (step - 1) % self.opt.print_freq == 0, step % self.opt.tb_freq == 0
+        if not to_print and not to_log:
+            return
+        for learner in group:
+            averages = learner.averages()
+            if to_log and learner.stage == "main":
+                self.runs[learner.trial].log_step(averages["train_loss"], learner.epoch * self.loader.steps + step)
+            if not to_print:
+                continue
+            accuracy = f"  Acc@1 {averages['train_acc']:.2f}" if learner.stage == "main" else ""
+            if bar is not None:
+                bar.set_postfix_str(f"loss {averages['train_loss']:.4f}{accuracy}")
+                continue
+            trial = f"trial {learner.trial}  " if len(self.learners) > 1 else ""
+            ms = 1000 * (time.perf_counter() - began) / (step - start)
+            print(f"{self._label(learner)} [{step}/{self.loader.steps}]  {trial}{ms:.1f} ms/step  "
+                  f"Loss {averages['train_loss']:.4f}{accuracy}", flush=True)
+
+    def _print_epoch(self, learner: Learner, row: dict) -> None:
+        trial = f" trial {learner.trial}:" if len(self.learners) > 1 else ""
+        text = f" *{trial} {self._label(learner)}  lr {row['learning_rate']:.4g}  train loss {row['train_loss']:.4f}"
+        if learner.stage == "main":
+            text += (f"  Acc@1 {row['train_acc']:.2f}  |  test Acc@1 {row['test_acc']:.2f} "
+                     f"Acc@5 {row['test_acc_top5']:.2f}")
+        if self.opt.mix != "none":
+            text += f"  mixed {100 * row['mixed_fraction']:.1f} %"
+        print(f"{text}  {row['seconds']:.1f} s, {row['images_per_s']:.0f} images/s", flush=True)

@@ -1,0 +1,187 @@
+"""The flags of the two training scripts: names, short forms and defaults of RepDistiller and MIX-KD, and ours."""
+from __future__ import annotations
+
+import zlib
+from argparse import Namespace
+from collections.abc import Sequence
+
+import dataset
+from dataset import MixSpec
+from distiller_zoo import distiller_dict
+from models import model_dict
+
+from .flags import Parser, epoch_list, name_from, number, path, trial_list
+from .util import UserError
+
+# RepDistiller trains these students at 0.01; there it overrides even a given --learning_rate, here it is a default.
+SLOW_STUDENTS = ("MobileNetV2", "ShuffleV1", "ShuffleV2")
+LOSS_FLAGS = ("gamma", "alpha", "beta", "kd_T", "scale_T", "rescale", "init_epochs")
+COUNT, NATURAL = number(int, low=1, high=10**6), number(int, low=0, high=10**6)
+WEIGHT = number(float, low=0)
+
+
+def parse_teacher(argv: Sequence[str] | None = None) -> Namespace:
+    """Flags of train_teacher.py."""
+    parser = Parser(description="Train a teacher, or a student alone, and keep its checkpoints and its record.")
+    group = parser.add_argument_group("model")
+    group.add_argument("--model", type=name_from(model_dict, "model"), default="resnet110",
+                       help="one of " + ", ".join(model_dict) + " (default resnet110)")
+    group.add_argument("-t", "--trial", type=trial_list, default=["0"], metavar="IDS",
+                       help="experiment id, also the seed; 1,2,3 trains three at once (default 0)")
+    group.add_argument("--label_smoothing", type=number(float, low=0, high=0.999), default=0.0,
+                       help="share of the target spread over all classes (default 0)")
+    _add_common(parser, mix="none", learning_rate=0.05)
+    opt = parser.parse(argv)
+    return _resolved(opt)
+
+
+def parse_student(argv: Sequence[str] | None = None) -> Namespace:
+    """Flags of train_student_mixstd.py."""
+    parser = Parser(description="Distil a student from a trained teacher, by default with MIXSTD and partial mixup.")
+    group = parser.add_argument_group("networks")
+    group.add_argument("--model_s", type=name_from(model_dict, "model"), default="resnet20",
+                       help="student, one of " + ", ".join(model_dict) + " (default resnet20)")
+    group.add_argument("--path_t", type=path, default="./save/models/resnet110_vanilla/ckpt_epoch_240.pth",
+                       help="the teacher's checkpoint, ours or RepDistiller's (default %(default)s)")
+    group.add_argument("--model_t", type=name_from(model_dict, "model"), default=None,
+                       help="the teacher's architecture (default: what the checkpoint says, else its folder's name)")
+    group.add_argument("--trial", type=trial_list, default=["1"], metavar="IDS",
+                       help="trial id, also the seed; 1,2,3 distils three students at once (default 1)")
+    group = parser.add_argument_group("distillation")
+    group.add_argument("--distill", type=name_from(distiller_dict, "method"), default="mixstd",
+                       help="one of " + ", ".join(distiller_dict) + " (default mixstd)")
+    for short, name, what in (("-r", "gamma", "classification"), ("-a", "alpha", "KL divergence of the logits"),
+                              ("-b", "beta", "the method's own loss")):
+        group.add_argument(short, f"--{name}", type=WEIGHT, default=None,
+                           help=f"weight of the {what} (default: the method's)")
+    group.add_argument("--kd_T", type=number(float, above=0), default=4.0,
+                       help="temperature of the KL term (default 4)")
+    group.add_argument("--scale_T", type=number(float, above=0), default=1.0,
+                       help="accepted for MIX-KD's command lines; it does nothing there either (default 1)")
+    group.add_argument("--rescale", type=name_from(("none", "std"), "rescaling"), default=None,
+                       help="none, or std: classification and KL on logits divided by their standard deviation "
+                            "(default: std for mixstd, else none)")
+    group.add_argument("--init_epochs", type=NATURAL, default=30, help="first stage of two-stage methods (default 30)")
+    _add_methods(parser)
+    _add_common(parser, mix="mixup", learning_rate=None)
+    opt = parser.parse(argv)
+    opt.learning_rate = opt.learning_rate or (0.01 if opt.model_s in SLOW_STUDENTS else 0.05)
+    return _resolved(_with_method(opt))
+
+
+def _add_methods(parser: Parser) -> None:
+    """Every method's own flags under its name; a flag two methods share is declared once."""
+    seen = set()
+    for name, method in distiller_dict.items():
+        group = parser.add_argument_group(f"--distill {name} ({method.paper}; r, a, b = {method.weights})")
+        for flag, kwargs in method.flags.items():
+            if flag not in seen:
+                group.add_argument(f"--{flag}", **kwargs)
+                seen.add(flag)
+
+
+def _add_common(parser: Parser, mix: str, learning_rate: float | None) -> None:
+    group = parser.add_argument_group("optimisation")
+    group.add_argument("--epochs", type=COUNT, default=240, help="training epochs (default 240)")
+    group.add_argument("--batch_size", type=number(int, low=1, high=65536), default=64, help="(default 64)")
+    group.add_argument("--learning_rate", type=number(float, above=0), default=learning_rate,
+                       help="(default 0.05; as a student 0.01 for " + ", ".join(SLOW_STUDENTS) + ")")
+    group.add_argument("--lr_decay_epochs", type=epoch_list, default=[150, 180, 210], metavar="LIST",
+                       help="the rate drops after these epochs (default 150,180,210)")
+    group.add_argument("--lr_decay_rate", type=number(float, above=0), default=0.1, help="(default 0.1)")
+    group.add_argument("--weight_decay", type=WEIGHT, default=5e-4, help="(default 5e-4)")
+    group.add_argument("--momentum", type=number(float, low=0, high=1), default=0.9, help="(default 0.9)")
+    _add_mixing(parser, mix)
+    group = parser.add_argument_group("data")
+    group.add_argument("--dataset", type=name_from(dataset.NAMES, "data set"), default="cifar100",
+                       help="one of " + ", ".join(dataset.NAMES) + " (default cifar100)")
+    group.add_argument("--data_dir", type=path, default="data", help="where the data lies or goes (default ./data)")
+    group.add_argument("--loader", type=name_from(("device", "torch"), "loader"), default="device",
+                       help="device: images resident on the device; torch: torchvision and a DataLoader; same batches")
+    group.add_argument("--num_workers", type=number(int, low=0, high=256), default=8,
+                       help="processes of --loader torch (default 8)")
+    group.add_argument("--holdout", type=NATURAL, default=0, metavar="N",
+                       help="validate on N class-balanced training images in place of the test set (default 0)")
+    group.add_argument("--train_fraction", type=number(float, above=0, high=1), default=1.0, metavar="F",
+                       help="train on this class-balanced share of the images, for quick trials (default 1)")
+    _add_running(parser)
+
+
+def _add_mixing(parser: Parser, mix: str) -> None:
+    group = parser.add_argument_group("mixing of the inputs")
+    group.add_argument("--mix", type=name_from(("none", "mixup", "cutmix"), "mixing"), default=mix,
+                       help=f"none, mixup or cutmix (default {mix})")
+    parser.add_boolean(group, "--pmixup", True, "partial mixing (PMU); off is full mixing (FMU)")
+    group.add_argument("--partmixup", type=number(float, low=0, high=1), default=0.9,
+                       help="share of a batch that partial mixing leaves clean, see --pmu_sampling (default 0.9)")
+    group.add_argument("--pmu_sampling", type=name_from(("original", "exact"), "sampling"), default="original",
+                       help="original: clean samples drawn with replacement as in MIX-KD, so 0.9 mixes about 41 %%; "
+                            "exact: without, so 0.9 mixes 10 %% (default original)")
+    group.add_argument("--beta_a", type=number(float, above=0, high=1e4), default=1.0,
+                       help="lambda ~ Beta(a, a) (default 1)")
+
+
+def _add_running(parser: Parser) -> None:
+    group = parser.add_argument_group("running")
+    group.add_argument("--save_dir", type=path, default="save", help="where run folders go (default ./save)")
+    group.add_argument("--print_freq", type=COUNT, default=100, help="steps between printed lines (default 100)")
+    group.add_argument("--tb_freq", type=COUNT, default=500, help="steps between TensorBoard points of the running "
+                       "loss; the originals take the flag and ignore it (default 500)")
+    group.add_argument("--save_freq", type=COUNT, default=40, help="epochs between ckpt_epoch_N.pth (default 40)")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
+    group.add_argument("--precision", type=name_from(("fp32", "tf32", "bf16"), "precision"), default=None,
+                       help="default: what torch does unasked, tf32 convolutions on CUDA, fp32 on the CPU")
+    group.add_argument("--step", type=name_from(("graph", "eager", "compile"), "step"), default=None,
+                       help="graph: one CUDA graph; eager; compile (default: graph on CUDA, eager on the CPU)")
+    group.add_argument("--threads", type=number(int, low=0, high=1024), default=0,
+                       help="CPU threads (default: all cores)")
+    group.add_argument("--on_nan", type=name_from(("stop", "skip"), "answer to a NaN"), default="stop",
+                       help="a loss that is not finite: stop at the epoch's check, or skip such steps (default stop)")
+    group.add_argument("--resume", type=path, default=None, metavar="FOLDER",
+                       help="go on with the run in FOLDER; auto finds the run with this configuration, or starts it")
+    parser.add_boolean(group, "--overwrite", False, "start anew in a folder that holds a run")
+
+
+def _with_method(opt: Namespace) -> Namespace:
+    """Fill in the method's weights and rescaling; refuse what can't be; warn of flags that change nothing."""
+    method = distiller_dict[opt.distill]
+    for name, default in zip(("gamma", "alpha", "beta"), method.weights, strict=True):
+        if getattr(opt, name) is None:
+            setattr(opt, name, default)
+    opt.rescale = opt.rescale or method.rescale
+    if opt.mix in method.refuses_mix:
+        raise UserError(f"--distill {opt.distill} with --mix {opt.mix}: {method.refuses_mix[opt.mix]}")
+    if not (opt.gamma or opt.alpha or (opt.beta and method.adds_loss())):
+        raise UserError(f"--distill {opt.distill}: the weights -r, -a, -b leave nothing to train on; give one above 0")
+    if opt.batch_size < method.min_batch:
+        raise UserError(f"--batch_size {opt.batch_size}: --distill {opt.distill} needs at least {method.min_batch}")
+    own = {flag for m in distiller_dict.values() for flag in m.flags}
+    ignored = (opt.given & {*LOSS_FLAGS, *own}) - method.reads(opt)
+    opt.warnings = [f"--{name} does nothing under --distill {opt.distill}" +
+                    (f" --rescale {opt.rescale}" if name == "kd_T" else "") for name in sorted(ignored)]
+    return opt
+
+
+def _resolved(opt: Namespace) -> Namespace:
+    warnings = getattr(opt, "warnings", [])
+    idle = {"none": {"pmixup", "partmixup", "pmu_sampling", "beta_a"}}.get(opt.mix, set())
+    if opt.mix != "none" and not opt.pmixup:
+        idle = {"partmixup", "pmu_sampling"}
+    how = f"--mix {opt.mix}" + ("" if opt.mix == "none" else " --no-pmixup")
+    warnings += [f"--{name} does nothing with {how}" for name in sorted(idle & opt.given)]
+    if "num_workers" in opt.given and opt.loader == "device":
+        warnings.append("--num_workers does nothing with --loader device")
+    if opt.resume and opt.overwrite:
+        raise UserError("--resume and --overwrite exclude each other; give one")
+    opt.warnings = warnings
+    return opt
+
+
+def mix_of(opt: Namespace) -> MixSpec:
+    """The mixing flags as the data room takes them."""
+    return MixSpec(opt.mix, opt.pmixup, opt.partmixup, opt.pmu_sampling, opt.beta_a)
+
+
+def seed_of(trial: str) -> int:
+    """A trial's seed: a whole number is its own, any other id its CRC-32."""
+    return int(trial) if trial.isdigit() else zlib.crc32(trial.encode())

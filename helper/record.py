@@ -1,0 +1,153 @@
+"""The record of a run: its folder, its lock, TensorBoard, tables, curves, checkpoints and summary."""
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+# tensorboard_logger's generated protobuf code predates protobuf 4 and runs only with its Python implementation.
+os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
+import numpy
+import tensorboard_logger
+import torch
+import torchvision
+
+from . import checkpoint
+from .util import UserError
+
+NEWEST, BEFORE = "resume.pth", "resume.prev.pth"
+TIMING = ("seconds", "images_per_s")  # kept out of log.csv, which a resumed run must reproduce bit for bit
+# One name, one tag: the originals' tags, then ours. The first stage of two-stage methods has its own.
+TAGS = ("train_acc", "train_loss", "test_acc", "test_loss", "test_acc_top5",
+        "learning_rate", "images_per_s", "mixed_fraction", "skipped_steps")
+
+
+class Run:
+    """One run's folders. :func:`helper.resume.find_run` chooses them and checks that they may be written."""
+
+    def __init__(self, folder: Path, tb_folder: Path):
+        self.folder, self.tb_folder = folder, tb_folder
+        self.logger = None
+        self._lock = None
+
+    def lock(self) -> None:
+        """Make the folder and take its lock. The system drops the lock with the process, so a crash leaves none."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        handle = open(self.folder / ".lock", "a+")  # noqa: SIM115 - held open for the life of the run
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.seek(0)
+            pid = handle.read().strip() or "unknown"
+            handle.close()
+            raise UserError(f"{self.folder}: process {pid} is training in this folder; wait for it, or change --trial "
+                            "or --save_dir") from None
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        self._lock = handle
+        for partial in self.folder.glob(".*.partial"):
+            partial.unlink()  # a kill in the middle of a write left it
+
+    def unlock(self) -> None:
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
+    def clear(self) -> None:
+        """Remove what an earlier run left in both folders: ``--overwrite``, or a run that died before its first save."""
+        for folder in (self.folder, self.tb_folder):
+            for file in folder.glob("*") if folder.is_dir() else ():
+                if file.is_file():
+                    file.unlink()
+
+    def start(self, config: dict[str, Any], history: list[dict], hardware: str) -> None:
+        """Write args.json and bring the tables and TensorBoard to the state of ``history``."""
+        environment = {"python": platform.python_version(), "torch": torch.__version__, "numpy": numpy.__version__,
+                       "torchvision": torchvision.__version__, "git_commit": git_commit(), "hardware": hardware}
+        args = {"config": config, "command": [Path(sys.executable).name, *sys.argv], "environment": environment}
+        checkpoint.save_text(json.dumps(args, indent=2) + "\n", self.folder / "args.json")
+        for stale in self.tb_folder.glob("events.out.tfevents.*") if self.tb_folder.is_dir() else ():
+            stale.unlink()  # replayed below, so that no epoch stands twice
+        self.logger = tensorboard_logger.Logger(logdir=str(self.tb_folder), flush_secs=2)
+        for row in history:
+            self._to_tensorboard(row)
+        self.write_tables(history)
+
+    def log_epoch(self, history: list[dict]) -> None:
+        self._to_tensorboard(history[-1])
+        self.write_tables(history)
+
+    def log_step(self, loss: float, step: int) -> None:
+        self.logger.log_value("train_loss_step", loss, step)
+
+    def _to_tensorboard(self, row: dict) -> None:
+        if row["stage"] == "init":
+            self.logger.log_value("init_train_loss", row["train_loss"], row["epoch"])
+            return
+        for name, value in row.items():
+            if name in TAGS or name.startswith("train_loss_"):
+                self.logger.log_value(name, value, row["epoch"])
+
+    def write_tables(self, history: list[dict]) -> None:
+        """log.csv: what was learned, the same for a resumed run; timing.csv: how long it took."""
+        names = list(dict.fromkeys(name for row in history for name in row))
+        for name, columns in (("log.csv", [n for n in names if n not in TIMING]),
+                              ("timing.csv", [n for n in names if n in ("stage", "epoch", *TIMING)])):
+            text = io.StringIO()
+            writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(history)
+            checkpoint.save_text(text.getvalue(), self.folder / name)
+
+    def save_resume(self, state: dict[str, Any]) -> None:
+        """Everything needed to go on. The file before stays until the next save, and takes over if this one is bad."""
+        newest, fresh = self.folder / NEWEST, self.folder / "resume.next.pth"
+        checkpoint.save(state, fresh)
+        if newest.exists():
+            os.replace(newest, self.folder / BEFORE)
+        os.replace(fresh, newest)
+        checkpoint.sync_folder(self.folder)
+
+    def write_curves(self, history: list[dict]) -> None:
+        """curves.png: loss and accuracy by epoch."""
+        rows = [row for row in history if row["stage"] == "main"]
+        if rows:
+            from matplotlib.figure import Figure  # slow to import, so only where it is used
+            figure = Figure(figsize=(10, 4), layout="constrained")
+            left, right = figure.subplots(1, 2)
+            epochs = [row["epoch"] for row in rows]
+            for axis, names, label in ((left, ("train_loss", "test_loss"), "loss"),
+                                       (right, ("train_acc", "test_acc", "test_acc_top5"), "accuracy, %")):
+                for name in names:
+                    axis.plot(epochs, [row[name] for row in rows], label=name, marker="." if len(rows) < 30 else None)
+                axis.set(xlabel="epoch", ylabel=label)
+                axis.grid(alpha=0.3)
+                axis.legend()
+            figure.suptitle(self.folder.name, fontsize=8)
+            picture = io.BytesIO()
+            figure.savefig(picture, format="png", dpi=100)
+            checkpoint.save_bytes(picture.getbuffer(), self.folder / "curves.png")
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        checkpoint.save_text(json.dumps(summary, indent=2) + "\n", self.folder / "summary.json")
+
+
+def git_commit() -> str:
+    """The commit the code stands at, with '+' where files differ from it; '' outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+    try:
+        def git(*words):
+            command = ["git", "-C", str(root), *words]
+            return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+

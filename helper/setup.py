@@ -1,0 +1,143 @@
+"""What both training scripts do between their flags and their first epoch."""
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+import dataset
+from distiller_zoo import Distiller, Pair
+from models import model_dict
+
+from . import device as devices
+from . import resume
+from .learner import Learner
+from .loops import Loop
+from .options import mix_of, seed_of
+from .record import Run
+from .trainer import Trainer
+from .util import UserError
+
+
+def resolve_device(opt: Namespace, uncapturable: str = "") -> torch.device:
+    """Fill in device, precision and step as they will be used, and say what was chosen and why."""
+    device = devices.pick_device(opt.device)
+    opt.device = str(device)
+    opt.precision = opt.precision or devices.default_precision(device)
+    if opt.step == "graph" and device.type != "cuda":
+        raise UserError("--step graph: a CUDA graph needs --device cuda; on the CPU use eager or compile")
+    opt.step = opt.step or ("graph" if device.type == "cuda" else "eager")
+    if opt.step == "graph" and opt.on_nan == "skip":
+        uncapturable = "--on_nan skip looks at every loss"
+    if opt.step == "graph" and uncapturable:
+        print(f"==> --step eager in place of graph: {uncapturable}")
+        opt.step = "eager"
+    devices.set_threads(opt.threads)
+    devices.set_precision(opt.precision, device)
+    return device
+
+
+@dataclass
+class Claim:
+    """The runs of all trials, looked up but not yet touched, with their configurations."""
+
+    runs: list[Run]
+    configs: list[dict]
+
+    @classmethod
+    def look_up(cls, opt: Namespace, folders: tuple[str, str], name: Callable[[Namespace, str], str]) -> Claim:
+        """Raises UserError where a folder holds a run that must not be touched; writes nothing."""
+        configs = [resume.config_of(opt, trial) for trial in opt.trial]
+        runs = [resume.find_run(opt, name(opt, trial), config, folders)
+                for trial, config in zip(opt.trial, configs, strict=True)]
+        return cls(runs, configs)
+
+    def take(self, opt: Namespace, learners: Sequence[Learner], device: torch.device) -> None:
+        """Lock every folder, restore what is resumed, start the records."""
+        for run, config, learner in zip(self.runs, self.configs, learners, strict=True):
+            run.lock()
+            state = resume.load_state(run, config) if opt.resume else None
+            if state is None:
+                run.clear()
+            else:
+                learner.load_state_dict(state)
+                print(f"==> trial {learner.trial}: going on after {learner.stage} epoch {learner.epoch}, "
+                      f"step {learner.step}")
+            run.start(config, learner.history, devices.describe(device))
+            print(f"==> {run.folder}")
+
+
+def load_data(opt: Namespace):
+    """The data set and its hold-out split, as the flags ask."""
+    return dataset.load(opt.dataset, opt.data_dir, opt.holdout, opt.train_fraction)
+
+
+def make_loader(opt: Namespace, data, device: torch.device):
+    if opt.loader == "torch":
+        return dataset.TorchLoader(data, opt.batch_size, mix_of(opt), device, opt.num_workers)
+    return dataset.DeviceLoader(data, opt.batch_size, mix_of(opt), device)
+
+
+def test_batches(data, device: torch.device) -> Callable:
+    """A callable that goes over the test images anew each time; they stay on the device."""
+    test, size = data.test.to(device), 1000 if device.type == "cuda" else 250
+    return lambda: dataset.eval_batches(test, data, device, size)
+
+
+def shapes_of(model: nn.Module, image_shape: Sequence[int], preact: bool) -> list[torch.Size]:
+    """Shapes (2, ...) of a network's features for images (C, H, W)."""
+    model.eval()
+    with torch.no_grad():
+        return [f.shape for f in model(torch.zeros(2, *image_shape), is_feat=True, preact=preact)[0]]
+
+
+def make_learners(opt: Namespace, name: str, num_classes: int, device: torch.device,
+                  method: Callable[[int], Distiller]) -> list[Learner]:
+    """One learner a trial, each built from its own seed alone, so that company changes nothing.
+
+    method: from a seed to the (fresh) method, called under that seed.
+    """
+    learners = []
+    for trial in opt.trial:
+        seed = seed_of(trial)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = model_dict[name](num_classes=num_classes)
+            criterion = method(seed)
+        model = model.to(device, memory_format=torch.channels_last)
+        learners.append(Learner(opt, trial, seed, model, criterion.to(device)))
+    return learners
+
+
+def run(opt: Namespace, claim: Claim, learners: Sequence[Learner], teacher, data, loader, device: torch.device,
+        arch: str, role: str) -> None:
+    """Train all learners to the end and print where their results lie, with mean and deviation over trials."""
+    about = {"arch": arch, "num_classes": data.num_classes, "dataset": data.name, "role": role}
+    trainer = Trainer(opt, teacher, learners, device)
+    Loop(opt, trainer, learners, claim.runs, claim.configs, loader, test_batches(data, device), about).fit()
+    last = torch.tensor([learner.history[-1]["test_acc"] for learner in learners], dtype=torch.float64)
+    best = [learner.best["top1"] for learner in learners]
+    for learner, folder, top1 in zip(learners, claim.runs, best, strict=True):
+        print(f"trial {learner.trial}: last accuracy {learner.history[-1]['test_acc']:.2f}, best accuracy {top1:.2f}  "
+              f"{folder.folder}")
+    if len(learners) > 1:
+        print(f"last accuracy over {len(learners)} trials: mean {last.mean():.2f}, standard deviation {last.std():.2f}")
+
+
+def show(opt: Namespace) -> None:
+    """Print the resolved configuration, and a warning for every flag that changes nothing."""
+    for name, value in sorted(vars(opt).items()):
+        if name not in ("given", "defaults", "warnings"):
+            print(f"{name:>16} : {','.join(map(str, value)) if isinstance(value, list) else value}")
+    for warning in opt.warnings:
+        print(f"WARNING {warning}", flush=True)
+
+
+def pair_of(model_s: nn.Module, model_t: nn.Module, data, preact: bool) -> Pair:
+    """What a method may know of its two networks and its data."""
+    shape = data.train.images.shape[1:]
+    return Pair(shapes_of(model_s, shape, preact), shapes_of(model_t, shape, preact), len(data.train),
+                data.num_classes, labels=data.train.labels)

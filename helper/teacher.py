@@ -1,0 +1,86 @@
+"""The frozen teacher: found, checked, loaded, and made as cheap as it can be."""
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models import model_dict
+from models.folding import folded
+
+from . import checkpoint
+from .device import autocast
+from .util import UserError, near
+
+
+@dataclass
+class TeacherFile:
+    """A teacher's checkpoint: where it lies, its architecture, its weights and their digest."""
+
+    path: Path
+    arch: str
+    weights: dict[str, Tensor]
+
+    @property
+    def sha256(self) -> str:
+        return checkpoint.digest(self.weights)
+
+
+def read_teacher(path: str, arch: str | None = None) -> TeacherFile:
+    """Read a checkpoint of ours or of RepDistiller's.
+
+    The architecture is ``arch`` if given, else what our checkpoints store, else what the folder's name begins with,
+    as the originals have it: resnet110_vanilla, wrn_40_2_vanilla.
+    """
+    file = Path(path)
+    state: Any = checkpoint.load(file)
+    weights = checkpoint.weights_of(state, file)
+    stored = state.get("arch") if isinstance(state.get("arch"), str) else None
+    arch = arch or stored or teacher_name(file)
+    if arch not in model_dict:
+        raise UserError(f"--path_t {path}: it doesn't say its architecture and its folder's name gives "
+                        f"{arch!r}{near(arch, model_dict)}; name it with --model_t")
+    return TeacherFile(file, arch, weights)
+
+
+def teacher_name(path: Path) -> str:
+    """The architecture in a folder's name: all before the first underscore, three words for wrn."""
+    words = path.resolve().parent.name.split("_")
+    return "_".join(words[:3]) if words[0] == "wrn" else words[0]
+
+
+def build(file: TeacherFile, num_classes: int) -> nn.Module:
+    """The network with its weights; a mismatch is one line."""
+    model = model_dict[file.arch](num_classes=num_classes)
+    last = [w for name, w in file.weights.items() if name.endswith("weight") and w.ndim == 2]
+    if last and last[-1].shape[0] != num_classes:
+        raise UserError(f"{file.path}: a {file.arch} of {last[-1].shape[0]} classes, but the data set has "
+                        f"{num_classes}; take a teacher trained on it")
+    checkpoint.load_weights(model, file.weights, file.path, file.arch)
+    return model.eval()
+
+
+class Teacher:
+    """Answers a batch with (features, logits), without autograd, batch norm folded into the convolutions.
+
+    features: whether to return features at all; preact: those before the last ReLU of a stage.
+    """
+
+    def __init__(self, model: nn.Module, opt: Namespace, device: torch.device, features: bool, preact: bool):
+        self.model = folded(model).to(device)
+        self.precision, self.device = opt.precision, device
+        self.features, self.preact = features, preact
+        self.compiled = torch.compile(self.model, dynamic=False) if opt.step == "compile" else self.model
+        self.full_batch = opt.batch_size
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        net = self.compiled if len(images) == self.full_batch else self.model
+        with autocast(self.precision, self.device):
+            if self.features:
+                return net(images, is_feat=True, preact=self.preact)
+            return [], net(images)

@@ -1,0 +1,111 @@
+"""The training step of one or several seeds: eager, compiled, or as one CUDA graph.
+
+What is in a step: the teacher, the students, their losses, backward, SGD and the sums of the metrics. The batches are
+mixed before it, many steps in one gather (see dataset), which costs less than mixing inside every step would.
+"""
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+
+import torch
+
+from .learner import Learner
+
+WARM_UP = 3  # eager steps before the first capture: momentum buffers, cuDNN's search, CRD's constants
+
+
+class Trainer:
+    """Steps for a group of learners on one device, the teacher shared.
+
+    teacher: callable from images to (features, logits), or None. On the CPU each learner is stepped just as it would
+    be alone, bit for bit. On CUDA the teacher sees the batches of all as one and the learners run on streams of
+    their own; with ``--step graph`` all of it is one graph launch.
+    """
+
+    def __init__(self, opt: Namespace, teacher: Callable | None, learners: Sequence[Learner], device: torch.device):
+        self.opt, self.teacher, self.device = opt, teacher, device
+        self.streams = {}
+        if device.type == "cuda":
+            self.streams = {learner.trial: torch.cuda.Stream(device) for learner in learners}
+        self.graphs = Graphs(device) if opt.step == "graph" else None
+
+    def step(self, group: Sequence[Learner], batches: Sequence) -> None:
+        """One step of every learner of ``group`` on its own batch."""
+        if self.graphs is None:
+            self._update(group, batches)
+        else:
+            key = tuple((learner.trial, learner.stage, len(batch.labels))
+                        for learner, batch in zip(group, batches, strict=True))
+            rates = tuple(learner.learning_rate() for learner in group)
+            self.graphs.run(key, rates, batches, lambda static: self._update(group, static))
+
+    def _update(self, group: Sequence[Learner], batches: Sequence) -> None:
+        outs_t = self._ask_teacher(batches)
+        if len(group) == 1 or self.device.type != "cuda":
+            for learner, batch, out_t in zip(group, batches, outs_t, strict=True):
+                learner.update(batch, out_t)
+            return
+        current = torch.cuda.current_stream(self.device)
+        for learner, batch, out_t in zip(group, batches, outs_t, strict=True):
+            stream = self.streams[learner.trial]
+            stream.wait_stream(current)
+            with torch.cuda.stream(stream):
+                learner.update(batch, out_t)
+        for learner in group:
+            current.wait_stream(self.streams[learner.trial])
+
+    def _ask_teacher(self, batches: Sequence) -> list:
+        if self.teacher is None:
+            return [None] * len(batches)
+        if len(batches) == 1 or self.device.type != "cuda":
+            return [self.teacher(batch.images) for batch in batches]
+        features, logits = self.teacher(torch.cat([batch.images for batch in batches]))
+        sizes = [len(batch.labels) for batch in batches]
+        parts = [f.split(sizes) for f in features]
+        return [([part[i] for part in parts], part_logits) for i, part_logits in enumerate(logits.split(sizes))]
+
+
+class Graphs:
+    """Captured steps, one for each (learners, stage, batch sizes). The learning rate is part of a capture, so a drop
+    captures anew: three times in a run of the recipe."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.side = torch.cuda.Stream(device)
+        self.pool = torch.cuda.graph_pool_handle()
+        self.seen: dict[tuple, int] = {}
+        self.captured: dict[tuple, tuple] = {}
+
+    def run(self, key: tuple, rates: tuple, batches: Sequence, update: Callable) -> None:
+        """The first steps of a key run eagerly, as real training; then the step is captured once and replayed."""
+        count = self.seen.get(key, 0)
+        self.seen[key] = count + 1
+        if count < (WARM_UP if len(self.seen) == 1 else 1):
+            self._on_side(lambda: update(batches))
+            return
+        entry = self.captured.get(key)
+        if entry is None or entry[0] != rates:
+            entry = self._capture(key, rates, batches, update)
+        _, graph, static = entry
+        for buffer, batch in zip(static, batches, strict=True):
+            for field in fields(batch):
+                getattr(buffer, field.name).copy_(getattr(batch, field.name), non_blocking=True)
+        graph.replay()
+
+    def _on_side(self, work: Callable) -> None:
+        current = torch.cuda.current_stream(self.device)
+        self.side.wait_stream(current)
+        with torch.cuda.stream(self.side):
+            work()
+        current.wait_stream(self.side)
+
+    def _capture(self, key: tuple, rates: tuple, batches: Sequence, update: Callable) -> tuple:
+        self.captured.pop(key, None)  # the old graph's memory goes first
+        static = [replace(b, **{f.name: getattr(b, f.name).clone() for f in fields(b)}) for b in batches]
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self.pool, stream=self.side, capture_error_mode="thread_local"):
+            update(static)
+        self.captured[key] = (rates, graph, static)
+        return self.captured[key]

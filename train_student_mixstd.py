@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Distil a student from a teacher, by default with MIXSTD and partial mixup (MIX-KD, WACV 2023).
+
+    python train_student_mixstd.py --path_t save/models/resnet56_vanilla/ckpt_epoch_240.pth --model_s resnet20
+    python train_student_mixstd.py --path_t ... --model_s resnet20 --distill kd --mix cutmix --trial 1,2,3
+
+Checkpoints, tables and curves go to save/student_model/NAME, TensorBoard to save/student_tensorboards/NAME.
+"""
+import sys
+from dataclasses import replace
+
+from distiller_zoo import DistillError, distiller_dict
+from helper import setup
+from helper.evaluate import evaluate
+from helper.naming import student_name
+from helper.options import parse_student
+from helper.resume import adopt
+from helper.teacher import Teacher, build, read_teacher
+from helper.util import guard
+from models import model_dict
+
+FOLDERS = ("student_model", "student_tensorboards")
+
+
+def main(argv=None):
+    opt = parse_student(argv)
+    adopt(opt, FOLDERS)
+    method = distiller_dict[opt.distill]
+    device = setup.resolve_device(opt, method.uncapturable)
+    file = read_teacher(opt.path_t, opt.model_t)
+    opt.model_t, opt.teacher_sha256 = file.arch, file.sha256
+    claim = setup.Claim.look_up(opt, FOLDERS, student_name)
+    data = setup.load_data(opt)
+    model_t = build(file, data.num_classes)
+    learners = make_students(opt, method, model_t, data, device)
+    teacher = Teacher(model_t, opt, device, method.needs_features, method.preact)
+    setup.show(opt)
+    report_teacher(teacher, opt, data, device)
+    loader = setup.make_loader(opt, data, device)
+    claim.take(opt, learners, device)
+    setup.run(opt, claim, learners, teacher, data, loader, device, opt.model_s, "student")
+
+
+def make_students(opt, method, model_t, data, device):
+    """One learner a trial; a pair of networks that the method can't serve is refused before anything is trained."""
+    probe = model_dict[opt.model_s](num_classes=data.num_classes)
+    pair = setup.pair_of(probe, model_t, data, method.preact)
+    if why := method.unsupported(opt, pair):
+        raise DistillError(f"--distill {opt.distill} with {opt.model_t} and {opt.model_s}: {why}")
+    return setup.make_learners(opt, opt.model_s, data.num_classes, device,
+                               lambda seed: method(opt, replace(pair, seed=seed)))
+
+
+def report_teacher(teacher, opt, data, device):
+    """Print the teacher's accuracy beside the published one; over a point of difference is a warning."""
+    found = evaluate(lambda images: teacher(images)[1], setup.test_batches(data, device)()).top1
+    published = data.published.get(opt.model_t)
+    if published is None or opt.holdout:
+        print(f"teacher accuracy: {found:.2f}")
+        return
+    print(f"teacher accuracy: {found:.2f} (published {published:.2f})")
+    if abs(found - published) > 1:
+        print(f"WARNING the teacher is {found - published:+.2f} points off the published {opt.model_t}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(guard(main))
