@@ -1,0 +1,63 @@
+"""Batch norm folded into convolutions: the same function from fewer layers, for a teacher that only looks."""
+import copy
+
+import torch
+from torch import fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+class Folded(nn.Module):
+    """A network in evaluation mode for good; called as the network it was made from."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def train(self, mode=True):
+        """Stay in evaluation mode: the statistics are gone, so there is no training to return to."""
+        return super().train(False)
+
+    def forward(self, x, is_feat=False, preact=False):
+        return self.net(x, is_feat=is_feat, preact=preact)
+
+
+def folded(model):
+    """Return a copy of ``model`` (a layers.FeatureNet) for inference; ``model`` itself is left as it is.
+
+    Every batch norm that alone reads a convolution is folded into it: with g, b, m, v the norm's weight, bias, mean
+    and variance, the weight becomes w * g / sqrt(v + eps) and the bias (c - m) * g / sqrt(v + eps) + b, computed in
+    float64 and rounded once. A convolution whose raw output is also a feature or a shortcut keeps its norm; in a wide
+    ResNet, which normalises before it convolves, only each block's inner norm is folded.
+
+    The copy is called as the model is and gives the outputs of ``model.eval()`` up to rounding, in any signature. Its
+    parameters need no gradient (one flows to the input still) and are channels_last, which its features follow; it
+    can be copied, moved, saved and compiled.
+    """
+    net = copy.deepcopy(model).eval()
+    for conv_name, bn_name in _foldable(net):
+        conv, bn = net.get_submodule(conv_name), net.get_submodule(bn_name)
+        dtype = conv.weight.dtype
+        net.set_submodule(conv_name, fuse_conv_bn_eval(conv.double(), bn.double()).to(dtype))
+        net.set_submodule(bn_name, nn.Identity())
+    net.requires_grad_(False).to(memory_format=torch.channels_last)
+    return Folded(net).eval()
+
+
+def _foldable(net):
+    """Names of (convolution, batch norm) where nothing else reads the convolution, whatever the signature.
+
+    The trace with all features shown is the strictest: with fewer outputs a convolution only loses readers.
+    """
+    graph = fx.Tracer().trace(net, concrete_args={"is_feat": True, "preact": True})
+    modules = dict(net.named_modules())
+    calls = [node for node in graph.nodes if node.op == "call_module"]
+    for node in calls:
+        source = node.args[0]
+        if (
+            isinstance(modules[node.target], nn.BatchNorm2d)
+            and source.op == "call_module"
+            and isinstance(modules[source.target], nn.Conv2d)
+            and len(source.users) == 1
+            and all(sum(call.target == name for call in calls) == 1 for name in (node.target, source.target))
+        ):
+            yield source.target, node.target

@@ -1,0 +1,102 @@
+"""What the network families share: the calling convention, residual stages, initialisation."""
+import math
+from abc import ABC, abstractmethod
+
+import torch.nn.functional as F
+from torch import nn
+
+
+class FeatureNet(nn.Module, ABC):
+    """A classifier that shows its features.
+
+    ``net(x)`` maps images (B, 3, H, W) to logits (B, K). ``net(x, is_feat=True)`` returns ``(features, logits)``:
+    a list of the stem's output, each stage's output and, last, the pooled vector (B, D) that the linear layer reads.
+    With ``preact=True`` too, the stage entries are what enters the stage's closing ReLU, in tensors that nothing
+    overwrites. ``preact`` without ``is_feat`` changes nothing. Features follow the input's memory format, so flatten
+    them with ``flatten`` or ``reshape``, not ``view``.
+
+    Names, order and shapes in ``state_dict``, the feature lists and the initial distributions are those of
+    RepDistiller (Tian et al., ICLR 2020). Pooling is global here: equal at 32x32, and other sizes work.
+    """
+
+    feat_modules: tuple[str, ...]
+
+    @abstractmethod
+    def run(self, x, preact):
+        """Return ``(features, logits)``; stage features before their ReLU if ``preact``."""
+
+    def forward(self, x, is_feat=False, preact=False):
+        features, logits = self.run(x, is_feat and preact)
+        return (features, logits) if is_feat else logits
+
+    def get_feat_modules(self):
+        """Modules that make the features, without the classifier: what a method's first stage trains."""
+        return nn.ModuleList([getattr(self, name) for name in self.feat_modules])
+
+    def get_bn_before_relu(self):
+        """Batch norms whose outputs are the pre-activation stage features, first stage first.
+
+        Raises NotImplementedError where a stage ends in no such layer.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no batch norm before the ReLU of its features")
+
+
+class Stage(nn.Sequential):
+    """Residual blocks that return their sum before the ReLU; gives ``(output, the last block's sum)``."""
+
+    def forward(self, x):
+        for block in self:
+            pre = block(x)
+            x = F.relu(pre)
+        return x, pre
+
+
+def run_stages(x, stages, preact):
+    """Put the stem's output through stages; return ``([stem, f1, f2, ...], last output)``."""
+    features = [x]
+    for stage in stages:
+        x, pre = stage(x)
+        features.append(pre if preact else x)
+    return features, x
+
+
+def conv3x3(c_in, c_out, stride=1, groups=1):
+    return nn.Conv2d(c_in, c_out, 3, stride, padding=1, groups=groups, bias=False)
+
+
+def conv1x1(c_in, c_out, stride=1, groups=1):
+    return nn.Conv2d(c_in, c_out, 1, stride, groups=groups, bias=False)
+
+
+def projection(c_in, c_out, stride):
+    """Convolution and batch norm on a residual shortcut that changes the shape."""
+    return nn.Sequential(conv1x1(c_in, c_out, stride), nn.BatchNorm2d(c_out))
+
+
+def global_pool(x):
+    """Mean over height and width: (B, C, H, W) -> (B, C)."""
+    return F.adaptive_avg_pool2d(x, 1).flatten(1)
+
+
+def channel_shuffle(x, groups):
+    """Interleave the channels of ``groups`` equal parts: (B, g*n, H, W), channel i*n+j moves to j*g+i."""
+    return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
+
+
+def init_convolutions(net):
+    """He et al. (ICCV 2015) on every convolution: normal, variance 2 / (kernel area * output channels), bias zero.
+
+    The fan is not divided by the groups of a grouped convolution, as in RepDistiller.
+    """
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
+            nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def init_classifier(linear):
+    """Normal weights of standard deviation 0.01, bias zero."""
+    nn.init.normal_(linear.weight, std=0.01)
+    nn.init.zeros_(linear.bias)
