@@ -1,0 +1,59 @@
+"""Logit standardisation in knowledge distillation: Sun, Ren, Li, Wang, Cao, CVPR 2024."""
+import torch
+from torch import Tensor, nn
+
+from .base import Distiller, at_least_single, kl_divergence
+from .flags import number
+
+EPS = 1e-7  # the authors', beside the standard deviation
+
+
+def z_scored(logits: Tensor) -> Tensor:
+    """Algorithm 1: each row of logits (B, K) less its mean, divided by its unbiased standard deviation.
+
+    A row of equal logits becomes zeros, with a finite gradient, where the authors' has none.
+    """
+    logits = at_least_single(logits)
+    variance = logits.var(dim=-1, keepdim=True)
+    std = torch.where(variance > 0, variance, torch.ones_like(variance)).sqrt()
+    return (logits - logits.mean(dim=-1, keepdim=True)) / (std + EPS)
+
+
+class LSKDLoss(nn.Module):
+    """T^2 KL(softmax(Z(y_t) / T) || softmax(Z(y_s) / T)), Z being :func:`z_scored`; batch mean.
+
+    T: the paper's base temperature tau. Call with logits of student and teacher (B, K); returns a scalar.
+    """
+
+    def __init__(self, T: float = 2.0):
+        super().__init__()
+        self.T = T
+
+    def forward(self, y_s: Tensor, y_t: Tensor) -> Tensor:
+        return kl_divergence(z_scored(y_s), z_scored(y_t), self.T)
+
+
+class LSKDDistiller(Distiller):
+    """``--distill lskd``: cross-entropy + 9 * :class:`LSKDLoss` at base temperature 2.
+
+    Settings for CIFAR-100 of sunshangquan/logit-standardization-KD (weights 1 and 9). Its logs use temperature 3 for
+    vgg13 > vgg8, vgg13 > MobileNetV2 and ResNet50 > MobileNetV2, the last with weight 1 for the kd term.
+    """
+
+    paper = "Sun, Ren, Li, Wang, Cao, CVPR 2024"
+    weights = (1.0, 0.0, 9.0)
+    needs_features = False
+    mixed = "matches both networks' standardised logits of the mixed images; cross-entropy with soft targets"
+    flags = {"lskd_T": {"type": number(float, above=0), "default": 2.0,
+                        "help": "base temperature of the standardised logits"}}
+
+    def __init__(self, opt, pair):
+        super().__init__(opt, pair)
+        self.criterion = LSKDLoss(opt.lskd_T)
+
+    @classmethod
+    def unsupported(cls, opt, pair):
+        return "" if pair.num_classes > 1 else "it needs at least two classes: one logit has no standard deviation"
+
+    def kd_loss(self, out_s, out_t, batch):
+        return self.criterion(out_s[1], out_t[1])

@@ -1,0 +1,233 @@
+"""CRD: values against plain loops, its memories and constants, its state. For its negatives see test_sampling."""
+import math
+from argparse import Namespace
+
+import numpy as np
+import pytest
+import torch
+from feature_references import draw
+from test_feature_methods import options, outputs, shapes
+
+from distiller_zoo import CRDLoss, Pair, distiller_dict
+from distiller_zoo.CRD import ContrastLoss, ContrastMemory
+from distiller_zoo.sampling import ContrastSampler
+
+N, K, CLASSES = 60, 20, 6
+LABELS = torch.from_numpy(np.random.default_rng(0).permutation(np.arange(N) % CLASSES))
+
+
+def opt(**changes):
+    return Namespace(**{"s_dim": 5, "t_dim": 7, "feat_dim": 4, "n_data": N, "nce_k": K, "nce_t": 0.07, "nce_m": 0.5,
+                        **changes})
+
+
+def indices(rows, seed=0, n=N, k=K):
+    """Distinct places, the first of which is the row's own."""
+    rng = np.random.default_rng(seed)
+    y = rng.permutation(n)[:rows]
+    negatives = [rng.permutation(np.delete(np.arange(n), i))[:k] for i in y]
+    return torch.from_numpy(y), torch.from_numpy(np.concatenate([y[:, None], negatives], axis=1))
+
+
+# The plain loops ----------------------------------------------------------------------------------------------------
+
+class Reference:
+    """CRD in float64, one image and one negative at a time."""
+
+    def __init__(self, loss: CRDLoss):
+        self.embeds = [(e.linear.weight.detach().numpy().copy(), e.linear.bias.detach().numpy().copy())
+                       for e in (loss.embed_s, loss.embed_t)]
+        memory = loss.contrast
+        self.memories = [memory.memory_v1.numpy().copy(), memory.memory_v2.numpy().copy()]
+        self.T, self.momentum, self.Z = memory.T, memory.momentum, [None, None]
+
+    def embed(self, which, f):
+        weight, bias = self.embeds[which]
+        rows = [weight @ row + bias for row in f]
+        return [row / math.sqrt(sum(row**2)) for row in rows]
+
+    def step(self, f_s, f_t, idx):
+        v = [self.embed(0, f_s), self.embed(1, f_t)]
+        n, m, loss = len(self.memories[0]), idx.shape[1] - 1, 0.0
+        for which in (0, 1):
+            memory = self.memories[1 - which]
+            scores = [[math.exp(float(v[which][i] @ memory[j]) / self.T) for j in row] for i, row in enumerate(idx)]
+            if self.Z[which] is None:
+                self.Z[which] = sum(map(sum, scores)) / (len(idx) * (m + 1)) * n
+            for row in scores:
+                p = [score / self.Z[which] for score in row]
+                loss -= math.log(p[0] / (p[0] + m / n + 1e-7)) / len(idx)
+                loss -= sum(math.log(m / n / (q + m / n + 1e-7)) for q in p[1:]) / len(idx)
+        old = [memory.copy() for memory in self.memories]
+        for which in (0, 1):
+            for i, place in enumerate(idx[:, 0]):
+                new = self.momentum * old[which][place] + (1 - self.momentum) * v[which][i]
+                self.memories[which][place] = new / math.sqrt(sum(new**2))
+        return loss
+
+
+def test_steps_are_the_loops():
+    """Values, Z of the first batch alone, memories and their order, over batches of two sizes."""
+    torch.manual_seed(0)
+    loss = CRDLoss(opt()).double()
+    reference = Reference(loss)
+    for step, rows in enumerate((6, 6, 3)):
+        y, idx = indices(rows, step)
+        f_s, f_t = draw(rows, 5, seed=step), draw(rows, 7, seed=step + 9)
+        value = loss(f_s, f_t, y, idx)
+        assert value.shape == (1,)
+        assert float(value.detach()) == pytest.approx(reference.step(f_s.numpy(), f_t.numpy(), idx.numpy()), rel=1e-10)
+        np.testing.assert_allclose(loss.contrast.Z, reference.Z, rtol=1e-10)
+        for got, expected in zip((loss.contrast.memory_v1, loss.contrast.memory_v2), reference.memories, strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-10)
+
+
+def test_a_drawn_batch_is_the_loops():
+    torch.manual_seed(0)
+    loss = CRDLoss(opt(), LABELS, seed=4).double()
+    reference = Reference(loss)
+    twin = ContrastSampler(N, K, LABELS, seed=4)
+    for step in range(3):
+        y, _ = indices(6, step)
+        f_s, f_t = draw(6, 5, seed=step), draw(6, 7, seed=step + 9)
+        expected = reference.step(f_s.numpy(), f_t.numpy(), twin(y).numpy())
+        assert float(loss(f_s, f_t, y).detach()) == pytest.approx(expected, rel=1e-10)
+
+
+def test_gradient_is_the_values():
+    torch.manual_seed(0)
+    loss = CRDLoss(opt(nce_k=5)).double()
+    y, idx = indices(3, k=5)
+    state = {name: value.clone() for name, value in loss.contrast.state_dict().items()}
+    state["Z"] = torch.tensor([80.0, 90.0], dtype=torch.float64)
+
+    def value(*_):
+        loss.contrast.load_state_dict(state)  # each call from the same memories and constants
+        return loss(*features, y, idx)
+    features = [draw(3, 5).requires_grad_(), draw(3, 7, seed=1).requires_grad_()]
+    assert torch.autograd.gradcheck(value, (*features, *loss.parameters()))
+
+
+def test_backward_sees_the_memory_of_its_forward():
+    """The memories have moved on when backward runs, even by a second step."""
+    torch.manual_seed(0)
+    losses = [CRDLoss(opt()).double() for _ in range(2)]
+    losses[1].load_state_dict(losses[0].state_dict())
+    y, idx = indices(4)
+    gradients = []
+    for loss, further in zip(losses, (False, True), strict=True):
+        f_s = draw(4, 5).requires_grad_()
+        value = loss(f_s, draw(4, 7, seed=1), y, idx)
+        if further:
+            loss(draw(4, 5, seed=2), draw(4, 7, seed=3), y, idx)
+        value.backward()
+        gradients.append(f_s.grad)
+    torch.testing.assert_close(*gradients, rtol=0, atol=0)
+
+
+def test_contrast_loss_alone():
+    x = draw(3, 6).abs() / 50
+    expected = 0.0
+    for positive, *negatives in x.tolist():
+        expected -= math.log(positive / (positive + 5 / 40 + 1e-7)) / 3
+        expected -= sum(math.log(5 / 40 / (q + 5 / 40 + 1e-7)) for q in negatives) / 3
+    assert float(ContrastLoss(40)(x)) == pytest.approx(expected, rel=1e-12)
+
+
+# The memories -------------------------------------------------------------------------------------------------------
+
+def test_memory_starts_within_its_bounds():
+    torch.manual_seed(0)
+    memory = ContrastMemory(16, 500, 5)
+    for values in (memory.memory_v1, memory.memory_v2):
+        bound = 1 / math.sqrt(16 / 3)
+        assert 0.99 * bound < float(values.max()) <= bound and -bound <= float(values.min()) < -0.99 * bound
+    assert memory.Z.tolist() == [-1, -1]
+
+
+def test_last_row_of_one_image_decides():
+    torch.manual_seed(0)
+    memory = ContrastMemory(4, N, K).double()
+    before = memory.memory_v1.clone()
+    y = torch.tensor([7, 3, 7, 9, 3, 7])
+    v = torch.nn.functional.normalize(draw(6, 4), dim=1)
+    memory(v, v, y)
+    for place, row in ((7, 5), (3, 4), (9, 3)):
+        new = 0.5 * before[place] + 0.5 * v[row]
+        torch.testing.assert_close(memory.memory_v1[place], new / new.norm())
+    untouched = [i for i in range(N) if i not in (3, 7, 9)]
+    assert torch.equal(memory.memory_v1[untouched], before[untouched])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("rows", [1, 6])
+def test_zero_features_and_half_precision_stay_finite(rows, dtype):
+    torch.manual_seed(0)
+    loss = CRDLoss(opt(nce_t=0.02), LABELS)
+    for linear in (loss.embed_s.linear, loss.embed_t.linear):
+        torch.nn.init.zeros_(linear.bias)
+    for f_s in (draw(rows, 5), torch.zeros(rows, 5)):
+        f_s, f_t = f_s.to(dtype).requires_grad_(), torch.zeros(rows, 7, dtype=dtype)
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype != torch.float32):
+            value = loss(f_s, f_t, torch.arange(rows))
+        value.sum().backward()
+        assert value.dtype == torch.float32 and torch.isfinite(value).all() and torch.isfinite(f_s.grad).all()
+    assert all(torch.isfinite(v).all() for v in loss.state_dict().values())
+
+
+# The method ---------------------------------------------------------------------------------------------------------
+
+def method(seed=5, **changes):
+    both = Pair(shapes("resnet20"), shapes("resnet32"), N, CLASSES, LABELS, seed)
+    return distiller_dict["crd"](options("crd", **{"nce_k": K, "feat_dim": 8, **changes}), both), both
+
+
+def run(crd, both, steps):
+    values = []
+    for step in steps:
+        y, _ = indices(2, step)
+        out_s, out_t = outputs(both.shapes_s, step), outputs(both.shapes_t, step + 30)
+        values.append(crd.kd_loss(out_s, out_t, Namespace(index=y, labels=LABELS[y])).detach())
+    return torch.stack(values)
+
+
+def test_resumed_run_continues_bit_for_bit():
+    torch.manual_seed(0)
+    whole, both = method()
+    run(whole, both, range(3))
+    resumed, _ = method(seed=99)  # the checkpoint's seed counts
+    assert not torch.equal(resumed.criterion.contrast.memory_v1, whole.criterion.contrast.memory_v1)
+    resumed.load_state_dict({name: value.clone() for name, value in whole.state_dict().items()})
+    assert set(whole.state_dict()) == {f"criterion.{name}" for name in (
+        "contrast.memory_v1", "contrast.memory_v2", "contrast.Z", "contrast.sampler.seed", "contrast.sampler.step",
+        *(f"embed_{n}.linear.{p}" for n in "st" for p in ("weight", "bias")))}
+    assert torch.equal(run(whole, both, range(3, 6)), run(resumed, both, range(3, 6)))
+    assert int(resumed.criterion.contrast.sampler.step) == 6
+
+
+def test_buffers_are_written_in_place():
+    crd, both = method()
+    before = {name: value.data_ptr() for name, value in crd.named_buffers()}
+    run(crd, both, range(2))
+    assert before == {name: value.data_ptr() for name, value in crd.named_buffers()}
+
+
+def test_both_embeddings_are_trained():
+    crd, both = method()
+    trained = crd.enter("main", torch.nn.Linear(1, 1))
+    assert {id(p) for p in crd.parameters()} <= {id(p) for p in trained} and len([*crd.parameters()]) == 4
+
+
+def test_relax_reaches_the_sampler():
+    assert method(mode="relax")[0].criterion.contrast.sampler.relax
+    assert not method()[0].criterion.contrast.sampler.relax
+
+
+def test_too_few_negatives_are_refused():
+    crd = distiller_dict["crd"]
+    _, both = method()
+    assert crd.unsupported(options("crd", nce_k=50), both) == ""
+    assert "--nce_k 51 is more" in (why := crd.unsupported(options("crd", nce_k=51), both)) and "50 or less" in why
+    one_class = Pair(both.shapes_s, both.shapes_t, N, 1, torch.zeros(N, dtype=torch.int64))
+    assert "two classes" in crd.unsupported(options("crd"), one_class)
+    assert "labels" in crd.unsupported(options("crd"), Pair(both.shapes_s, both.shapes_t, N, CLASSES))

@@ -1,0 +1,149 @@
+"""The negatives of CRD: their hash, their law, their independence of the global generator."""
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from distiller_zoo.sampling import ContrastSampler, hashed_keys, mix64
+
+N, K, CLASSES = 60, 20, 6
+LABELS = torch.from_numpy(np.random.default_rng(0).permutation(np.arange(N) % CLASSES))
+CHI_1E6 = 4.75  # standard deviations that a normal variable exceeds once in a million draws
+
+
+def python_keys(seed, step, row, columns):
+    """The same hash in Python's unbounded integers."""
+    m64, m32 = 2**64 - 1, 2**32 - 1
+
+    def mix(x):
+        x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 & m64
+        x = (x ^ x >> 27) * 0x94D049BB133111EB & m64
+        return x ^ x >> 31
+    golden = 0x9E3779B97F4A7C15
+    key = mix(mix(seed + golden * step & m64) + golden * row & m64)
+    low, high = key & m32, key >> 32
+    keys = []
+    for column in range(columns):
+        x = column ^ low
+        x = (x ^ x >> 16) * 0x7FEB352D & m32
+        x = x + high & m32
+        x = (x ^ x >> 15) * 0x846CA68B & m32
+        x ^= x >> 16
+        keys.append(x - 2**32 if x >= 2**31 else x)
+    return keys
+
+
+def test_hash_is_the_same_in_unbounded_integers():
+    for seed, step in ((0, 0), (12345, 7), (2**62, 10**9)):
+        keys = hashed_keys(torch.tensor(seed), torch.tensor(step), 3, 40)
+        assert keys.dtype == torch.int32
+        assert keys.tolist() == [python_keys(seed, step, row, 40) for row in range(3)]
+    assert mix64(torch.tensor([1])).tolist() == [0x5692161D100B05E5]  # splitmix64's finaliser of 1
+
+
+def test_no_key_occurs_twice_in_a_row():
+    keys = hashed_keys(torch.tensor(1), torch.tensor(2), 4, 200_000)
+    assert all(row.unique().numel() == 200_000 for row in keys)
+
+
+@pytest.mark.parametrize("relax", [False, True])
+def test_negatives_are_distinct_and_of_other_classes(relax):
+    sampler = ContrastSampler(N, 45, LABELS, relax)  # of 50: nearly all
+    for step in range(20):
+        y = torch.arange(step, step + 8)
+        idx = sampler(y)
+        assert idx.shape == (8, 46) and idx.dtype == torch.int64 and set(idx.flatten().tolist()) <= {*range(N)}
+        assert all(row.unique().numel() == 46 for row in idx)
+        assert (LABELS[idx[:, 1:]] != LABELS[y][:, None]).all()
+        assert (LABELS[idx[:, 0]] == LABELS[y]).all()
+        assert relax or torch.equal(idx[:, 0], y)
+
+
+def test_all_negatives_there_are():
+    sampler = ContrastSampler(N, 50, LABELS)
+    idx = sampler(torch.arange(8))
+    for i, row in enumerate(idx):
+        assert sorted(row[1:].tolist()) == [j for j in range(N) if LABELS[j] != LABELS[i]]
+    with pytest.raises(ValueError, match="51 negatives can't be drawn from 50"):
+        ContrastSampler(N, 51, LABELS)
+
+
+def test_without_labels_all_other_images_are_negatives():
+    sampler = ContrastSampler(N, N - 1)
+    for i, row in enumerate(sampler(torch.arange(8))):
+        assert row[0] == i and sorted(row[1:].tolist()) == [j for j in range(N) if j != i]
+
+
+def chi_square(counts, expected):
+    """In standard deviations from its mean; counts (cells,) of equal expectation."""
+    chi = float(((counts - expected) ** 2 / expected).sum())
+    return (chi - (len(counts) - 1)) / math.sqrt(2 * (len(counts) - 1))
+
+
+def inclusions(sampler, y, steps):
+    """Whether image j is a negative: bool (steps, rows, N)."""
+    hits = torch.zeros(steps, len(y), N, dtype=torch.bool)
+    for step in range(steps):
+        hits[step].scatter_(1, sampler(y)[:, 1:], True)
+    return hits
+
+
+def test_negatives_are_uniform():
+    """Each allowed image equally often, each two of them together as often as for a uniform subset; rows apart."""
+    y, steps, rows = torch.zeros(16, dtype=torch.int64), 1500, 16
+    allowed = LABELS.ne(LABELS[0]).nonzero()[:, 0]
+    hits = inclusions(ContrastSampler(N, K, LABELS, seed=1), y, steps)[:, :, allowed].double()
+    draws, n = steps * rows, len(allowed)
+    p = K / n
+    once = hits.sum((0, 1))
+    # A subset's counts vary less than free draws' by 1 - p: scaled to unit variance before the comparison.
+    z = (once - draws * p) / math.sqrt(draws * p * (1 - p))
+    assert abs(float((z**2).sum()) / (1 + 1 / (n - 1)) - n + 1) < CHI_1E6 * math.sqrt(2 * n)
+    flat = hits.flatten(0, 1)
+    together = flat.T @ flat
+    pairs = together[torch.triu_indices(n, n, 1).unbind()]
+    p2 = K * (K - 1) / (n * (n - 1))
+    assert float(((pairs - draws * p2) / math.sqrt(draws * p2 * (1 - p2))).abs().max()) < CHI_1E6 + 1
+    # Two rows of a step, and a row of two steps, share as many images as independent subsets do.
+    for a, b in ((hits[:, :-1], hits[:, 1:]), (hits[:-1], hits[1:])):
+        shared = (a * b).sum(-1).flatten()
+        sigma = math.sqrt(K * p * (1 - p) * (n - K) / (n - 1))
+        assert abs(float(shared.mean()) - K * p) < CHI_1E6 * sigma / math.sqrt(len(shared))
+        assert float(shared.std()) == pytest.approx(sigma, rel=0.03)
+
+
+def test_negatives_are_uniform_among_many():
+    n, k, rows, steps = 5000, 1600, 16, 60
+    sampler, y = ContrastSampler(n, k, torch.arange(n) % 10, seed=3), torch.zeros(rows, dtype=torch.int64)
+    once = sum(sampler(y)[:, 1:].flatten().bincount(minlength=n) for _ in range(steps))
+    p, m = k / (n - n // 10), n - n // 10
+    assert int(once[::10].sum()) == 0
+    z = (once - rows * steps * p)[torch.arange(n) % 10 > 0] / math.sqrt(rows * steps * p * (1 - p))
+    assert abs(float((z**2).sum()) - m) < CHI_1E6 * math.sqrt(2 * m)
+    assert float(z.abs().max()) < CHI_1E6 + 1
+
+
+def test_relaxed_positive_is_uniform_in_the_class():
+    sampler = ContrastSampler(N, K, LABELS, relax=True, seed=2)
+    y = torch.zeros(16, dtype=torch.int64)
+    positives = torch.cat([sampler(y)[:, 0] for _ in range(500)])
+    counts = positives.bincount(minlength=N)[LABELS.eq(LABELS[0])].double()
+    assert counts.sum() == 8000 and chi_square(counts, 8000 / len(counts)) < CHI_1E6
+
+
+def test_draws_differ_by_row_step_and_seed():
+    y = torch.zeros(4, dtype=torch.int64)
+
+    def sets(sampler):
+        return [frozenset(row.tolist()) for row in sampler(y)[:, 1:]]
+    first, other = ContrastSampler(N, K, LABELS, seed=0), ContrastSampler(N, K, LABELS, seed=1)
+    drawn = [*sets(first), *sets(first), *sets(other)]
+    assert len(set(drawn)) == 12
+    assert drawn[:4] == sets(ContrastSampler(N, K, LABELS, seed=0))
+
+
+def test_global_generator_is_left_alone():
+    sampler, state = ContrastSampler(N, K, LABELS), torch.random.get_rng_state()
+    sampler(torch.arange(4))
+    assert torch.equal(state, torch.random.get_rng_state())
