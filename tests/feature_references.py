@@ -1,0 +1,150 @@
+"""The losses on features written out in plain loops over float64 numpy arrays, and what their tests share."""
+import math
+
+import numpy as np
+import torch
+
+
+def draw(*shape, seed=0, dtype=torch.float64):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def total(losses):
+    return sum(losses) if isinstance(losses, list) else losses
+
+
+def pooled(f, size):
+    """Average pooling of (B, C, H, W) to a size that divides it."""
+    step = f.shape[2] // size
+    out = np.zeros((*f.shape[:2], size, size))
+    for i in range(size):
+        for j in range(size):
+            out[:, :, i, j] = f[:, :, i * step:(i + 1) * step, j * step:(j + 1) * step].mean((2, 3))
+    return out
+
+
+def same_size(f_s, f_t):
+    size = min(f_s.shape[2], f_t.shape[2])
+    return pooled(f_s, size), pooled(f_t, size)
+
+
+def length(v):
+    return math.sqrt(sum(float(x) ** 2 for x in np.ravel(v)))
+
+
+def hint(f_s, f_t):
+    return sum((a - b) ** 2 for a, b in zip(f_s.ravel(), f_t.ravel(), strict=True)) / f_s.size
+
+
+def attention(f_s, f_t, p=2):
+    f_s, f_t = same_size(f_s, f_t)
+    loss, count = 0.0, 0
+    for s, t in zip(f_s, f_t, strict=True):
+        map_s, map_t = ((f**p).sum(0) / len(f) for f in (s, t))
+        difference = map_s / length(map_s) - map_t / length(map_t)
+        loss, count = loss + length(difference) ** 2, count + difference.size
+    return loss / count
+
+
+def similarity(f_s, f_t):
+    n = len(f_s)
+    grams = []
+    for f in (f_s, f_t):
+        gram = np.array([[float((f[i] * f[j]).sum()) for j in range(n)] for i in range(n)])
+        grams.append(np.array([row / length(row) for row in gram]))
+    return length(grams[0] - grams[1]) ** 2 / n**2
+
+
+def correlation(f_s, f_t):
+    n, d = f_s.shape
+    deviation = [[abs(f_s[i, k] - f_t[i, k]) for k in range(d)] for i in range(n)]
+    return sum(deviation[i][k] * deviation[i + 1][k] for i in range(n - 1) for k in range(d)) / (n - 1)
+
+
+def huber(x):
+    return 0.5 * x * x if abs(x) < 1 else abs(x) - 0.5
+
+
+def rkd(f_s, f_t, w_d=25, w_a=50):
+    n = len(f_s)
+    distances, cosines = [], []
+    for f in (f_s, f_t):
+        d = np.array([[length(a - b) for b in f] for a in f])
+        distances.append(d / (sum(x for x in d.ravel() if x > 0) / (d > 0).sum()))
+        c = np.zeros((n, n, n))
+        for i in range(n):
+            for j in range(n):
+                for k in range(n):
+                    if i not in (j, k):
+                        c[i, j, k] = ((f[j] - f[i]) * (f[k] - f[i])).sum() / (d[i, j] * d[i, k])
+        cosines.append(c)
+    loss_d, loss_a = (np.mean([huber(x) for x in (s - t).ravel()]) for s, t in (distances, cosines))
+    return w_d * loss_d + w_a * loss_a
+
+
+def pkt(f_s, f_t, eps=1e-7):
+    n = len(f_s)
+    probabilities = []
+    for f in (f_s, f_t):
+        u = [row / (length(row) + eps) for row in f]
+        kernel = np.array([[(float(u[i] @ u[j]) + 1) / 2 for j in range(n)] for i in range(n)])
+        probabilities.append([row / row.sum() for row in kernel])
+    return sum(t * math.log((t + eps) / (s + eps)) for s, t in
+               zip(np.ravel(probabilities[0]), np.ravel(probabilities[1]), strict=True)) / n**2
+
+
+def nst(f_s, f_t):
+    f_s, f_t = same_size(f_s, f_t)
+    loss = 0.0
+    for s, t in zip(f_s, f_t, strict=True):
+        maps_s, maps_t = ([m / length(m) for m in f] for f in (s, t))
+        for a, b, sign in ((maps_t, maps_t, 1), (maps_s, maps_s, 1), (maps_s, maps_t, -2)):
+            loss += sign * sum(float((x * y).sum()) ** 2 for x in a for y in b) / (len(a) * len(b))
+    return loss / len(f_s)
+
+
+def vid(loss, f_s, f_t):
+    f_s, f_t = same_size(f_s, f_t)
+    weights = [w.detach().numpy()[:, :, 0, 0] for w in loss.regressor.parameters()]
+    value = 0.0
+    for n, i, j in np.ndindex(f_s.shape[0], *f_s.shape[2:]):
+        h = f_s[n, :, i, j]
+        for layer, w in enumerate(weights):
+            h = w @ (np.maximum(h, 0) if layer else h)
+        for c, scale in enumerate(loss.log_scale.tolist()):
+            v = math.log(1 + math.exp(scale)) + loss.eps
+            value += 0.5 * ((h[c] - f_t[n, c, i, j]) ** 2 / v + math.log(v))
+    return value / f_t.size
+
+
+def top_vectors(f, n, k):
+    """Eigenvectors (C, n) of X'X, the largest eigenvalue first, and the k largest singular values of unit length."""
+    x = f.reshape(len(f), -1).T
+    values, vectors = np.linalg.eigh(x.T @ x)
+    s = np.sqrt(np.maximum(values[::-1][:k], 0))
+    return vectors[:, ::-1][:, :min(n, *x.shape)], s / length(s)  # the rest are not in the matrix
+
+
+def kdsvd(g_s, g_t, k):
+    """The signs of the teacher's vectors, which nothing fixes, are taken from torch's decomposition."""
+    losses = [0.0] * (len(g_s) - 1)
+    for n in range(len(g_s[0])):
+        below = None
+        for stage, (f_s, f_t) in enumerate(zip(g_s, g_t, strict=True)):
+            v_t, s_t = top_vectors(f_t[n], k, k)
+            v_s, _ = top_vectors(f_s[n], k + 3, k)
+            x = torch.from_numpy(f_t[n].reshape(len(f_t[n]), -1).T.copy())
+            given = torch.linalg.svd(x[None], full_matrices=False)[2][0].numpy()
+            a_s, a_t = np.zeros_like(v_t), np.zeros_like(v_t)
+            for c in range(k):
+                t = v_t[:, c] * np.sign(v_t[:, c] @ given[c])
+                cosines = [float(v_s[:, m] @ t) for m in range(v_s.shape[1])]
+                best = int(np.argmax(np.abs(cosines)))
+                a_s[:, c] = v_s[:, best] * np.sign(cosines[best]) * s_t[c]
+                a_t[:, c] = t * s_t[c]
+            if below is not None:
+                for i, j, c in np.ndindex(len(a_s), len(below[0]), k):
+                    r_s, r_t = (math.exp(-(a[i, c] - b[j, c]) ** 2 / 8) for a, b in ((a_s, below[0]), (a_t, below[1])))
+                    losses[stage - 1] += (r_s - r_t) ** 2
+            below = a_s, a_t
+    return [loss / len(g_s[0]) for loss in losses]
