@@ -30,8 +30,8 @@ class TeacherFile:
         return checkpoint.digest(self.weights)
 
 
-def read_teacher(path: str, arch: str | None = None) -> TeacherFile:
-    """Read a checkpoint of ours or of RepDistiller's.
+def read_teacher(path: str, arch: str | None = None, flags: tuple[str, str] = ("--path_t", "--model_t")) -> TeacherFile:
+    """Read a checkpoint of ours or of RepDistiller's. ``flags`` is what the user calls ``path`` and ``arch``.
 
     The architecture is ``arch`` if given, else what our checkpoints store, else what the folder's name begins with,
     as the originals have it: resnet110_vanilla, wrn_40_2_vanilla.
@@ -42,8 +42,8 @@ def read_teacher(path: str, arch: str | None = None) -> TeacherFile:
     stored = state.get("arch") if isinstance(state.get("arch"), str) else None
     arch = arch or stored or teacher_name(file)
     if arch not in model_dict:
-        raise UserError(f"--path_t {path}: it doesn't say its architecture and its folder's name gives "
-                        f"{arch!r}{near(arch, model_dict)}; name it with --model_t")
+        raise UserError(f"{flags[0]} {path}: it doesn't say its architecture and its folder's name gives "
+                        f"{arch!r}{near(arch, model_dict)}; name it with {flags[1]}")
     return TeacherFile(file, arch, weights)
 
 
@@ -59,7 +59,7 @@ def build(file: TeacherFile, num_classes: int) -> nn.Module:
     last = [w for name, w in file.weights.items() if name.endswith("weight") and w.ndim == 2]
     if last and last[-1].shape[0] != num_classes:
         raise UserError(f"{file.path}: a {file.arch} of {last[-1].shape[0]} classes, but the data set has "
-                        f"{num_classes}; take a teacher trained on it")
+                        f"{num_classes}; take a checkpoint trained on it")
     checkpoint.load_weights(model, file.weights, file.path, file.arch)
     return model.eval()
 

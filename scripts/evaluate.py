@@ -1,0 +1,65 @@
+"""Top-1, top-5 and loss of a checkpoint on the test images, for plain logits and for logits scaled by their own
+standard deviation (MIX-KD eq. 5; the order of a row stays, so the accuracies are equal).
+
+    python -m scripts.evaluate --path save/models/resnet56_vanilla/ckpt_epoch_240.pth
+    python -m scripts.evaluate --path student.pth --model resnet20 --json result/student.json
+"""
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from distiller_zoo import std_scaled
+from helper import checkpoint, setup
+from helper.evaluate import Accuracy, evaluate
+from helper.flags import name_from, path
+from helper.teacher import build, read_teacher
+from helper.util import UserError, guard
+from models import model_dict
+
+from . import analysis
+
+
+def parse(argv):
+    parser = analysis.make_parser("evaluate", __doc__)
+    group = parser.add_argument_group("network and output")
+    group.add_argument("--path", type=path, required=True, metavar="CKPT", help="checkpoint, ours or RepDistiller's")
+    group.add_argument("--model", type=name_from(model_dict, "model"), default=None,
+                       help="its architecture (default: what it says, else its folder's name)")
+    group.add_argument("--json", type=path, default=None, metavar="FILE", help="write the figures here too")
+    return parser.parse(argv)
+
+
+@torch.no_grad()
+def measure(model, batches) -> dict[str, Accuracy]:
+    """What :func:`helper.evaluate.evaluate` finds on the logits as they are and scaled, from one pass."""
+    outputs = [(model(images).float(), labels) for images, labels in batches]
+    return {"plain": evaluate(lambda logits: logits, outputs),
+            "std-scaled": evaluate(lambda logits: logits, outputs, std_scaled)}
+
+
+def main(argv=None):
+    opt = parse(argv)
+    file = read_teacher(opt.path, opt.model, ("--path", "--model"))
+    if opt.json and not Path(opt.json).resolve().parent.is_dir():
+        raise UserError(f"--json {opt.json}: its folder doesn't exist; make it or name another file")
+    device = analysis.prepare_device(opt)
+    data, total = analysis.load_data(opt)
+    model = build(file, data.num_classes).to(device, memory_format=torch.channels_last)
+    found = measure(model, setup.test_batches(data, device)())
+    print(f"{file.arch}: {file.path}\n{analysis.scope(data, total)}")
+    for name, accuracy in found.items():
+        print(f"{name:<10}  top-1 {accuracy.top1:6.2f}  top-5 {accuracy.top5:6.2f}  loss {accuracy.loss:.4f}")
+    if opt.json:
+        about = {"path": str(file.path), "model": file.arch, "sha256": file.sha256, "dataset": data.name,
+                 "images": len(data.test), "reduced": len(data.test) < total}
+        logits = {name: asdict(accuracy) for name, accuracy in found.items()}
+        checkpoint.save_text(json.dumps({**about, "logits": logits}, indent=2) + "\n", Path(opt.json))
+
+
+if __name__ == "__main__":
+    sys.exit(guard(main))

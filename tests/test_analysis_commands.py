@@ -1,0 +1,174 @@
+"""The commands of the analyses on small networks: their files, their labels, and what they say to bad input."""
+import json
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from analysis_runs import SHARED, assert_picture, run, save_network, two_networks
+
+from helper.util import guard
+from scripts import analysis, calibration, evaluate, robustness, tsne
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = {"robustness": robustness, "tsne": tsne, "calibration": calibration}
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    return two_networks(tmp_path_factory.mktemp("save") / "models")
+
+
+def test_robustness_command(paths, tmp_path):
+    args = ["--paths", *paths, "--limit", 40, "--epsilons", "0,4", "--pgd_epsilons", "4", "--pgd_steps", 2]
+    status, tables = run(robustness.main, *args, "--out", tmp_path / "a")
+    rows = tables["robustness.csv"]
+    assert status == 0 and len(rows) == 6
+    assert {row["network"] for row in rows} == {"resnet8 alone, mix mixup", "resnet8 vanilla"}
+    assert {(row["images"], row["reduced"]) for row in rows} == {("40", "True")}
+    for clean, fgsm, pgd in zip(*[iter(rows)] * 3, strict=True):
+        assert (clean["attack"], fgsm["attack"], pgd["attack"]) == ("FGSM", "FGSM", "PGD")
+        assert float(pgd["accuracy"]) <= float(clean["accuracy"])
+    run(robustness.main, *args, "--out", tmp_path / "b")
+    assert (tmp_path / "a/robustness.csv").read_bytes() == (tmp_path / "b/robustness.csv").read_bytes()
+    assert_picture(tmp_path / "a/robustness.png")
+
+
+def test_clean_accuracy_is_that_of_evaluate(paths, tmp_path):
+    _, tables = run(robustness.main, "--paths", paths[0], "--limit", 60, "--epsilons", "0", "--pgd_steps", 0, "--out",
+                    tmp_path)
+    guard(evaluate.main, [*SHARED, "--path", paths[0], "--limit", "60", "--json", str(tmp_path / "e.json")])
+    top1 = json.loads((tmp_path / "e.json").read_text())["logits"]["plain"]["top1"]
+    assert float(tables["robustness.csv"][0]["accuracy"]) == pytest.approx(top1)
+
+
+def test_calibration_command(paths, tmp_path):
+    args = ["--paths", *paths, "--limit", 40, "--temperatures", "0.5", "--diagrams", "1,2", "--lambdas", "0,0.3,1"]
+    status, tables = run(calibration.main, *args, "--out", tmp_path)
+    assert status == 0
+    assert {name: len(rows) for name, rows in tables.items()} == {
+        "calibration.csv": 2 * 2 * 3, "reliability.csv": 2 * 2 * 3 * 15, "smoothing.csv": 2 * 2 * 3 * 3}
+    for row in tables["calibration.csv"]:
+        key = ("network", "logits", "temperature")
+        bins = [b for b in tables["reliability.csv"] if all(b[k] == row[k] for k in key)]
+        ece = sum(int(b["count"]) / 40 * abs(float(b["confidence"]) - float(b["accuracy"])) for b in bins)
+        assert sum(int(b["count"]) for b in bins) == 40 and ece == pytest.approx(float(row["ece"]), abs=1e-7)
+    for name in ("calibration", "reliability", "smoothing"):
+        assert_picture(tmp_path / f"{name}.png")
+
+
+def test_tsne_command(paths, tmp_path):
+    args = ["--paths", *paths, "--classes", "0,7", "--per_class", 12, "--per_pair", 10, "--perplexity", 5]
+    status, tables = run(tsne.main, *args, "--out", tmp_path / "a")
+    rows = tables["tsne.csv"]
+    assert status == 0 and len(rows) == 2 * (12 + 12 + 10) and len(tables["tsne_summary.csv"]) == 2
+    assert {(row["kind"], row["class_a"], row["class_b"]) for row in rows} == {
+        ("clean", "0", "0"), ("clean", "7", "7"), ("mixed", "0", "7")}
+    run(tsne.main, *args, "--out", tmp_path / "b")
+    assert (tmp_path / "a/tsne.csv").read_bytes() == (tmp_path / "b/tsne.csv").read_bytes()
+    assert_picture(tmp_path / "a/tsne.png")
+
+
+def test_settings_say_what_was_run(paths, tmp_path):
+    run(robustness.main, "--paths", paths[0], "--labels", "T", "--limit", 20, "--epsilons", "1", "--pgd_steps", 0,
+        "--out", tmp_path)
+    found = json.loads((tmp_path / "args.json").read_text())
+    assert found["flags"]["epsilons"] == [1.0] and (found["images"], found["of"]) == (20, 360)
+    assert found["networks"][0]["label"] == "T" and len(found["networks"][0]["sha256"]) == 64
+
+
+def test_equal_labels_are_told_apart(tmp_path):
+    def file(path):
+        return SimpleNamespace(path=tmp_path / path, arch="resnet8")
+
+    opt = Namespace(labels=None)
+    labels = analysis.label_all(opt, [file("resnet8_x/a.pth"), file("resnet8_x/b.pth"), file("resnet20/a.pth")])
+    assert labels == ["resnet8 x, a", "resnet8 x, b", "resnet8 resnet20"]
+    labels = analysis.label_all(opt, [file("1/resnet8/a.pth"), file("2/resnet8/a.pth")])
+    assert len(set(labels)) == 2
+    assert analysis.default_label(file("S=resnet8_T=resnet56_kd_1/a.pth")) == "resnet8 T=resnet56 kd 1"
+
+
+def test_a_foreign_args_json_is_no_obstacle(tmp_path):
+    for text in ("{", "[]", '{"config": {"lr": 1}}', '{"config": 3}'):
+        folder = tmp_path / "models" / "resnet8_x"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "args.json").write_text(text)
+        assert analysis.default_label(SimpleNamespace(path=folder / "a.pth", arch="resnet8")) == "resnet8 x"
+
+
+@pytest.mark.parametrize("tool", [*TOOLS, "evaluate"])
+def test_help(tool, capsys):
+    with pytest.raises(SystemExit) as stop:
+        {**TOOLS, "evaluate": evaluate}[tool].main(["--help"])
+    printed = capsys.readouterr().out
+    assert stop.value.code == 0 and "--limit" in printed and f"python -m scripts.{tool}" in printed
+
+
+def test_help_waits_for_nothing_heavy():
+    code = ("import sys\nfrom scripts import analysis, calibration, evaluate, robustness, tsne\n"
+            "heavy = {'matplotlib', 'sklearn', 'torchattacks', 'torchmetrics'} & set(sys.modules)\n"
+            "sys.exit(f'imported: {heavy}' if heavy else 0)")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+BAD = {  # flags after --paths OURS THEIRS --out FOLDER: a word of the one line
+    "robustness": [("--paths missing.pth", "missing.pth"), ("--models resnet8", "--models"), ("--labels a", "--labels"),
+                   ("--labels a a", "--labels"), ("--limit 0", "--limit"), ("--epsilons 1,x", "--epsilons"),
+                   ("--epsilons 2,2", "twice"), ("--epsilons 300", "--epsilons"), ("--device warp", "--device"),
+                   ("--models resnet14 resnet14", "not the weights of resnet14"), ("--dataset digit", "digits"),
+                   ("--seed -1", "--seed"), ("--nonsense 1", "--nonsense")],
+    "tsne": [("--classes 0,10", "0 to 9"), ("--classes 3", "2 to"), ("--perplexity 5000", "--perplexity"),
+             ("--limit 10 --classes 0,1", "--limit"), ("--beta_a 0", "--beta_a")],
+    "calibration": [("--temperatures 0", "--temperatures"), ("--lambdas 0,1.5", "--lambdas")],
+}
+
+
+@pytest.mark.parametrize(("tool", "flags", "word"), [(t, *case) for t, cases in BAD.items() for case in cases])
+def test_bad_input_is_one_line(tool, flags, word, paths, tmp_path, capsys):
+    argv = [*SHARED, "--paths", *paths, "--out", str(tmp_path / "out"), *flags.split()]
+    try:
+        status = guard(TOOLS[tool].main, argv)
+    except SystemExit as stop:
+        status = stop.code
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert status == 2 and len(lines) == 1 and word in lines[0], lines
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_other_bad_input(paths, tmp_path, capsys):
+    hundred = save_network(tmp_path / "resnet8_c100" / "a.pth", classes=100)
+    unknown = save_network(tmp_path / "strange" / "a.pth")
+    (tmp_path / "file").write_text("")
+    for main, args, word in [
+        (robustness.main, ["--paths", paths[0], paths[0]], "given twice"),
+        (robustness.main, ["--paths", hundred, "--out", str(tmp_path / "x")], "100 classes"),
+        (robustness.main, ["--paths", unknown], "name it with --models"),
+        (robustness.main, ["--paths", paths[0], "--out", str(tmp_path / "file")], "--out"),
+        (evaluate.main, ["--path", unknown], "name it with --model"),
+        (evaluate.main, ["--path", paths[0], "--json", str(tmp_path / "none" / "x.json")], "--json"),
+    ]:
+        assert guard(main, [*SHARED, *args]) == 2
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert len(lines) == 1 and word in lines[0], lines
+
+
+@pytest.mark.parametrize(("tool", "module"), [("robustness", "torchattacks"), ("tsne", "sklearn.manifold"),
+                                              ("calibration", "matplotlib.figure")])
+def test_a_missing_package_is_one_line(tool, module, paths, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    assert guard(TOOLS[tool].main, [*SHARED, "--paths", *paths, "--out", str(tmp_path / "out")]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and "pip install" in lines[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_limit_keeps_the_classes_balanced():
+    data, total = analysis.load_data(Namespace(dataset="digits", data_dir="none", limit=30))
+    counts = torch.bincount(data.test.labels)
+    assert total == 360 and counts.sum() == 30 and counts.max() - counts.min() <= 1
+
