@@ -1,0 +1,31 @@
+"""Images in, batches out. The only place that knows a data set's name."""
+from . import cifar, digits
+from .data import Data, DataError, Split, reduced
+from .device_loader import DeviceLoader, eval_batches
+from .mixing import Batch, Slots, mix_batch
+from .plan import EpochPlan, MixSpec, plan_epoch
+from .torch_loader import TorchLoader
+
+NAMES = (*cifar.CIFAR, "digits")
+
+__all__ = ["NAMES", "Batch", "Data", "DataError", "DeviceLoader", "EpochPlan", "MixSpec", "Slots", "Split",
+           "TorchLoader", "eval_batches", "load", "mix_batch", "plan_epoch"]
+
+
+def load(name, data_dir, holdout=0, train_fraction=1.0, download=True):
+    """Data of `name` (one of NAMES), from `data_dir` or downloaded into it.
+
+    holdout: that many training images become the test split, in place of the official one. train_fraction: the part
+    of the remaining training images that is kept. Both keep the classes' shares and choose the same images for every
+    seed; Batch.index counts within what remains.
+
+    Raises DataError, one line for the user: an unknown name, files that are missing, altered or not to be had, a
+    hold-out or fraction out of range.
+    """
+    if name in cifar.CIFAR:
+        data = cifar.load(name, data_dir, download)
+    elif name == "digits":
+        data = digits.load()
+    else:
+        raise DataError(f"--dataset {name}: choose one of {', '.join(NAMES)}")
+    return reduced(data, holdout, train_fraction)

@@ -1,0 +1,95 @@
+"""What every data set is here: uint8 tensors, a few numbers, and the cuts one can ask for."""
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+SELECTION_SEED = 20230103  # fixed: the same images are held out whatever seed a run trains with
+
+
+class DataError(Exception):
+    """Data that cannot be had or a data option that makes no sense. Its text is one line for the user."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """images: uint8 (N, C, H, W), pixels as stored. labels: int64 (N,), 0 <= label < num_classes."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+
+    def __len__(self):
+        return len(self.labels)
+
+    def take(self, chosen):
+        """The samples at the places `chosen` (int64 array), in that order."""
+        chosen = torch.as_tensor(chosen)
+        return Split(self.images[chosen], self.labels[chosen])
+
+    def to(self, device):
+        """The same split on `device`; kept by a caller who evaluates often, it saves a copy each time."""
+        return Split(self.images.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set ready to train on.
+
+    mean, std: per channel, of pixels scaled to 0..1. pad: black border, in pixels, that random crops may reach
+    into (0: no crops). flip: whether training images may be mirrored. test: the official test set, or the
+    hold-out split where one was asked for. published: network -> last-epoch top-1 (%) of the published teachers.
+    """
+
+    name: str
+    num_classes: int
+    mean: tuple
+    std: tuple
+    pad: int
+    flip: bool
+    train: Split
+    test: Split
+    published: dict = field(default_factory=dict)
+
+
+def stratified(labels, n):
+    """Places (sorted, int64) of `n` samples drawn so that every class keeps its share of `labels` (N,).
+
+    Shares that are no whole number are rounded by largest remainder, ties to the lower label. With equally
+    large classes and n a multiple of their number the draw is exactly balanced. The draw is fixed: it depends
+    on labels and n alone.
+    """
+    labels = np.asarray(labels)
+    rng = np.random.Generator(np.random.PCG64(SELECTION_SEED))
+    counts = np.bincount(labels)
+    share = counts * n / len(labels)
+    quota = np.floor(share).astype(np.int64)
+    rest = np.argsort(-(share - quota), kind="stable")[: n - quota.sum()]
+    quota[rest] += 1
+    drawn = [rng.permutation(np.flatnonzero(labels == label))[:k] for label, k in enumerate(quota)]
+    return np.sort(np.concatenate(drawn))
+
+
+def reduced(data, holdout=0, train_fraction=1.0):
+    """`data` with `holdout` training images as its test split, and `train_fraction` of the rest to train on.
+
+    Both draws keep the classes' shares and are the same for every seed. With holdout > 0 the official test set
+    is not in the result at all, so nothing can be tuned on it. Places in the training set (Batch.index) count
+    within the training set as it is returned, not within the official one.
+
+    Raises DataError for holdout outside [0, N) or train_fraction outside (0, 1] or leaving nothing.
+    """
+    n = len(data.train)
+    if not 0 <= holdout < n:
+        raise DataError(f"--holdout {holdout}: give 0 or a number below the {n} training images of {data.name}")
+    if not 0 < train_fraction <= 1:
+        raise DataError(f"--train_fraction {train_fraction}: give a number above 0 and at most 1")
+    train, test = data.train, data.test
+    if holdout:
+        held = stratified(train.labels, holdout)
+        test, train = train.take(held), train.take(np.setdiff1d(np.arange(n), held))
+    if train_fraction < 1:
+        keep = round(train_fraction * len(train))
+        if keep < 1:
+            raise DataError(f"--train_fraction {train_fraction}: leaves none of {len(train)} images; give more")
+        train = train.take(stratified(train.labels, keep))
+    return replace(data, train=train, test=test)

@@ -1,0 +1,47 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+for folder in (ROOT, ROOT / "tests"):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+import tiny  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def tiny_files(tmp_path_factory):
+    """A folder with 200 training and 100 test images of CIFAR-100 and of CIFAR-10, in the official format. Read only:
+    many tests share it. `tiny.official(folder)` makes them the official ones, `tiny.run_script` for a whole script."""
+    folder = tmp_path_factory.mktemp("tiny")
+    for name in tiny.BATCHES:
+        tiny.write(folder, name, 200, 100)
+    return folder
+
+
+@pytest.fixture
+def tiny_dir(tiny_files):
+    """tiny_files, taken for the official files for the length of the test."""
+    with tiny.official(tiny_files):
+        yield tiny_files
+
+
+@pytest.fixture(scope="session")
+def real_cifar100(tmp_path_factory):
+    """A folder that holds the real cifar-100-python: CIFAR100_DIR, ./data, or unpacked from a pack beside the
+    checkout; the test is skipped where there is none."""
+    for folder in filter(None, (os.environ.get("CIFAR100_DIR"), ROOT / "data")):
+        if (Path(folder) / "cifar-100-python" / "train").exists():
+            return Path(folder)
+    unpack = ROOT.parent / "shared" / "tools" / "unpack_cifar100.py"
+    if not unpack.exists():
+        pytest.skip("no CIFAR-100 here: set CIFAR100_DIR to the folder that holds cifar-100-python")
+    cached = Path(tmp_path_factory.getbasetemp().parent) / "cifar100-unpacked"
+    done = subprocess.run([sys.executable, str(unpack), str(cached)], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"CIFAR-100 could not be unpacked: {done.stderr.strip().splitlines()[-1]}")
+    return cached

@@ -1,0 +1,331 @@
+"""The data sets: what is read, what is refused, what is held out."""
+import io
+import os
+import pickle
+import pickletools
+import tarfile
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from torchvision import datasets
+
+import dataset
+from dataset import DataError, data, digits, download
+
+OFFICIAL = {"cifar100": datasets.CIFAR100, "cifar10": datasets.CIFAR10}
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_reads_what_torchvision_reads(tiny_dir, name):
+    ours = dataset.load(name, tiny_dir)
+    for split, train in ((ours.train, True), (ours.test, False)):
+        theirs = OFFICIAL[name](tiny_dir, train=train)
+        assert np.array_equal(split.images.permute(0, 2, 3, 1), theirs.data)
+        assert split.labels.tolist() == theirs.targets
+        assert split.images.dtype == torch.uint8 and split.labels.dtype == torch.int64
+    assert (len(ours.train), len(ours.test)) == (200, 100)
+    assert (ours.num_classes, ours.pad, ours.flip) == ({"cifar100": 100, "cifar10": 10}[name], 4, True)
+
+
+def test_unknown_name():
+    with pytest.raises(DataError, match=r"--dataset imagenet21k: choose one of cifar100, cifar10, digits"):
+        dataset.load("imagenet21k", ".")
+
+
+@pytest.mark.parametrize("change", [lambda b: b[:-100], lambda b: b[:500] + b"\x00" + b[501:], lambda b: b""])
+def test_altered_file_is_named_and_kept(tmp_path, change):
+    tiny.write(tmp_path)
+    with tiny.official(tmp_path):
+        right = dict(datasets.CIFAR100.train_list)["train"]
+        path = tmp_path / "cifar-100-python" / "train"
+        path.write_bytes(change(path.read_bytes()))
+        with pytest.raises(DataError) as caught:
+            dataset.load("cifar100", tmp_path)
+    text = str(caught.value)
+    assert str(path) in text and right in text and tiny._md5(path) in text and "delete it" in text
+    assert "\n" not in text and path.exists()
+
+
+def test_missing_files_without_download(tmp_path):
+    with pytest.raises(DataError) as caught:
+        dataset.load("cifar100", tmp_path, download=False)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert all(word in text for word in ("train", "test", datasets.CIFAR100.url, str(tmp_path / "cifar-100-python")))
+
+
+def test_unreadable_file(tmp_path):
+    tiny.write(tmp_path)
+    path = tmp_path / "cifar-100-python" / "test"
+    with tiny.official(tmp_path):
+        path.unlink()
+        path.mkdir()
+        with pytest.raises(DataError, match="can't be read"):
+            dataset.load("cifar100", tmp_path)
+
+
+class Bomb:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = str(mark)
+
+    def __reduce__(self):
+        return os.mkdir, (self.mark,)
+
+
+def planted(folder, value):
+    tiny.write(folder)
+    path = folder / "cifar-100-python" / "train"
+    path.write_bytes(pickle.dumps(value, protocol=2))
+    return path
+
+
+def test_the_bomb_works(tmp_path):
+    pickle.loads(pickle.dumps(Bomb(tmp_path / "mark")))
+    assert (tmp_path / "mark").exists()
+
+
+def test_bomb_with_a_wrong_md5_is_never_unpickled(tmp_path, monkeypatch):
+    with tiny.official(tiny.write(tmp_path)):
+        path = planted(tmp_path, Bomb(tmp_path / "mark"))
+        monkeypatch.setattr(dataset.cifar, "_NumpyOnly", lambda *a, **k: pytest.fail("unpickled before the md5"))
+        with pytest.raises(DataError, match="truncated or altered"):
+            dataset.load("cifar100", tmp_path)
+    assert path.exists() and not (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize("wrap", [lambda bomb: bomb, lambda bomb: {"data": bomb, "fine_labels": [0]},
+                                  lambda bomb: {"fine_labels": [bomb], "data": np.zeros((1, 3072), np.uint8)}])
+def test_bomb_whose_md5_is_right_runs_nothing(tmp_path, wrap):
+    path = planted(tmp_path, wrap(Bomb(tmp_path / "mark")))
+    with tiny.official(tmp_path), pytest.raises(DataError, match=f"{path}: not a CIFAR batch file.*mkdir"):
+        dataset.load("cifar100", tmp_path)
+    assert not (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize("text", [b"cbuiltins\neval\n(S'1'\ntR.", b"cnumpy\nload\n(S'x'\ntR.", b"cos\nsystem\n."])
+def test_unpickler_refuses_any_other_name(text):
+    with pytest.raises(pickle.UnpicklingError, match="asks for"):
+        dataset.cifar._NumpyOnly(io.BytesIO(text)).load()
+
+
+@pytest.mark.parametrize("entry", [
+    [1, 2], {"data": 3, "fine_labels": [1]}, {"data": np.zeros((2, 3072), np.uint8), "fine_labels": [0]},
+    {"data": np.zeros((1, 3072)), "fine_labels": [0]}, {"data": np.zeros((1, 3072), np.uint8), "fine_labels": [100]},
+    {"data": np.zeros((1, 3072), np.uint8), "fine_labels": [-1]}, {"data": np.zeros((1, 3072), np.uint8)},
+    {"data": np.zeros((1, 3072), np.uint8), "fine_labels": [0.5]}])
+def test_other_content_is_refused(tmp_path, entry):
+    planted(tmp_path, 0).write_bytes(tiny.dumps(entry))
+    with tiny.official(tmp_path), pytest.raises(DataError, match="not a CIFAR batch file") as caught:
+        dataset.load("cifar100", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+# --- download
+
+
+class Answer(io.BytesIO):
+    def __init__(self, content, url):
+        super().__init__(content)
+        self.url = url
+
+
+@pytest.fixture
+def served(tmp_path):
+    """serve(content, ...) sets what the official address answers; tiny files are the official ones. Further patches go
+    through serve.patch, which is undone before those of tiny.official."""
+    folder = tiny.write(tmp_path / "source")
+
+    def serve(content, final="https://other.example/a.tar.gz", md5=None):
+        patch.setattr(datasets.CIFAR100, "tgz_md5", md5 or dataset.cifar.hashlib.md5(content).hexdigest())
+        asked = []
+        patch.setattr(download, "urlopen", lambda request, timeout: asked.append(request.full_url) or
+                      Answer(content, final))
+        return asked
+
+    with tiny.official(folder), pytest.MonkeyPatch.context() as patch:
+        serve.folder, serve.source, serve.patch = tmp_path / "data", folder, patch
+        yield serve
+
+
+def packed(served, extra=()):
+    path = served.source / "archive.tar.gz"
+    tiny.archive(served.source, path, extra=extra)
+    return path.read_bytes()
+
+
+def test_download(served):
+    asked = served(packed(served))
+    loaded = dataset.load("cifar100", served.folder)
+    assert len(loaded.train) == 200 and asked == [datasets.CIFAR100.url]
+    files = sorted(p.name for p in served.folder.rglob("*"))
+    assert files == ["cifar-100-python", "meta", "test", "train"]  # nothing temporary stays
+    dataset.load("cifar100", served.folder)
+    assert len(asked) == 1
+
+
+def test_download_brings_only_what_is_missing(served):
+    served(packed(served))
+    target = served.folder / "cifar-100-python"
+    target.mkdir(parents=True)
+    for file in ("test", "meta"):
+        (target / file).write_bytes(b"mine")
+    with pytest.raises(DataError, match="altered"):
+        dataset.load("cifar100", served.folder)
+    assert (target / "test").read_bytes() == (target / "meta").read_bytes() == b"mine"
+    assert (target / "train").exists()
+
+
+def test_archive_in_the_folder_is_used(served):
+    content = packed(served)
+    asked = served(content)
+    served.folder.mkdir()
+    (served.folder / datasets.CIFAR100.filename).write_bytes(content)
+    assert len(dataset.load("cifar100", served.folder, download=False).test) == 100 and asked == []
+
+
+def refused(served, *words):
+    with pytest.raises(DataError) as caught:
+        dataset.load("cifar100", served.folder)
+    text = str(caught.value)
+    assert "\n" not in text and all(word in text for word in ("train, test missing", datasets.CIFAR100.url, *words))
+    assert not any(p.is_file() for p in served.folder.rglob("*"))
+
+
+def test_forged_download(served):
+    content = packed(served)
+    served(content[:-7], md5="0" * 32)
+    refused(served, "truncated or altered", "0" * 32)
+
+
+@pytest.mark.parametrize("name", ["/etc/evil", "../evil", "cifar-100-python/../../evil"])
+def test_archive_with_a_path_out(served, name):
+    served(packed(served, [tarfile.TarInfo(name)]))
+    refused(served, name)
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_archive_with_a_link(served, kind):
+    member = tarfile.TarInfo("cifar-100-python/link")
+    member.type, member.linkname = kind, "/etc/passwd"
+    served(packed(served, [member]))
+    refused(served, "link")
+
+
+def test_archive_with_a_forged_or_absent_file(served):
+    served(packed(served))
+    (name, _), = datasets.CIFAR100.train_list
+    served.patch.setattr(datasets.CIFAR100, "train_list", [[name, "1" * 32]])
+    refused(served, "its train is not the official file")
+    (served.source / "cifar-100-python" / "train").unlink()
+    served(packed(served))
+    refused(served, "holds no cifar-100-python/train")
+
+
+def test_only_https(served):
+    served(packed(served), final="http://other.example/a.tar.gz")
+    refused(served, "redirected away from https")
+    served.patch.setattr(datasets.CIFAR100, "url", "http://other.example/a.tar.gz")
+    refused(served, "not https")
+
+
+def test_no_network(served):
+    def unreachable(*args, **kwargs):
+        raise download.HTTPException("cut off")
+
+    served.patch.setattr(download, "urlopen", unreachable)
+    refused(served, "cut off")
+
+
+# --- hold-out and fractions
+
+
+def test_digits():
+    loaded = dataset.load("digits", "nowhere")
+    both = torch.cat([loaded.train.images, loaded.test.images])
+    assert both.shape == (1797, 3, 32, 32) and both.dtype == torch.uint8
+    assert (loaded.num_classes, loaded.pad, loaded.flip) == (10, 4, False)
+    assert torch.equal(both[:, 0], both[:, 2]) and both.max() == 255
+    share = len(loaded.test) / len(both)
+    assert 0.19 < share < 0.21
+    for split, part in ((loaded.train, 1 - share), (loaded.test, share)):
+        whole = torch.bincount(torch.cat([loaded.train.labels, loaded.test.labels]))
+        assert ((torch.bincount(split.labels) - whole * part).abs() <= 1).all()
+    pixels = loaded.train.images.double() / 255
+    assert abs(pixels.mean() - loaded.mean[0]) < 1e-4 and abs(pixels.std(unbiased=False) - loaded.std[0]) < 1e-4
+    assert torch.equal(loaded.train.images, digits.load().train.images)
+
+
+def numbered(n=1000, classes=10):
+    """Data whose images carry their place."""
+    def split(first, count):
+        place = torch.arange(first, first + count)
+        images = torch.stack([place % 256, place // 256], 1).to(torch.uint8)[:, :, None, None]
+        return data.Split(images, place % classes)
+
+    return data.Data("numbered", classes, (0.5,) * 2, (0.5,) * 2, 0, False, split(0, n), split(n, 100))
+
+
+def places(split):
+    return (split.images[:, 0].long() + 256 * split.images[:, 1].long()).flatten()
+
+
+def test_holdout_is_balanced_fixed_and_disjoint():
+    whole = numbered()
+    once, again = data.reduced(whole, 200), data.reduced(whole, 200)
+    assert torch.bincount(once.test.labels).tolist() == [20] * 10
+    assert torch.bincount(once.train.labels).tolist() == [80] * 10
+    joined = torch.cat([places(once.train), places(once.test)])
+    assert sorted(joined.tolist()) == list(range(1000))  # nothing of the official test set (1000..1099) is left
+    assert torch.equal(places(once.test), places(again.test))
+    assert torch.equal(places(once.test) % 10, once.test.labels)
+    assert not torch.equal(places(once.test), torch.arange(200))
+
+
+def test_fraction_is_balanced_and_after_the_holdout():
+    part = data.reduced(numbered(), 200, 0.25)
+    assert torch.bincount(part.train.labels).tolist() == [20] * 10 and len(part.test) == 200
+    assert not set(places(part.train).tolist()) & set(places(part.test).tolist())
+    assert torch.equal(places(data.reduced(numbered(), 0, 1.0).train), torch.arange(1000))
+
+
+def test_stratified_rounds_by_largest_remainder():
+    labels = np.repeat([0, 1, 2], [50, 30, 20])
+    for n in (1, 7, 33, 99, 100):
+        chosen = data.stratified(labels, n)
+        assert len(set(chosen.tolist())) == n
+        assert (np.abs(np.bincount(labels[chosen], minlength=3) - np.array([50, 30, 20]) * n / 100) < 1).all()
+    assert np.bincount(labels[data.stratified(labels, 33)]).tolist() == [16, 10, 7]  # shares 16.5, 9.9, 6.6
+
+
+@pytest.mark.parametrize("arguments, flag", [
+    ((1000, 1.0), "--holdout 1000"), ((2000, 1.0), "--holdout 2000"), ((-1, 1.0), "--holdout -1"),
+    ((0, 0.0), "--train_fraction 0.0"), ((0, 1.5), "--train_fraction 1.5"), ((0, -0.1), "--train_fraction -0.1"),
+    ((0, float("nan")), "--train_fraction nan"), ((999, 0.4), "--train_fraction 0.4: leaves none")])
+def test_bad_reductions(arguments, flag):
+    with pytest.raises(DataError, match=flag):
+        data.reduced(numbered(), *arguments)
+
+
+# --- the real thing
+
+
+def operations(path):
+    """Names of the pickle operations of a file, and the globals it asks for."""
+    found = [(op.name, arg) for op, arg, _ in pickletools.genops(path.read_bytes())]
+    return {name for name, _ in found}, {arg for name, arg in found if name == "GLOBAL"}
+
+
+def test_real_cifar100(real_cifar100, tiny_files):
+    loaded = dataset.load("cifar100", real_cifar100, holdout=5000)
+    assert torch.bincount(loaded.test.labels).tolist() == [50] * 100
+    assert torch.bincount(loaded.train.labels).tolist() == [450] * 100
+    pixels = loaded.test.images.float() / 255  # 5000 training images; the constants are of all 50000
+    assert torch.allclose(pixels.mean((0, 2, 3)), torch.tensor(loaded.mean), atol=4e-3)
+    assert torch.allclose(pixels.std((0, 2, 3)), torch.tensor(loaded.std), atol=4e-3)
+    ours, theirs = (operations(folder / "cifar-100-python" / "test") for folder in (tiny_files, real_cifar100))
+    assert ours[1] == theirs[1]
+    assert ours[0] - theirs[0] <= {"NEWTRUE"}  # numpy's dtype(..., copy=True), a plain 1 in its day

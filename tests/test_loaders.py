@@ -1,0 +1,230 @@
+"""Both loaders against each other, against torchvision and against what the plan says."""
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from torchvision import transforms
+
+import dataset
+from dataset import DataError, DeviceLoader, MixSpec, TorchLoader, data, device_loader, eval_batches
+from dataset.mixing import PlanTensors
+
+LAYOUTS = [torch.contiguous_format, torch.channels_last]
+MIXES = [MixSpec(), MixSpec("mixup"), MixSpec("mixup", partial=False), MixSpec("mixup", sampling="exact"),
+         MixSpec("cutmix", partial=False), MixSpec("cutmix")]
+FIELDS = ("images", "targets", "labels", "index", "mixed")
+
+
+def made(n=150, shape=(3, 32, 32), classes=10, pad=4, flip=True, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+
+    def split(count):
+        images = torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8)
+        return data.Split(images, torch.randint(0, classes, (count,), generator=generator))
+
+    c = shape[0]
+    return data.Data("made", classes, (0.4, 0.5, 0.6)[:c], (0.2, 0.3, 0.25)[:c], pad, flip, split(n), split(50))
+
+
+def same(one, other):
+    return all(torch.equal(getattr(one, name), getattr(other, name)) for name in FIELDS)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("mix", MIXES)
+def test_device_loader_is_the_torchvision_path_bit_for_bit(tiny_dir, mix, layout):
+    loaded = dataset.load("cifar100", tiny_dir)
+    ours = list(DeviceLoader(loaded, 64, mix, memory_format=layout).epoch(3, 1))
+    theirs = list(TorchLoader(loaded, 64, mix, num_workers=0, memory_format=layout).epoch(3, 1))
+    assert [len(batch.labels) for batch in ours] == [64, 64, 64, 8]
+    for a, b in zip(ours, theirs, strict=True):
+        assert same(a, b)
+        assert a.images.is_contiguous(memory_format=layout) and b.images.is_contiguous(memory_format=layout)
+        assert a.images.dtype == a.targets.dtype == torch.float32 and a.mixed.dtype == torch.bool
+
+
+def test_against_torchvision_transforms_themselves():
+    """An unmixed epoch, by a Compose that draws nothing: the plan's crop and flip, then ToTensor and Normalize."""
+    loaded = made()
+    loader = DeviceLoader(loaded, 64, MixSpec())
+    plan, seen = loader.plan(0, 0), 0
+    finish = transforms.Compose([transforms.ToTensor(), transforms.Normalize(loaded.mean, loaded.std)])
+    for batch in loader.epoch(0, 0):
+        for image, index, label in zip(batch.images, batch.index, batch.labels, strict=True):
+            pixels = np.zeros((40, 40, 3), np.uint8)  # black before normalising
+            pixels[4:36, 4:36] = loaded.train.images[index].permute(1, 2, 0)
+            top, left = plan.top[seen], plan.left[seen]
+            crop = pixels[top : top + 32, left : left + 32]
+            if plan.flip[seen]:
+                crop = crop[:, ::-1].copy()
+            assert torch.equal(image, finish(crop)) and index == plan.order[seen]
+            assert label == loaded.train.labels[index]
+            seen += 1
+    assert seen == 150
+
+
+def test_border_is_black_before_normalising():
+    loaded = made(600)
+    black = (torch.zeros(3) - torch.tensor(loaded.mean)) / torch.tensor(loaded.std)
+    loader = DeviceLoader(loaded, 600, MixSpec())
+    plan, (batch,) = loader.plan(0, 0), loader.epoch(0, 0)
+    corner = batch.images[(plan.top == 0) & (plan.left == 0) & ~plan.flip]
+    assert len(corner) and torch.allclose(corner[:, :, :4], black[None, :, None, None].expand(len(corner), 3, 4, 32))
+
+
+@pytest.mark.parametrize("shape, pad, flip", [((1, 5, 9), 2, True), ((3, 8, 6), 0, True), ((3, 32, 32), 4, False)])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_other_shapes(shape, pad, flip, layout):
+    loaded, mix = made(30, shape, 3, pad, flip), MixSpec("mixup", amount=0.5)
+    ours = DeviceLoader(loaded, 8, mix, memory_format=layout).epoch(0, 0)
+    theirs = TorchLoader(loaded, 8, mix, num_workers=0).epoch(0, 0)
+    assert all(same(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_cutting_on_a_gpu_is_cutting_on_the_host(layout):
+    loaded, last = made(), layout == torch.channels_last
+    plan = DeviceLoader(loaded, 64, MixSpec("mixup")).plan(0, 0)
+    windows = device_loader.crop_windows(loaded.train.images, 4, last)
+    axis = -2 if last else -1
+    host = device_loader.cut_on_host(windows.numpy(), plan, plan.first[10:90], axis)
+    tensors = PlanTensors(plan, torch.device("cpu"))
+    device = device_loader.cut_on_device(windows, tensors, tensors.first[10:90], axis)
+    assert torch.equal(host, device) and host.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("make", [lambda d, m: DeviceLoader(d, 16, m, chunk=3),
+                                  lambda d, m: TorchLoader(d, 16, m, num_workers=0)])
+@pytest.mark.parametrize("mix", [MIXES[0], MIXES[1], MIXES[4]])
+def test_start_resumes_the_same_batches(make, mix):
+    loader = make(made(), mix)
+    whole = list(loader.epoch(5, 2, phase=1))
+    assert len(whole) == loader.steps == 10 and loader.n_data == 150
+    for start in (0, 1, 4, 9, 10):
+        rest = list(loader.epoch(5, 2, phase=1, start=start))
+        assert len(rest) == 10 - start and all(same(a, b) for a, b in zip(rest, whole[start:], strict=True))
+    assert not same(next(loader.epoch(5, 3, phase=1)), whole[0])
+    for start in (-1, 11):
+        with pytest.raises(DataError, match=f"step {start}"):
+            loader.epoch(0, 0, start=start)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 5, 100])
+def test_chunks_change_nothing_and_batches_may_be_kept(chunk):
+    mix = MixSpec("cutmix")
+    kept = list(DeviceLoader(made(), 16, mix, chunk=chunk).epoch(0, 0))
+    assert all(same(a, b) for a, b in zip(kept, DeviceLoader(made(), 16, mix).epoch(0, 0), strict=True))
+
+
+def test_an_epoch_sees_each_sample_once_and_labels_follow():
+    loaded = made()
+    batches = list(DeviceLoader(loaded, 64, MixSpec()).epoch(0, 0))
+    index = torch.cat([batch.index for batch in batches])
+    assert sorted(index.tolist()) == list(range(150))
+    for batch in DeviceLoader(loaded, 64, MixSpec("mixup")).epoch(0, 0):
+        assert torch.equal(batch.labels, loaded.train.labels[batch.index])
+        clean = ~batch.mixed
+        assert torch.equal(batch.targets[clean].argmax(1), batch.labels[clean])
+        assert (batch.targets.gather(1, batch.labels[:, None]) >= 0.5).all()
+
+
+def test_dtype():
+    low = next(DeviceLoader(made(), 64, MixSpec("mixup"), dtype=torch.bfloat16).epoch(0, 0))
+    full = next(DeviceLoader(made(), 64, MixSpec("mixup")).epoch(0, 0))
+    assert low.images.dtype == torch.bfloat16 and torch.equal(low.images, full.images.bfloat16())
+    assert low.targets.dtype == torch.float32
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_eval_batches(layout):
+    loaded = made()
+    batches = list(eval_batches(loaded.test, loaded, "cpu", 16, memory_format=layout))
+    assert [len(labels) for _, labels in batches] == [16, 16, 16, 2]
+    plain = transforms.Normalize(loaded.mean, loaded.std)(loaded.test.images.float() / 255)
+    images, labels = (torch.cat(column) for column in zip(*batches, strict=True))
+    assert torch.equal(images, plain) and torch.equal(labels, loaded.test.labels)
+    assert batches[0][0].is_contiguous(memory_format=layout)
+    ready = loaded.test.to("cpu")
+    assert torch.equal(next(eval_batches(ready, loaded, "cpu", 50))[0], plain)
+
+
+@pytest.mark.parametrize("make, flag", [
+    (lambda d: DeviceLoader(d, 0, MixSpec()), "--batch_size 0"),
+    (lambda d: TorchLoader(d, -1, MixSpec()), "--batch_size -1"),
+    (lambda d: TorchLoader(d, 8, MixSpec(), num_workers=-1), "--num_workers -1"),
+    (lambda d: DeviceLoader(d, 8, MixSpec(), chunk=0), "chunk 0")])
+def test_bad_options(make, flag):
+    with pytest.raises(DataError, match=flag):
+        make(made())
+
+
+def test_empty_training_set():
+    with pytest.raises(DataError, match="no training images"):
+        DeviceLoader(made(0), 8, MixSpec())
+
+
+def test_workers_live_on_and_give_the_same_batches():
+    loaded, mix = made(), MixSpec("mixup")
+    loader = TorchLoader(loaded, 16, mix, num_workers=2)
+    for epoch in (0, 1):
+        expected = DeviceLoader(loaded, 16, mix).epoch(0, epoch)
+        assert all(same(a, b) for a, b in zip(loader.epoch(0, epoch), expected, strict=True))
+    workers = [worker.pid for worker in loader._loader._iterator._workers]
+    broken_off = loader.epoch(0, 2)
+    next(broken_off)
+    resumed = list(loader.epoch(0, 2, start=7))
+    expected = list(DeviceLoader(loaded, 16, mix).epoch(0, 2))[7:]
+    assert all(same(a, b) for a, b in zip(resumed, expected, strict=True))
+    assert workers == [worker.pid for worker in loader._loader._iterator._workers]
+
+
+class Broken(dataset.torch_loader.PlannedImages):
+    def __getitem__(self, item):
+        raise RuntimeError("a bug of ours")
+
+
+def test_an_error_in_a_worker_is_not_called_its_death(monkeypatch):
+    monkeypatch.setattr(dataset.torch_loader, "PlannedImages", Broken)
+    with pytest.raises(RuntimeError, match="a bug of ours"):
+        next(TorchLoader(made(), 4, MixSpec(), num_workers=1).epoch(0, 0))
+
+
+def test_a_killed_worker_is_one_clear_line_and_the_loader_recovers():
+    handler = signal.getsignal(signal.SIGCHLD)
+    loader = TorchLoader(made(600), 4, MixSpec(), num_workers=1)
+    batches = loader.epoch(0, 0)
+    next(batches)
+    assert signal.getsignal(signal.SIGCHLD) == handler
+    os.kill(loader._loader._iterator._workers[0].pid, signal.SIGKILL)
+    with pytest.raises(DataError, match="a data worker died") as caught:
+        list(batches)
+    assert "\n" not in str(caught.value) and "--num_workers" in str(caught.value)
+    assert len(list(loader.epoch(0, 0))) == 150
+
+
+def test_real_cifar100_batches(real_cifar100):
+    loaded = dataset.load("cifar100", real_cifar100, train_fraction=0.02)
+    for mix in (MixSpec("mixup"), MixSpec("cutmix")):
+        theirs = TorchLoader(loaded, 64, mix, num_workers=0).epoch(0, 0, start=10)
+        assert all(same(a, b) for a, b in zip(DeviceLoader(loaded, 64, mix).epoch(0, 0, start=10), theirs, strict=True))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("mix", MIXES)
+def test_cuda_gives_the_host_batches_without_waiting(mix, layout):
+    loaded = made(1000)
+    host = list(DeviceLoader(loaded, 64, mix, memory_format=layout).epoch(0, 0))
+    loader = DeviceLoader(loaded, 64, mix, "cuda", layout, chunk=4)
+    list(loader.epoch(0, 0))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        device = list(loader.epoch(0, 0))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for a, b in zip(host, device, strict=True):
+        assert torch.allclose(a.images, b.images.cpu(), atol=1e-6) and torch.allclose(a.targets, b.targets.cpu())
+        assert all(torch.equal(getattr(a, name), getattr(b, name).cpu()) for name in ("labels", "index", "mixed"))
+        assert b.images.is_contiguous(memory_format=layout)

@@ -1,0 +1,232 @@
+"""The epoch's plan, and mixing against plain loops in float64."""
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from dataset import DataError, MixSpec, mix_batch, plan_epoch
+from dataset.mixing import PlanTensors, mix_images
+
+SIZE, CPU = (32, 32), torch.device("cpu")
+FMU = MixSpec("mixup", partial=False)
+PMU = MixSpec("mixup")
+EXACT = MixSpec("mixup", sampling="exact")
+CUTMIX = MixSpec("cutmix", partial=False)
+CUTMIX_PARTIAL = MixSpec("cutmix", amount=0.5)
+MIXES = [FMU, PMU, EXACT, CUTMIX, CUTMIX_PARTIAL, MixSpec("mixup", amount=0.5, beta_a=0.3)]
+
+
+def plan_of(mix, n=1000, batch=64, seed=0, epoch=0, phase=0, size=SIZE):
+    return plan_epoch(n, batch, size, 4, True, mix, seed, epoch, phase)
+
+
+def batches(plan):
+    n, b = len(plan.order), plan.batch_size
+    return [slice(lo, min(lo + b, n)) for lo in range(0, n, b)]
+
+
+# --- the plan
+
+
+@pytest.mark.parametrize("n, batch", [(1000, 64), (128, 64), (10, 64), (65, 64), (7, 1)])
+@pytest.mark.parametrize("mix", [MixSpec(), *MIXES])
+def test_order_and_partners(n, batch, mix):
+    plan = plan_of(mix, n, batch)
+    assert plan.steps == len(batches(plan)) == -(-n // batch)
+    assert sorted(plan.order.tolist()) == list(range(n))
+    if mix.kind == "none":
+        assert plan.first is None and plan.second is None and plan.lam is None
+        return
+    for part in batches(plan):
+        inside = list(range(n))[part]
+        assert sorted(plan.first[part].tolist()) == sorted(plan.second[part].tolist()) == inside
+    assert ((plan.lam >= 0) & (plan.lam <= 1)).all()
+    assert plan.rows.tolist() == [i for i in range(n) if plan.lam[i] < 1]
+
+
+def test_same_seeds_same_plan_and_no_other():
+    def content(**seeds):
+        plan = plan_of(CUTMIX, **seeds)
+        names = ("order", "top", "left", "flip", "first", "second", "lam", "box")
+        return [getattr(plan, name).tobytes() for name in names]
+
+    base = content(seed=1, epoch=2, phase=3)
+    assert content(seed=1, epoch=2, phase=3) == base
+    for seeds in ({"seed": 2, "epoch": 2, "phase": 3}, {"seed": 1, "epoch": 3, "phase": 3},
+                  {"seed": 1, "epoch": 2, "phase": 2}, {"seed": 3, "epoch": 2, "phase": 1}):
+        assert not any(a == b for a, b in zip(content(**seeds), base, strict=True))
+
+
+def test_mixing_leaves_order_and_crops_alone():
+    plans = [plan_of(mix) for mix in (MixSpec(), *MIXES)]
+    for name in ("order", "top", "left", "flip"):
+        assert len({getattr(plan, name).tobytes() for plan in plans}) == 1
+
+
+@pytest.mark.parametrize("seeds", [{"seed": -1}, {"seed": 2**32}, {"epoch": -1}, {"phase": 2**32}])
+def test_bad_seeds(seeds):
+    with pytest.raises(DataError, match=next(iter(seeds))):
+        plan_of(FMU, **seeds)
+
+
+@pytest.mark.parametrize("values, flag", [
+    ({"kind": "blend"}, "'blend'"), ({"sampling": "some"}, "--pmu_sampling"), ({"amount": 1.1}, "--partmixup"),
+    ({"amount": -0.1}, "--partmixup"), ({"amount": float("nan")}, "--partmixup"), ({"beta_a": 0.0}, "--beta_a"),
+    ({"beta_a": float("inf")}, "--beta_a")])
+def test_bad_specs(values, flag):
+    with pytest.raises(DataError, match=flag):
+        MixSpec(**values)
+
+
+def test_crops_flips_and_their_absence():
+    plan = plan_of(MixSpec(), n=40500)
+    place = np.bincount(plan.top * 9 + plan.left, minlength=81)
+    assert len(place) == 81 and stats.chisquare(place).pvalue > 1e-3
+    assert stats.binomtest(int(plan.flip.sum()), 40500).pvalue > 1e-3
+    still = plan_epoch(100, 64, SIZE, 0, False, MixSpec(), 0, 0)
+    assert not still.flip.any() and not still.top.any() and not still.left.any()
+
+
+def test_permutations_are_uniform_and_independent():
+    plan = plan_of(FMU, n=64 * 3000, batch=4)
+    one, two = (getattr(plan, name).reshape(-1, 4) % 4 for name in ("first", "second"))
+    powers = 4 ** np.arange(4)
+    codes = [np.unique(perm @ powers, return_inverse=True) for perm in (one, two)]
+    assert [len(values) for values, _ in codes] == [24, 24]
+    joint = np.bincount(codes[0][1] * 24 + codes[1][1], minlength=576)  # all pairs of permutations equally often
+    assert stats.chisquare(joint).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("beta_a", [0.3, 1.0, 2.0])
+def test_lambda_is_beta(beta_a):
+    lam = plan_of(MixSpec("mixup", partial=False, beta_a=beta_a), n=20000).lam
+    assert stats.kstest(lam, stats.beta(beta_a, beta_a).cdf).pvalue > 1e-3
+    assert stats.kstest(lam, stats.beta(1.2 * beta_a, 1.2 * beta_a).cdf).pvalue < 1e-3  # the test can tell
+    partial = plan_of(MixSpec("mixup", amount=0.3, beta_a=beta_a), n=20000)
+    assert stats.kstest(partial.lam[partial.rows], stats.beta(beta_a, beta_a).cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("amount, percent", [(0.9, 41), (0.5, 60), (1.0, 36), (0.0, 100)])
+def test_original_sampling_mixes_far_more_than_it_says(amount, percent):
+    plan = plan_of(MixSpec("mixup", amount=amount), n=64 * 1000)
+    theory = (1 - 1 / 64) ** int(64 * amount)
+    share = len(plan.rows) / len(plan.order)
+    assert abs(share - theory) < 0.005 and round(100 * theory) == percent
+    assert len({len(np.intersect1d(plan.rows, np.arange(64) + 64 * i)) for i in range(50)}) > (5 if amount else 0)
+
+
+@pytest.mark.parametrize("amount", [0.0, 0.25, 0.9, 1.0])
+def test_exact_sampling_is_exact(amount):
+    plan = plan_of(MixSpec("mixup", amount=amount, sampling="exact"), n=64 * 200 + 16)
+    for part in batches(plan):
+        lam = plan.lam[part]
+        assert (lam < 1).sum() == len(lam) - int(len(lam) * amount)
+    if amount == 0.25:  # every slot is as likely
+        assert stats.chisquare(np.bincount(plan.rows[plan.rows < 12800] % 64)).pvalue > 1e-3
+
+
+def test_boxes():
+    size = (24, 40)
+    plan = plan_of(CUTMIX, n=20000, size=size)
+    top, bottom, left, right = plan.box.T
+    assert ((top >= 0) & (top <= bottom) & (bottom <= 24) & (left >= 0) & (left <= right) & (right <= 40)).all()
+    area = (bottom - top) * (right - left)
+    assert np.allclose(plan.lam, 1 - area / 960, atol=1e-6)
+    free = (top > 0) & (bottom < 24) & (left > 0) & (right < 40)  # not clipped: the sides keep the image's proportion
+    assert free.sum() > 1000
+    assert np.abs((bottom - top)[free] / 24 - (right - left)[free] / 40).max() <= 2 / 24 + 2 / 40
+    centre = ((top + bottom) / 2)[area < 40]
+    assert centre.min() < 3 and centre.max() > 21  # centres reach the border
+    # unclipped area is 1 - lambda ~ U(0, 1) for beta_a = 1, less what evening the sides loses
+    assert area.mean() / 960 < 0.5
+    half = plan_of(CUTMIX_PARTIAL, n=6400, size=size)
+    clean = np.setdiff1d(np.arange(6400), half.rows)
+    assert (half.box[clean, 1] - half.box[clean, 0] == 0).any() and (half.lam[clean] == 1).all()
+    assert 0.5 < len(half.rows) / 6400 < 0.62
+
+
+def test_box_law():
+    """Side lengths against Yun et al.'s formula, from lambdas drawn anew with the same generator state."""
+    from dataset.plan import _boxes
+
+    lam = np.linspace(0, 1, 101)
+    box, pasted = _boxes(np.random.default_rng(3), lam, (32, 32))
+    rng = np.random.default_rng(3)
+    y, x = rng.integers(0, 32, 101), rng.integers(0, 32, 101)
+    for i, value in enumerate(lam):
+        side = int(32 * np.sqrt(1 - value))
+        expected = [max(y[i] - side // 2, 0), min(y[i] + side // 2, 32), max(x[i] - side // 2, 0),
+                    min(x[i] + side // 2, 32)]
+        assert box[i].tolist() == expected
+        assert pasted[i] == 1 - (expected[1] - expected[0]) * (expected[3] - expected[2]) / 1024
+    assert pasted[-1] == 1 and box[-1, 0] == box[-1, 1]
+
+
+# --- mixing
+
+
+def by_hand(plan, part, images, labels, index, classes):
+    """One batch, sample by sample, in float64."""
+    rows = []
+    for slot in range(part.start, part.stop):
+        a, b, lam = plan.first[slot] - part.start, plan.second[slot] - part.start, float(plan.lam[slot])
+        if plan.box is None:
+            image = lam * images[a].double() + (1 - lam) * images[b].double()
+        else:
+            image = images[a].double().clone()
+            top, bottom, left, right = plan.box[slot]
+            image[:, top:bottom, left:right] = images[b][:, top:bottom, left:right].double()
+        target = torch.zeros(classes, dtype=torch.float64)
+        target[labels[a]] += lam
+        target[labels[b]] += 1 - lam
+        chief = a if lam >= 0.5 else b
+        rows.append((image, target, labels[chief], index[chief], lam < 1))
+    images, targets, labels, index, mixed = zip(*rows, strict=True)
+    return torch.stack(images), torch.stack(targets), torch.stack(labels), torch.stack(index), torch.tensor(mixed)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("n, batch, shape, classes", [(150, 64, (3, 32, 32), 100), (20, 7, (1, 5, 9), 3),
+                                                     (9, 16, (4, 8, 8), 2), (4, 1, (3, 6, 6), 10)])
+@pytest.mark.parametrize("mix", MIXES)
+def test_mixing_by_hand(mix, n, batch, shape, classes, layout):
+    torch.manual_seed(0)
+    plan = plan_of(mix, n, batch, size=shape[1:])
+    images = torch.randn(n, *shape).contiguous(memory_format=layout)
+    labels, index = torch.randint(0, classes, (n,)), torch.randperm(n) + 1000
+    tensors, before = PlanTensors(plan, CPU), images.clone()
+    at_once = mix_batch(images, labels, index, tensors.slots(0, n), classes)
+    for part in batches(plan):
+        one = mix_batch(images[part], labels[part], index[part], tensors.slots(part.start, part.stop), classes)
+        expected = by_hand(plan, part, images[part], labels[part], index[part], classes)
+        for got in (one, type(one)(*(getattr(at_once, name)[part] for name in one.__dataclass_fields__))):
+            assert torch.allclose(got.images.double(), expected[0], rtol=0, atol=1e-6)
+            assert torch.allclose(got.targets.double(), expected[1], rtol=0, atol=1e-6)
+            assert torch.equal(got.labels, expected[2]) and torch.equal(got.index, expected[3])
+            assert torch.equal(got.mixed, expected[4])
+    assert torch.equal(images, before)
+    assert torch.allclose(at_once.targets.sum(1), torch.ones(n), atol=1e-6) and (at_once.targets >= 0).all()
+    assert torch.equal(at_once.labels, labels[torch.argsort(index)[at_once.index - 1000]])
+
+
+def test_clean_samples_are_untouched_and_permuted():
+    plan = plan_of(MixSpec("mixup", amount=1.0, sampling="exact"), 64)
+    images, places = torch.randn(64, 3, 8, 8), torch.arange(64)
+    batch = mix_batch(images, places, places, PlanTensors(plan, CPU).slots(0, 64), 64)
+    assert not batch.mixed.any() and torch.equal(batch.images, images[batch.index])
+    assert not torch.equal(batch.index, places) and torch.equal(batch.targets, torch.eye(64)[batch.index])
+
+
+def test_without_mixing_nothing_moves():
+    images, places = torch.randn(5, 3, 8, 8), torch.arange(5)
+    batch = mix_batch(images, places, places + 7, PlanTensors(plan_of(MixSpec(), 5), CPU).slots(0, 5), 6)
+    assert batch.images is images and torch.equal(batch.index, places + 7) and not batch.mixed.any()
+    assert torch.equal(batch.targets, torch.eye(6)[:5])
+
+
+@pytest.mark.parametrize("mix", [FMU, CUTMIX])
+def test_half_precision(mix):
+    images = torch.randn(64, 3, 32, 32)
+    slots = PlanTensors(plan_of(mix, 64), CPU).slots(0, 64)
+    low = mix_images(images.bfloat16(), slots)
+    assert low.dtype == torch.bfloat16 and torch.allclose(low.float(), mix_images(images, slots), atol=0.05)
