@@ -112,10 +112,12 @@ class CRDDistiller(Distiller):
     paper = "Tian, Krishnan, Isola, ICLR 2020"
     weights = (1.0, 0.0, 0.8)
     mixed = "the anchor, its positive and its memory are those of the image with the larger weight; soft targets"
+    per_image = ("nce_k",)
     flags = FEAT_DIM_FLAG | {
         "mode": {"choices": ["exact", "relax"], "default": "exact",
                  "help": "positive: the image itself (exact) or one of its class (relax)"},
-        "nce_k": {"type": number(int, low=1), "default": 16384, "help": "negatives an image, all of other classes"},
+        "nce_k": {"type": number(int, low=1, high=10**9), "default": 16384,
+                  "help": "negatives an image, all of other classes"},
         "nce_t": {"type": number(float, low=0.02), "default": 0.07, "help": "temperature of the scores"},
         "nce_m": {"type": number(float, low=0, high=1), "default": 0.5, "help": "momentum of the memories"},
     }

@@ -3,8 +3,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import Distiller, at_least_single
-from .flags import number
+from .base import Distiller, at_least_single, centred
+from .flags import number, temperature
 
 EPS = 1e-8  # the authors', beside the product of the norms
 
@@ -15,15 +15,8 @@ def pearson_correlation(a: Tensor, b: Tensor) -> Tensor:
     Such a row's gradient is unscaled; the authors' formula makes it 1e8 times larger.
     """
     (a, norm_a), (b, norm_b) = centred(a), centred(b)
-    product = norm_a * norm_b
+    product = (norm_a * norm_b).squeeze(1)
     return (a * b).sum(1) / torch.where(product > 0, product + EPS, torch.ones_like(product))
-
-
-def centred(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of x (B, K) less their means, and the norms of those (B,), 0 where there is but rounding left."""
-    deviation = x - x.mean(1, keepdim=True)
-    norm, whole = (torch.linalg.vector_norm(v, dim=1) for v in (deviation, x))
-    return deviation, torch.where(norm > 8 * torch.finfo(x.dtype).eps * whole, norm, torch.zeros_like(norm))
 
 
 class DISTLoss(nn.Module):
@@ -58,7 +51,7 @@ class DISTDistiller(Distiller):
     flags = {
         "dist_beta": {"type": number(float, low=0), "default": 1.0, "help": "weight of the inter-class correlation"},
         "dist_gamma": {"type": number(float, low=0), "default": 1.0, "help": "weight of the intra-class correlation"},
-        "dist_T": {"type": number(float, above=0), "default": 4.0, "help": "temperature of the outputs"},
+        "dist_T": {"type": temperature(), "default": 4.0, "help": "temperature of the outputs"},
     }
 
     def __init__(self, opt, pair):

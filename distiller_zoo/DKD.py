@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from .base import Distiller, at_least_single, kl_divergence
-from .flags import number
+from .flags import number, temperature
 from .warmup import Warmup, warmup_flag
 
 
@@ -45,10 +45,11 @@ class DKDDistiller(Distiller):
     weights = (1.0, 0.0, 1.0)
     needs_features = False
     mixed = "target class is the one of larger weight; cross-entropy with soft targets"
+    per_epoch = ("dkd_warmup",)
     flags = {
         "dkd_alpha": {"type": number(float, low=0), "default": 1.0, "help": "weight of target-class distillation"},
         "dkd_beta": {"type": number(float, low=0), "default": 8.0, "help": "weight of non-target-class distillation"},
-        "dkd_T": {"type": number(float, above=0), "default": 4.0, "help": "temperature of both"},
+        "dkd_T": {"type": temperature(), "default": 4.0, "help": "temperature of both"},
         "dkd_warmup": warmup_flag(20),
     }
 

@@ -1,9 +1,8 @@
 """Logit standardisation in knowledge distillation: Sun, Ren, Li, Wang, Cao, CVPR 2024."""
-import torch
 from torch import Tensor, nn
 
-from .base import Distiller, at_least_single, kl_divergence
-from .flags import number
+from .base import Distiller, at_least_single, kl_divergence, row_std
+from .flags import temperature
 
 EPS = 1e-7  # the authors', beside the standard deviation
 
@@ -14,9 +13,7 @@ def z_scored(logits: Tensor) -> Tensor:
     A row of equal logits becomes zeros, with a finite gradient, where the authors' has none.
     """
     logits = at_least_single(logits)
-    variance = logits.var(dim=-1, keepdim=True)
-    std = torch.where(variance > 0, variance, torch.ones_like(variance)).sqrt()
-    return (logits - logits.mean(dim=-1, keepdim=True)) / (std + EPS)
+    return (logits - logits.mean(dim=-1, keepdim=True)) / (row_std(logits) + EPS)
 
 
 class LSKDLoss(nn.Module):
@@ -44,7 +41,7 @@ class LSKDDistiller(Distiller):
     weights = (1.0, 0.0, 9.0)
     needs_features = False
     mixed = "matches both networks' standardised logits of the mixed images; cross-entropy with soft targets"
-    flags = {"lskd_T": {"type": number(float, above=0), "default": 2.0,
+    flags = {"lskd_T": {"type": temperature(), "default": 2.0,
                         "help": "base temperature of the standardised logits"}}
 
     def __init__(self, opt, pair):

@@ -78,6 +78,7 @@ class ReviewKDDistiller(Distiller):
     preact_t = True
     min_batch = 2  # the fused pooled feature is one value a channel, and batch norm needs two
     mixed = "compares features of the mixed images; cross-entropy with soft targets"
+    per_epoch = ("reviewkd_warmup",)
     flags = {"reviewkd_warmup": warmup_flag(20)}
 
     def __init__(self, opt, pair):

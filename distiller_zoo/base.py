@@ -64,8 +64,20 @@ def std_scaled(logits: Tensor) -> Tensor:
     The original gives NaN for a row of equal logits; here such a row is left as it is, with a finite gradient.
     """
     logits = at_least_single(logits)
-    variance = logits.var(dim=-1, keepdim=True)
-    return logits / torch.where(variance > 0, variance, torch.ones_like(variance)).sqrt()
+    return logits / row_std(logits)
+
+
+def row_std(x: Tensor) -> Tensor:
+    """Unbiased standard deviation (B, 1) of the rows of x (B, K); 1, without a gradient, for a constant row."""
+    norm = centred(x)[1] / max(x.shape[1] - 1, 1) ** 0.5
+    return torch.where(norm > 0, norm, torch.ones_like(norm))
+
+
+def centred(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of x (B, K) less their means, and the norms of those (B, 1), 0 where there is but rounding left."""
+    deviation = x - x.mean(1, keepdim=True)
+    norm, whole = (torch.linalg.vector_norm(v, dim=1, keepdim=True) for v in (deviation, x))
+    return deviation, torch.where(norm > 8 * torch.finfo(x.dtype).eps * whole, norm, torch.zeros_like(norm))
 
 
 def at_least_single(x: Tensor) -> Tensor:
@@ -89,6 +101,8 @@ class Distiller(nn.Module):
         uncapturable: why its step can't be a CUDA graph; empty if it can.
         two_stage: whether ``--init_epochs`` of :meth:`init_loss` come first.
         min_batch: smallest batch it is defined for.
+        per_epoch, per_image: those of its flags whose defaults count epochs or images of the full recipe, so that a
+            run of fewer wants fewer.
 
     Whatever has to be in a checkpoint is a parameter or a buffer. Randomness inside a step must be a function of
     buffers (a counter), never of the global generator, so that a resumed run continues bit for bit.
@@ -106,6 +120,8 @@ class Distiller(nn.Module):
     uncapturable = ""
     two_stage = False
     min_batch = 1
+    per_epoch: tuple[str, ...] = ()
+    per_image: tuple[str, ...] = ()
 
     def __init__(self, opt: Namespace, pair: Pair):
         """opt: the resolved flags (gamma, alpha, beta, kd_T, rescale and the method's own). pair: see :class:`Pair`."""
@@ -115,6 +131,11 @@ class Distiller(nn.Module):
         self.rescaled = opt.rescale == "std"
 
     # What it can serve, asked before anything is loaded or trained -----------------------------------------------
+
+    @classmethod
+    def teacher_preact(cls) -> bool:
+        """Whether the teacher's features must be those before the last ReLU of a stage."""
+        return cls.preact if cls.preact_t is None else cls.preact_t
 
     @classmethod
     def adds_loss(cls) -> bool:

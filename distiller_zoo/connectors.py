@@ -13,7 +13,7 @@ from .functional import unit
 
 Shape = Sequence[int]
 
-FEAT_DIM_FLAG = {"feat_dim": {"type": number(int, low=1), "default": 128,
+FEAT_DIM_FLAG = {"feat_dim": {"type": number(int, low=1, high=65536), "default": 128,
                               "help": "dimension of the embeddings of both networks"}}
 
 

@@ -7,7 +7,7 @@ from .flags import number
 
 def warmup_flag(epochs: int) -> dict:
     """Keyword arguments of a ``--..._warmup`` flag."""
-    return {"type": number(int, low=0), "default": epochs,
+    return {"type": number(int, low=0, high=10**6), "default": epochs,
             "help": "epochs over which the method's own term grows linearly to full weight; 0: at once"}
 
 

@@ -2,12 +2,15 @@
 from __future__ import annotations
 
 import argparse
-import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from distiller_zoo.flags import number, temperature
+
 from .util import near
+
+__all__ = ["Parser", "boolean", "epoch_list", "name_from", "number", "path", "temperature", "trial_list"]
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,23 +50,6 @@ def boolean(text: str) -> bool:
     if text.lower() not in words:
         raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false; give True or False")
     return words[text.lower()]
-
-
-def number(kind: type, low: float = -math.inf, high: float = math.inf, above: float = -math.inf) -> Callable:
-    """Type of a flag: an int or a finite float with low <= x <= high and x > above."""
-    limits = [f"{sign} {limit:g}" for sign, limit in ((">", above), (">=", low), ("<=", high)) if math.isfinite(limit)]
-    wanted = ("a whole number" if kind is int else "a number") + (" " + " and ".join(limits) if limits else "")
-
-    def parse(text: str):
-        try:
-            value = kind(text)
-        except (ValueError, OverflowError):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}") from None
-        if not math.isfinite(value) or not low <= value <= high or value <= above:
-            raise argparse.ArgumentTypeError(f"{text} is not {wanted}")
-        return value
-
-    return parse
 
 
 def name_from(known: Iterable[str], what: str) -> Callable[[str], str]:

@@ -10,7 +10,7 @@ from dataset import MixSpec
 from distiller_zoo import distiller_dict
 from models import model_dict
 
-from .flags import Parser, epoch_list, name_from, number, path, trial_list
+from .flags import Parser, epoch_list, name_from, number, path, temperature, trial_list
 from .util import UserError
 
 # RepDistiller trains these students at 0.01; there it overrides even a given --learning_rate, here it is a default.
@@ -54,9 +54,9 @@ def parse_student(argv: Sequence[str] | None = None) -> Namespace:
                               ("-b", "beta", "the method's own loss")):
         group.add_argument(short, f"--{name}", type=WEIGHT, default=None,
                            help=f"weight of the {what} (default: the method's)")
-    group.add_argument("--kd_T", type=number(float, above=0), default=4.0,
+    group.add_argument("--kd_T", type=temperature(), default=4.0,
                        help="temperature of the KL term (default 4)")
-    group.add_argument("--scale_T", type=number(float, above=0), default=1.0,
+    group.add_argument("--scale_T", type=temperature(), default=1.0,
                        help="accepted for MIX-KD's command lines; it does nothing there either (default 1)")
     group.add_argument("--rescale", type=name_from(("none", "std"), "rescaling"), default=None,
                        help="none, or std: classification and KL on logits divided by their standard deviation "
