@@ -1,0 +1,187 @@
+"""Images per second of the classic path and of ours, one after the other in one run.
+
+    python -m scripts.benchmark                                             # what this machine has
+    python -m scripts.benchmark --what data --num_workers 2
+    python -m scripts.benchmark --pairs resnet56:resnet20,wrn_40_2:wrn_16_2 --methods mixstd,crd --trial 1,2,3
+    python -m scripts.benchmark --profile result/profile.txt --methods mixstd
+
+data: loading, augmenting and mixing alone. step: whole training steps, data included, end to end. train: a whole epoch
+with evaluation, record and checkpoint, and what 240 such epochs take. Both paths get warm-up steps, then timed rounds;
+the median round counts. Weights are random: they don't change the time. On CUDA the last column compares with the
+saturated step, the same networks at batch 1024, per image.
+"""
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from itertools import chain
+from pathlib import Path
+
+import torch
+
+import dataset
+from distiller_zoo import distiller_dict
+from helper import checkpoint, setup
+from helper.device import describe
+from helper.flags import Parser, name_from, number, path, trial_list
+from helper.util import UserError, guard
+from models import model_dict
+
+from .classic import Classic
+from .timing import Ours, classic_epoch, classic_seconds, endless, options_for, our_epochs, timed
+
+SATURATED = 1024
+
+
+def parse(argv) -> Namespace:
+    parser = Parser(prog="python -m scripts.benchmark", description=__doc__)
+    parser.add_argument("--what", default="data,step", help="of data, step, train (default data,step)")
+    parser.add_argument("--pairs", default="resnet56:resnet20", help="teacher:student,... (default resnet56:resnet20)")
+    parser.add_argument("--methods", default="mixstd", help="of --distill's (default mixstd)")
+    parser.add_argument("--mix", type=name_from(("none", "mixup", "cutmix"), "mixing"), default="mixup")
+    parser.add_argument("--batch_size", type=number(int, low=2, high=4096), default=64)
+    parser.add_argument("--trial", type=trial_list, default=["1"], help="1,2,3 measures three seeds at once")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default=None)
+    parser.add_argument("--step", default=None)
+    parser.add_argument("--num_workers", type=number(int, low=0, high=64), default=2, help="of the classic path")
+    parser.add_argument("--rounds", type=number(int, low=1, high=1000), default=5, help="timed rounds (default 5)")
+    parser.add_argument("--steps", type=number(int, low=1, high=10000), default=None,
+                        help="steps a round (default 10 on the CPU, 100 on CUDA)")
+    parser.add_argument("--data_dir", type=path, default="data")
+    parser.add_argument("--json", type=path, default=None, help="write the results here")
+    parser.add_argument("--profile", type=path, default=None, help="write where our step's time goes here")
+    opt = parser.parse(argv)
+    for name in opt.what.split(","):
+        if name not in ("data", "step", "train"):
+            raise UserError(f"--what {name}: choose of data, step, train")
+    for pair in opt.pairs.split(","):
+        names = pair.split(":")
+        if len(names) != 2 or any(name not in model_dict for name in names):
+            raise UserError(f"--pairs {pair}: give teacher:student, both of {', '.join(model_dict)}")
+    for name in opt.methods.split(","):
+        if name not in distiller_dict:
+            raise UserError(f"--methods {name}: choose of {', '.join(distiller_dict)}")
+    return opt
+
+
+def load(opt: Namespace):
+    """The real images where they are, else random ones of the same shape and number: the time is the same."""
+    try:
+        return dataset.load("cifar100", opt.data_dir, download=False)
+    except dataset.DataError:
+        print("==> no CIFAR-100 in --data_dir: random images of its shape and number")
+        generator = torch.Generator().manual_seed(0)
+        splits = [dataset.Split(torch.randint(0, 256, (n, 3, 32, 32), dtype=torch.uint8, generator=generator),
+                                torch.arange(n) % 100) for n in (50000, 10000)]
+        return dataset.Data("random", 100, (0.5,) * 3, (0.25,) * 3, 4, True, *splits)
+
+
+class Table:
+    """Prints a line for every measurement and keeps it for --json."""
+
+    def __init__(self):
+        self.rows: list[dict] = []
+        print(f"{'what':<6}{'pair':<24}{'method':<12}{'classic images/s':>17}{'ms':>8}{'ours images/s':>15}{'ms':>8}"
+              f"{'ratio':>8}{'peak MB':>9}{'of saturated':>14}")
+
+    def add(self, what, pair, method, opt, device, classic, ours, seeds=1, peak=None, saturated=None) -> None:
+        """classic, ours: seconds of a step; ours advances ``seeds`` students."""
+        rates = opt.batch_size / classic, seeds * opt.batch_size / ours
+        self.rows.append({"what": what, "pair": pair, "method": method, "device": describe(device),
+                          "batch": opt.batch_size, "seeds": seeds, "precision": opt.precision, "step": opt.step,
+                          "reference_images_per_s": rates[0], "images_per_s": rates[1], "ratio": rates[1] / rates[0],
+                          "peak_memory_mb": peak, "of_saturated": saturated and rates[1] / saturated})
+        last = f"{100 * rates[1] / saturated:>12.0f} %" if saturated else f"{'-':>14}"
+        memory = f"{peak:>9.0f}" if peak else f"{'-':>9}"
+        print(f"{what:<6}{pair:<24}{method:<12}{rates[0]:>17.0f}{1000 * classic:>8.2f}{rates[1]:>15.0f}"
+              f"{1000 * ours:>8.2f}{rates[1] / rates[0]:>7.1f}x{memory}{last}", flush=True)
+
+
+def measure_data(opt, data, device, table) -> None:
+    """Data and mixing alone."""
+    flags = options_for(opt, "resnet8", "kd", opt.batch_size)
+    steps = opt.steps or 100
+    teacher, student = (model_dict["resnet8"](num_classes=data.num_classes) for _ in range(2))
+    classic = Classic(data, flags, teacher, student, distiller_dict["kd"](flags, None), device, opt.num_workers)
+    slow = timed(lambda batch: None, endless(classic.batches), steps, opt.rounds, device)
+    loader = setup.make_loader(flags, data, device)
+    batches = chain.from_iterable(loader.epoch(1, e) for e in range(1, 10**6))
+    table.add("data", "-", opt.mix, opt, device, slow, timed(lambda b: None, batches, 10 * steps, opt.rounds, device))
+
+
+def measure_step(opt, data, device, table, pair: str, method: str) -> None:
+    """Whole steps, data included."""
+    name_t, name_s = pair.split(":")
+    steps = opt.steps or (100 if device.type == "cuda" else 10)
+    torch.manual_seed(0)
+    model_t = model_dict[name_t](num_classes=data.num_classes)
+    slow = classic_seconds(opt, data, device, model_t, name_s, method, steps)
+    ours = Ours(opt, data, model_t.cpu(), name_s, method, device, opt.batch_size)
+    cuda = device.type == "cuda"
+    if cuda:
+        torch.cuda.reset_peak_memory_stats(device)
+    fast = timed(ours.step, ours.batches(), steps, opt.rounds, device)
+    peak = torch.cuda.max_memory_allocated(device) / 2**20 if cuda else None
+    saturated = None
+    if cuda:
+        large = Ours(Namespace(**{**vars(opt), "trial": ["1"]}), data, model_t.cpu(), name_s, method, device, SATURATED)
+        saturated = SATURATED / timed(large.step, large.batches(), 20, opt.rounds, device)
+    table.add("step", pair, method, opt, device, slow, fast, len(ours.learners), peak, saturated)
+
+
+def measure_train(opt, data, device, table, pair: str, method: str) -> None:
+    """A whole epoch of both: the classic loop with its validation, ours through helper.loops with all it records."""
+    name_t, name_s = pair.split(":")
+    torch.manual_seed(0)
+    model_t = model_dict[name_t](num_classes=data.num_classes)
+    slow = classic_epoch(opt, data, device, model_t, name_s, method)
+    ours = Ours(opt, data, model_t.cpu(), name_s, method, device, opt.batch_size)
+    fast = our_epochs(ours, data, device, name_s, epochs=2 if device.type == "cpu" else 4)
+    seeds, steps = len(ours.learners), ours.loader.steps
+    table.add("train", pair, method, opt, device, slow / steps, fast / steps, seeds)
+    print(f"      240 epochs: {240 * slow * seeds / 3600:.2f} h against {240 * fast / 3600:.2f} h for {seeds} seed(s)")
+
+
+def profile(opt, data, device) -> None:
+    """The kernels in which our step spends its time, by torch.profiler."""
+    name_t, name_s = opt.pairs.split(",")[0].split(":")
+    method = opt.methods.split(",")[0]
+    ours = Ours(opt, data, model_dict[name_t](num_classes=data.num_classes), name_s, method, device, opt.batch_size)
+    batches = ours.batches()
+    for _ in range(10):
+        ours.step(next(batches))
+    with torch.profiler.profile() as prof:
+        for _ in range(10):
+            ours.step(next(batches))
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    by = "self_cuda_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    checkpoint.save_text(prof.key_averages().table(sort_by=by, row_limit=25), Path(opt.profile))
+    print(f"==> profile of 10 steps in {opt.profile}")
+
+
+def main(argv=None):
+    opt = parse(argv)
+    flags = options_for(opt, "resnet8", "kd", opt.batch_size)
+    device = setup.resolve_device(flags)
+    opt.device, opt.precision, opt.step = flags.device, flags.precision, flags.step
+    print(f"==> {describe(device)}, torch {torch.__version__}, precision {opt.precision}, step {opt.step}")
+    data, table = load(opt), Table()
+    what = opt.what.split(",")
+    if "data" in what:
+        measure_data(opt, data, device, table)
+    for pair in opt.pairs.split(","):
+        for method in opt.methods.split(","):
+            for name, measure in (("step", measure_step), ("train", measure_train)):
+                if name in what:
+                    measure(opt, data, device, table, pair, method)
+    if opt.json:
+        checkpoint.save_text(json.dumps(table.rows, indent=2) + "\n", Path(opt.json))
+    if opt.profile:
+        profile(opt, data, device)
+
+
+if __name__ == "__main__":
+    sys.exit(guard(main))

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Every check and run that wants a GPU, in order. Stop it when you like; started again, it goes on where it was.
+#   bash scripts/reproduce.sh --jobs 4                                   # arguments go to every table
+#   bash scripts/reproduce.sh --epochs 8 --train_fraction 0.1 --trial 1  # reduced, and labelled so everywhere
+#   STEPS="tests speed" bash scripts/reproduce.sh                        # some of: tests speed first tables report
+#   TABLES="main cutmix" bash scripts/reproduce.sh                       # some of the tables
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/environment.sh
+read -r -a steps <<< "${STEPS:-tests speed first tables report}"
+all="main cutmix beta_a repdistiller_same repdistiller_cross partial_amount zoo_mixup rescale teachers augmentation"
+read -r -a tables <<< "${TABLES:-$all}"
+mkdir -p result/reproduce
+failed=()
+
+once() { # once NAME COMMAND...: skipped if it has succeeded at this commit; its output is kept
+  local name=$1 mark status=0
+  shift
+  mark="result/reproduce/$name.done"
+  if [ "$(cat "$mark" 2>/dev/null)" = "$(git rev-parse HEAD 2>/dev/null)" ]; then echo "==> $name: done"; return; fi
+  echo "==> $name: $*"
+  "$@" 2>&1 | tee "result/reproduce/$name.log" || status=$?
+  keep_going "$name" "$status"
+  if [ "$status" -eq 0 ]; then git rev-parse HEAD > "$mark" 2>/dev/null || true; fi
+}
+
+keep_going() { # a signal stops everything, a failure is reported at the end
+  if [ "$2" -gt 128 ]; then exit "$2"; fi
+  if [ "$2" -ne 0 ]; then failed+=("$1"); fi
+}
+
+run_table() {
+  local status=0
+  "$PYTHON" -m scripts.run_table "$@" || status=$?
+  keep_going "$1" "$status"
+}
+
+speed() { "$PYTHON" -m scripts.benchmark --pairs resnet56:resnet20,wrn_40_2:wrn_16_2 "$@"; }
+
+for step in "${steps[@]}"; do
+  case $step in
+    tests) once cuda_tests "$PYTHON" -m pytest -m cuda ;;
+    speed) # one seed with the profile, then three at once, bf16, other methods, whole epochs
+      once speed_one speed --what data,step,train --json result/reproduce/speed_one.json \
+        --profile result/reproduce/profile.txt
+      once speed_three speed --what step,train --trial 1,2,3 --json result/reproduce/speed_three.json
+      once speed_bf16 speed --what step --precision bf16 --json result/reproduce/speed_bf16.json
+      once speed_methods speed --what step --methods kd,crd,reviewkd,rkd --json result/reproduce/speed_methods.json ;;
+    first) # the rows that matter most: the teachers, then kd, FMU and PMU of three pairs
+      for pair in "resnet56 > resnet20" "wrn_40_2 > wrn_16_2" "resnet110 > resnet32"; do
+        for row in "KD, T=4, $pair" "MIXSTD + FMU, $pair" "MIXSTD + PMU, $pair"; do
+          run_table main --only "$row" --trial 1,2,3 "$@"
+        done
+      done
+      for name in resnet56 resnet110 wrn_40_2; do # small enough to be kept with the code
+        for weights in "${SAVE:-save}"/models/"${name}"_cifar100_lr_0.05_decay_0.0005_trial_*/"${name}"_last.pth; do
+          if [ -e "$weights" ]; then once "export_$name" "$PYTHON" -m scripts.export_weights --path "$weights"; break; fi
+        done
+      done ;;
+    tables) for table in "${tables[@]}"; do run_table "$table" "$@"; done ;;
+    report) "$PYTHON" -m scripts.report ;;
+    *) echo "error: STEPS: unknown step $step" >&2; exit 2 ;;
+  esac
+done
+if [ ${#failed[@]} -gt 0 ]; then echo "error: not complete: ${failed[*]}; run this again" >&2; exit 1; fi

@@ -1,0 +1,129 @@
+"""What the benchmark times: a step and an epoch of ours and of the classic path."""
+from __future__ import annotations
+
+import tempfile
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from statistics import median
+
+import torch
+
+import dataset
+from distiller_zoo import DistillError, distiller_dict
+from helper import setup
+from helper.device import describe
+from helper.evaluate import evaluate
+from helper.loops import Loop
+from helper.options import parse_student
+from helper.record import Run
+from helper.resume import config_of
+from helper.teacher import Teacher
+from helper.trainer import Trainer
+from models import model_dict
+
+from .classic import Classic
+
+
+def options_for(opt: Namespace, model_s: str, method: str, batch_size: int) -> Namespace:
+    """The flags that train_student_mixstd.py would resolve to."""
+    words = ["--model_s", model_s, "--distill", method, "--mix", opt.mix, "--batch_size", str(batch_size),
+             "--device", opt.device, "--trial", ",".join(opt.trial), "--data_dir", opt.data_dir]
+    for name in ("precision", "step"):
+        words += [f"--{name}", getattr(opt, name)] if getattr(opt, name) else []
+    return parse_student(words)
+
+
+class Ours:
+    """Our trainer for a pair and a method, fed with endless batches."""
+
+    def __init__(self, opt: Namespace, data, model_t, model_s: str, method: str, device, batch_size: int):
+        self.opt, self.data, self.device = options_for(opt, model_s, method, batch_size), data, device
+        kind = distiller_dict[method]
+        setup.resolve_device(self.opt, kind.uncapturable)
+        pair = setup.pair_of(model_dict[model_s](num_classes=data.num_classes), model_t, data, kind)
+        if why := kind.unsupported(self.opt, pair):
+            raise DistillError(why)
+        self.learners = setup.make_learners(self.opt, model_s, data.num_classes, device,
+                                            lambda seed: kind(self.opt, replace(pair, seed=seed)))
+        for learner in self.learners:
+            learner.enter("main")
+            learner.begin_epoch()
+        self.loader = setup.make_loader(self.opt, data, device)
+        self.trainer = Trainer(self.opt, Teacher(model_t, self.opt, device, kind.needs_features, kind.teacher_preact()),
+                               self.learners, device)
+        self.images = batch_size * len(self.learners)
+
+    def batches(self) -> Iterator:
+        epochs = [chain.from_iterable(self.loader.epoch(learner.seed, e) for e in range(1, 10**6))
+                  for learner in self.learners]
+        return (row for row in zip(*epochs, strict=True) if len(row[0].labels) == self.opt.batch_size)
+
+    def step(self, row) -> None:
+        self.trainer.step(self.learners, row)
+
+
+def timed(step: Callable, batches: Iterator, steps: int, rounds: int, device) -> float:
+    """Median seconds of a step, the making of its batch included; one round of warm-up first."""
+    def one_round() -> float:
+        began = time.perf_counter()
+        for _ in range(steps):
+            step(next(batches))
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return (time.perf_counter() - began) / steps
+
+    one_round()
+    return median(one_round() for _ in range(rounds))
+
+
+def endless(make: Callable[[], Iterator]) -> Iterator:
+    while True:
+        yield from make()
+
+
+def classic_seconds(opt, data, device, model_t, name_s: str, method: str, steps: int) -> float:
+    classic = make_classic(opt, data, device, model_t, name_s, method)
+    return timed(classic.step, endless(classic.batches), steps, opt.rounds, device)
+
+
+def make_classic(opt, data, device, model_t, name_s: str, method: str) -> Classic:
+    kind = distiller_dict[method]
+    flags = options_for(opt, name_s, method, opt.batch_size)
+    model_s = model_dict[name_s](num_classes=data.num_classes)
+    pair = setup.pair_of(model_s, model_t, data, kind)
+    return Classic(data, flags, model_t, model_s, kind(flags, pair), device, opt.num_workers)
+
+
+def classic_epoch(opt, data, device, model_t, name_s: str, method: str) -> float:
+    """Seconds of one classic epoch, validation included, after a few steps of warm-up."""
+    classic = make_classic(opt, data, device, model_t, name_s, method)
+    for batch, _ in zip(classic.batches(), range(3), strict=False):
+        classic.step(batch)
+    began = time.perf_counter()
+    for batch in classic.batches():
+        classic.step(batch)
+    classic.model_s.eval()
+    evaluate(classic.model_s, dataset.eval_batches(data.test, data, device, opt.batch_size // 2))
+    return time.perf_counter() - began
+
+
+def our_epochs(ours: Ours, data, device, name_s: str, epochs: int) -> float:
+    """Seconds of an epoch of ours, from the second on: evaluation, tables, TensorBoard and checkpoints included."""
+    ours.opt.epochs, ours.opt.print_freq = epochs, 10**6
+    about = {"arch": name_s, "num_classes": data.num_classes, "dataset": data.name, "role": "student"}
+    with tempfile.TemporaryDirectory() as folder:
+        configs = [config_of(ours.opt, learner.trial) for learner in ours.learners]
+        runs = [Run(Path(folder, "run", c["trial"]), Path(folder, "tb", c["trial"])) for c in configs]
+        for run, config in zip(runs, configs, strict=True):
+            run.lock()
+            run.start(config, [], describe(device))
+        ends = []
+        test = setup.test_batches(data, device)
+        loop = Loop(ours.opt, ours.trainer, ours.learners, runs, configs, ours.loader, test, about)
+        loop.after_epoch = lambda: ends.append(time.perf_counter())
+        loop.fit()
+    return (ends[-1] - ends[0]) / (len(ends) - 1)

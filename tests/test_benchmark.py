@@ -1,0 +1,66 @@
+"""The benchmark's two paths are what they claim: the same mixing law, the same loss; and its outputs."""
+import json
+from argparse import Namespace
+
+import pytest
+import torch
+from test_training import small_data
+
+from distiller_zoo import distiller_dict
+from helper.util import guard
+from models import model_dict
+from scripts import benchmark
+from scripts.classic import Classic, host_mix
+
+
+def test_host_mix_is_mixup_of_the_batch():
+    torch.manual_seed(0)
+    images, labels = torch.randn(64, 3, 4, 4), torch.arange(64) % 7
+    mixed, targets = host_mix(images, labels, 7, 0.9, 1.0)
+    torch.testing.assert_close(targets.sum(1), torch.ones(64))
+    clean = sum(any(torch.allclose(x, image) for image in images) for x in mixed)
+    assert 20 < clean < 55  # 59 % of them, more or less
+    full, _ = host_mix(images, labels, 7, 0.0, 1.0)
+    assert not any(torch.allclose(x, image) for x in full[:8] for image in images)
+    torch.testing.assert_close(full.mean(), images.mean(), atol=0.05, rtol=0)
+
+
+def test_classic_step_is_the_methods_loss():
+    opt = Namespace(gamma=0.1, alpha=0.9, beta=0.0, kd_T=4.0, rescale="none", batch_size=10, mix="none", partmixup=0.9,
+                    beta_a=1.0, learning_rate=0.1, momentum=0.9, weight_decay=0.0)
+    data = small_data(20)
+    teacher, student = (model_dict["resnet8"](num_classes=5) for _ in range(2))
+    classic = Classic(data, opt, teacher, student, distiller_dict["kd"](opt, None), torch.device("cpu"), 0)
+    batch = next(iter(classic.batches()))
+    assert batch.images.shape == (10, 3, 8, 8) and batch.targets.sum() == 10
+    before = student.fc.weight.detach().clone()
+    assert classic.step(batch) > 0
+    assert not torch.equal(before, student.fc.weight)
+
+
+@pytest.fixture
+def noise(monkeypatch):
+    monkeypatch.setattr(benchmark, "load", lambda opt: small_data(64, classes=100, size=32))
+
+
+def test_benchmark_prints_and_keeps_its_table(noise, tmp_path, capsys):
+    target = tmp_path / "speed.json"
+    words = ["--what", "data,step,train", "--pairs", "resnet14:resnet8", "--methods", "kd,mixstd", "--trial", "1,2",
+             "--batch_size", "16", "--steps", "1", "--rounds", "1", "--num_workers", "0", "--device", "cpu"]
+    status = guard(benchmark.main, [*words, "--json", str(target), "--profile", str(tmp_path / "profile.txt")])
+    assert status == 0
+    rows = json.loads(target.read_text())
+    assert [(row["what"], row["method"]) for row in rows] == [
+        ("data", "mixup"), ("step", "kd"), ("train", "kd"), ("step", "mixstd"), ("train", "mixstd")]
+    wanted = {"what", "pair", "method", "device", "batch", "reference_images_per_s", "images_per_s", "ratio"}
+    for row in rows:
+        assert wanted <= row.keys()
+        assert row["ratio"] == pytest.approx(row["images_per_s"] / row["reference_images_per_s"])
+    assert "240 epochs" in capsys.readouterr().out
+    assert "convolution" in (tmp_path / "profile.txt").read_text()
+
+
+@pytest.mark.parametrize("words", [["--what", "all"], ["--pairs", "resnet56"], ["--methods", "x"], ["--pairs", "a:b"]])
+def test_bad_input(words, capsys):
+    assert guard(benchmark.main, words) == 2
+    assert words[0] in capsys.readouterr().err

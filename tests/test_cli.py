@@ -1,0 +1,146 @@
+"""The main job through the command line: teacher, then student, on tiny data in the official file format."""
+import csv
+import json
+import re
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+
+from models import model_dict
+
+ROOT = Path(__file__).resolve().parent.parent
+QUICK = ["--batch_size", 50, "--epochs", 2, "--lr_decay_epochs", 1, "--save_freq", 1, "--print_freq", 2, "--tb_freq", 2,
+         "--device", "cpu"]
+
+
+def run(tiny_files, script, *args):
+    done = tiny.run_script(tiny_files, script, *args, "--data_dir", tiny_files)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def teacher(tiny_files, tmp_path_factory):
+    save = tmp_path_factory.mktemp("save")
+    out = run(tiny_files, "train_teacher.py", "--model", "resnet8", "--save_dir", save, *QUICK)
+    folder, = (save / "models").iterdir()
+    return save, folder, out
+
+
+@pytest.fixture(scope="module", params=["mixup", "cutmix"])
+def student(request, teacher, tiny_files):
+    save, folder, _ = teacher
+    out = run(tiny_files, "train_student_mixstd.py", "--path_t", folder / "resnet8_last.pth", "--model_s", "resnet14",
+              "--mix", request.param, "--save_dir", save, "--kd_T", 2, *QUICK)
+    made, = [f for f in (save / "student_model").iterdir()
+             if json.loads((f / "args.json").read_text())["config"]["mix"] == request.param]
+    return save, made, out, request.param
+
+
+def scalars(folder):
+    """{tag: [(step, value)]} of the one event file, read with its framing by hand and TensorBoard's own messages."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    file, = folder.glob("events.out.tfevents.*")
+    content, at, found = file.read_bytes(), 0, {}
+    while at < len(content):
+        length, = struct.unpack_from("<Q", content, at)
+        event = Event.FromString(content[at + 12:at + 12 + length])
+        at += 12 + length + 4
+        for value in event.summary.value:
+            found.setdefault(value.tag, []).append((event.step, value.simple_value))
+    return found
+
+
+def test_teacher_files(teacher):
+    _, folder, out = teacher
+    assert folder.name.startswith("resnet8_cifar100_lr_0.05_decay_0.0005_trial_0")
+    names = {f.name for f in folder.iterdir() if not f.name.startswith(".")}
+    assert {"args.json", "log.csv", "timing.csv", "curves.png", "summary.json", "resnet8_best.pth", "resnet8_last.pth",
+            "ckpt_epoch_1.pth", "ckpt_epoch_2.pth", "resume.pth", "resume.prev.pth"} == names
+    best, last, epoch = (torch.load(folder / f, weights_only=True)
+                         for f in ("resnet8_best.pth", "resnet8_last.pth", "ckpt_epoch_2.pth"))
+    assert {"epoch", "model", "best_acc", "optimizer"} <= best.keys()
+    assert {"opt", "model", "optimizer"} <= last.keys()
+    assert {"epoch", "model", "accuracy", "optimizer"} <= epoch.keys()
+    model_dict["resnet8"](num_classes=100).load_state_dict(last["model"], strict=True)
+    assert "Epoch 1/2 [1/4]" in out and "best accuracy" in out
+
+
+def test_student_record(student):
+    save, folder, out, mix = student
+    assert folder.name.startswith(
+        "S=resnet14_T=resnet8_cifar100_mixstd_r=0.1_a=0.9_b=0.0_pmix=True_0.9_betalpha=1.0_1")
+    config = json.loads((folder / "args.json").read_text())
+    assert config["config"]["gamma"] == 0.1 and config["config"]["model_t"] == "resnet8"
+    assert config["config"]["trial"] == "1" and config["environment"]["torch"] == torch.__version__
+    with open(folder / "log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert [float(row["learning_rate"]) for row in rows] == pytest.approx([0.05, 0.005])
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["last_top1"] == float(rows[-1]["test_acc"])
+    assert summary["best_top1"] == max(float(row["test_acc"]) for row in rows)
+    if mix == "mixup":  # 0.9 with replacement leaves exp(-0.9) = 41 %; CutMix boxes of no pixel mix a little less
+        assert 0.25 < float(rows[0]["mixed_fraction"]) < 0.55
+    assert "teacher accuracy:" in out and "WARNING --kd_T does nothing under --distill mixstd" in out
+    assert re.search(r"published 72|published", out) is None  # nothing is published for resnet8
+    saved = torch.load(folder / "resnet14_last.pth", weights_only=True)
+    assert "optimizer" not in saved and saved["arch"] == "resnet14"
+
+
+def test_tensorboard_is_read_back(student, teacher):
+    save, folder, *_ = student
+    with open(folder / "log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = scalars(save / "student_tensorboards" / folder.name)
+    for tag in ("train_acc", "train_loss", "test_acc", "test_loss", "test_acc_top5", "learning_rate", "mixed_fraction"):
+        assert [step for step, _ in found[tag]] == [1, 2]
+        assert [value for _, value in found[tag]] == pytest.approx([float(row[tag]) for row in rows], rel=1e-6), tag
+    assert len(found["images_per_s"]) == 2
+    assert [step for step, _ in found["train_loss_step"]] == [2, 4, 6, 8]
+    assert "train_loss" in scalars(teacher[0] / "tensorboard" / teacher[1].name)
+
+
+def test_a_finished_run_is_kept(teacher, tiny_files):
+    save, folder, _ = teacher
+    before = {f.name: f.stat().st_mtime_ns for f in folder.iterdir()}
+    args = ["--model", "resnet8", "--save_dir", save, "--data_dir", tiny_files, *QUICK]
+    refused = tiny.run_script(tiny_files, "train_teacher.py", *args)
+    assert refused.returncode == 2 and "--overwrite" in refused.stderr and refused.stderr.count("\n") == 1
+    assert {f.name: f.stat().st_mtime_ns for f in folder.iterdir()} == before
+
+
+def test_torch_loader_trains_the_same_weights(teacher, tiny_files, tmp_path):
+    """Same plan, same pixels: the two loaders lead to the same network, bit for bit."""
+    run(tiny_files, "train_teacher.py", "--model", "resnet8", "--save_dir", tmp_path, "--loader", "torch",
+        "--num_workers", 1, *QUICK)
+    folder, = (tmp_path / "models").iterdir()
+    ours, theirs = (torch.load(f / "resnet8_last.pth", weights_only=True)["model"] for f in (teacher[1], folder))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_real_cifar100_through_the_command_line(real_cifar100, tmp_path):
+    """A little of the real data: md5 checked, balanced, trained, better than nothing is not asked of one epoch."""
+    command = [sys.executable, "train_teacher.py", "--model", "resnet8", "--train_fraction", "0.01", "--epochs", "1",
+               "--holdout", "500", "--device", "cpu", "--data_dir", str(real_cifar100), "--save_dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    summary, = (tmp_path / "models").glob("*/summary.json")
+    assert json.loads(summary.read_text())["validated_on"] == "holdout"
+
+
+SCRIPTS = sorted(str(p.relative_to(ROOT)) for p in [*ROOT.glob("train_*.py"), *ROOT.glob("scripts/*.py")]
+                 if "__main__" in p.read_text())
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help(script):
+    module = ["-m", script[:-3].replace("/", ".")] if "/" in script else [script]
+    done = subprocess.run([sys.executable, *module, "--help"], cwd=ROOT, text=True, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "usage:" in done.stdout and "--help" in done.stdout and not done.stderr

@@ -1,0 +1,29 @@
+"""Weights for models/pretrained/: half precision, usable as a teacher, with what they are worth."""
+import json
+
+import torch
+
+from helper import checkpoint
+from helper.teacher import build, read_teacher
+from helper.util import guard
+from models import model_dict
+from scripts import evaluate, export_weights
+
+
+def test_export_and_use(tmp_path, capsys):
+    torch.manual_seed(0)
+    model = model_dict["resnet8"](num_classes=10)
+    checkpoint.save({"model": model.state_dict(), "arch": "resnet8"}, tmp_path / "made.pth")
+    words = ["--path", str(tmp_path / "made.pth"), "--dataset", "digits", "--device", "cpu", "--out", str(tmp_path / "out")]
+    assert guard(export_weights.main, words) == 0
+    entry = json.loads((tmp_path / "out" / "index.json").read_text())["resnet8"]
+    file = read_teacher(str(tmp_path / "out" / "resnet8.pth"))
+    assert file.arch == "resnet8" and file.sha256 == entry["sha256"]
+    assert all(w.dtype in (torch.float16, torch.int64) for w in file.weights.values())
+    loaded = build(file, 10).state_dict()
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(loaded[name], value, rtol=1e-3, atol=1e-6)
+    capsys.readouterr()
+    assert guard(evaluate.main, ["--path", str(tmp_path / "out" / "resnet8.pth"), "--dataset", "digits"]) == 0
+    assert f"{entry['top1_half']:.2f}" in capsys.readouterr().out
+    assert guard(export_weights.main, ["--path", str(tmp_path / "none.pth")]) == 2

@@ -1,0 +1,275 @@
+"""The training step: against a plain float64 loop, alone and in company, its sums, its schedule."""
+from argparse import Namespace
+
+import pytest
+import torch
+
+from dataset import Data, DeviceLoader, MixSpec, Split
+from distiller_zoo import Pair, Vanilla, distiller_dict
+from helper.learner import Learner
+from helper.setup import make_learners
+from helper.trainer import Trainer
+from helper.util import learning_rate_at
+from models import model_dict
+
+
+def small_data(n=40, classes=5, size=8):
+    generator = torch.Generator().manual_seed(0)
+
+    def split(count):
+        images = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=generator)
+        return Split(images, torch.arange(count) % classes)
+    return Data("noise", classes, (0.5,) * 3, (0.25,) * 3, 2, True, split(n), split(20))
+
+
+def options(**changes):
+    return Namespace(**{
+        "gamma": 0.1, "alpha": 0.9, "beta": 0.0, "kd_T": 4.0, "rescale": "none", "learning_rate": 0.05,
+        "lr_decay_epochs": [1], "lr_decay_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "batch_size": 16,
+        "epochs": 2, "init_epochs": 0, "on_nan": "stop", "precision": "fp32", "step": "eager", "label_smoothing": 0.0,
+        "trial": ["1"], **changes})
+
+
+def a_learner(opt, seed=1, name="kd", dtype=torch.float32, device="cpu"):
+    data = small_data()
+    shapes = [torch.Size((2, 3))]
+    opt = Namespace(**{**vars(opt), "trial": [str(seed)]})
+    learner, = make_learners(opt, "resnet8", data.num_classes, torch.device(device),
+                             lambda s: distiller_dict[name](opt, Pair(shapes, shapes, 40, 5)) if name else Vanilla(opt))
+    if dtype != torch.float32:
+        learner.model.to(dtype)
+    return learner
+
+
+def a_teacher(device="cpu", dtype=torch.float32):
+    torch.manual_seed(7)
+    net = model_dict["resnet14"](num_classes=5).eval().requires_grad_(False).to(device, dtype)
+    return lambda images: ([], net(images))
+
+
+def train(learners, opt, steps=6, device="cpu", dtype=torch.float32, teacher=None):
+    """``steps`` steps of every learner on its own epochs, all in one trainer."""
+    loader = DeviceLoader(small_data(), opt.batch_size, MixSpec("mixup"), device, torch.channels_last, dtype=dtype)
+    trainer = Trainer(opt, teacher or a_teacher(device, dtype), learners, torch.device(device))
+    done = 0
+    for epoch in range(1, 1000):
+        for learner in learners:
+            learner.epoch = epoch - 1
+            learner.begin_epoch()
+        for row in zip(*(loader.epoch(learner.seed, epoch) for learner in learners), strict=True):
+            trainer.step(learners, row)
+            done += 1
+            if done == steps:
+                return loader
+    raise AssertionError("unreachable")
+
+
+def weights(learner):
+    return torch.cat([value.detach().double().cpu().reshape(-1) for value in learner.model.state_dict().values()])
+
+
+def test_schedule():
+    rates = {epoch: learning_rate_at(epoch, 0.05, [150, 180, 210], 0.1)
+             for epoch in (1, 150, 151, 180, 181, 210, 211, 240)}
+    drops = {1: 0.05, 150: 0.05, 151: 5e-3, 180: 5e-3, 181: 5e-4, 210: 5e-4, 211: 5e-5, 240: 5e-5}
+    assert rates == pytest.approx(drops)
+    assert learning_rate_at(300, 0.05, [], 0.1) == 0.05
+
+
+def test_steps_equal_a_plain_loop():
+    """Six steps across a learning-rate drop, in float64, against SGD and the loss written from their definitions."""
+    opt = options()
+    learner = a_learner(opt, dtype=torch.float64)
+    plain = model_dict["resnet8"](num_classes=5).double()
+    plain.load_state_dict(learner.model.state_dict())
+    loader = train([learner], opt, dtype=torch.float64)
+
+    teacher, velocity, seen, rates = a_teacher(dtype=torch.float64), {}, 0, []
+    sums = {"loss": 0.0, "hits": 0.0, "mixed": 0.0, "n": 0}
+    for epoch in (1, 2):
+        rate = 0.05 if epoch == 1 else 0.005
+        sums = dict.fromkeys(sums, 0.0)
+        for batch in loader.epoch(1, epoch):
+            if seen == 6:
+                break
+            seen, rates = seen + 1, [*rates, rate]
+            z_s, z_t = plain(batch.images), teacher(batch.images)[1]
+            log_p = z_s - z_s.exp().sum(1, keepdim=True).log()
+            soft_s, soft_t = ((z / 4).exp() / (z / 4).exp().sum(1, keepdim=True) for z in (z_s, z_t))
+            cls = -(batch.targets.double() * log_p).sum() / len(z_s)
+            div = 16 * (soft_t * (soft_t.log() - soft_s.log())).sum() / len(z_s)
+            loss = 0.1 * cls + 0.9 * div
+            gradients = torch.autograd.grad(loss, list(plain.parameters()))
+            with torch.no_grad():
+                for parameter, gradient in zip(plain.parameters(), gradients, strict=True):
+                    g = gradient + 5e-4 * parameter
+                    velocity[parameter] = g if parameter not in velocity else 0.9 * velocity[parameter] + g
+                    parameter -= rate * velocity[parameter]
+            sums["loss"] += loss.item() * len(z_s)
+            sums["hits"] += float((z_s.argmax(1) == batch.targets.argmax(1)).sum())
+            sums["mixed"] += float((batch.targets.max(1).values < 1).sum())
+            sums["n"] += len(z_s)
+    assert rates == [0.05] * 3 + [0.005] * 3
+    ours, theirs = learner.model.state_dict(), plain.state_dict()
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value, rtol=1e-9, atol=1e-11, msg=name)
+    averages = learner.averages()
+    assert averages["train_loss"] == pytest.approx(sums["loss"] / sums["n"], rel=1e-9)
+    assert averages["train_loss"] == pytest.approx(averages["train_loss_cls"] + averages["train_loss_div"], rel=1e-9)
+    assert averages["train_acc"] == pytest.approx(100 * sums["hits"] / sums["n"])
+    # a sample may meet one of its own class, then its target stays hard though it is mixed
+    assert averages["mixed_fraction"] >= sums["mixed"] / sums["n"] > 0
+
+
+def test_several_seeds_are_bit_for_bit_what_each_is_alone():
+    opt, seeds = options(), (1, 2, 3)
+    together = [a_learner(opt, seed) for seed in seeds]
+    train(together, opt)
+    for seed, learner in zip(seeds, together, strict=True):
+        alone = a_learner(opt, seed)
+        train([alone], opt)
+        assert torch.equal(weights(alone), weights(learner))
+        assert torch.equal(alone.sums, learner.sums)
+    assert not torch.equal(weights(together[0]), weights(together[1]))
+
+
+def test_label_smoothing_in_closed_form():
+    opt = options(label_smoothing=0.2)
+    z = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    y = torch.eye(5, dtype=torch.float64)[torch.tensor([0, 1, 2, 3, 4, 0])]
+    loss = Vanilla(opt)(([], z), None, Namespace(targets=y))["cls"]
+    expected = -((0.8 * y + 0.2 / 5) * z.log_softmax(1)).sum(1).mean()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-12)
+    gradient, = torch.autograd.grad(loss, z)
+    torch.testing.assert_close(gradient, (z.softmax(1) - 0.8 * y - 0.2 / 5).detach() / 6, rtol=1e-9, atol=1e-12)
+
+
+def test_a_step_that_is_not_finite_is_skipped_whole():
+    opt = options(on_nan="skip")
+    learner = a_learner(opt, name=None)
+    loader = DeviceLoader(small_data(), 16, MixSpec(), "cpu", torch.channels_last)
+    good, bad, *_ = loader.epoch(1, 1)
+    learner.begin_epoch()
+    learner.update(good, None)
+    before, momentum = weights(learner), [s["momentum_buffer"].clone() for s in learner.optimizer.state.values()]
+    bad.images[3, 0, 0, 0] = float("inf")
+    learner.update(bad, None)
+    assert torch.equal(weights(learner), before)
+    after = [s["momentum_buffer"] for s in learner.optimizer.state.values()]
+    assert all(torch.equal(a, b) for a, b in zip(after, momentum, strict=True))
+    averages = learner.averages()
+    assert averages["skipped_steps"] == 1 and averages["train_loss"] < 10
+    learner.update(good, None)
+    assert not torch.equal(weights(learner), before) and torch.isfinite(weights(learner)).all()
+
+
+def test_bf16_trains_near_single_precision():
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        opt = options(precision=precision)
+        learner = a_learner(opt)
+        train([learner], opt, steps=3)
+        losses[precision] = learner.averages()["train_loss"]
+        assert next(learner.model.parameters()).dtype == torch.float32
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
+    assert losses["bf16"] != losses["fp32"]
+
+
+# On CUDA -------------------------------------------------------------------------------------------------------------
+
+cuda = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+
+
+@pytest.fixture
+def ieee():
+    """TF32 off, so that two ways to compute differ by rounding alone."""
+    from helper.device import set_precision
+    set_precision("fp32", torch.device("cuda"))
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    yield
+    torch.backends.cudnn.deterministic = False
+    set_precision("tf32", torch.device("cuda"))
+
+
+def cuda_learner(opt, seed=1, name="mixstd") -> Learner:
+    return a_learner(opt, seed, name, device="cuda")
+
+
+@pytest.mark.parametrize("name", ["kd", "mixstd", None])
+class TestCuda:
+    pytestmark = cuda
+
+    def test_graph_equals_eager_after_50_steps(self, ieee, name):
+        """Over short last batches (40 images in 16, 16, 8) and a learning-rate drop."""
+        results = {}
+        for step in ("eager", "graph"):
+            opt = options(step=step, lr_decay_epochs=[5, 10], learning_rate=0.01)
+            learner = cuda_learner(opt, name=name)
+            train([learner], opt, steps=50, device="cuda", teacher=a_teacher("cuda"))
+            results[step] = weights(learner), learner.sums.cpu()
+        torch.testing.assert_close(results["graph"][0], results["eager"][0], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(results["graph"][1], results["eager"][1], rtol=1e-3, atol=1e-3)
+
+    def test_seeds_together_equal_each_alone(self, ieee, name):
+        for step in ("eager", "graph"):
+            opt = options(step=step, learning_rate=0.01)
+            together = [cuda_learner(opt, seed, name) for seed in (1, 2, 3)]
+            train(together, opt, steps=30, device="cuda", teacher=a_teacher("cuda"))
+            for seed, learner in zip((1, 2, 3), together, strict=True):
+                alone = cuda_learner(opt, seed, name)
+                train([alone], opt, steps=30, device="cuda", teacher=a_teacher("cuda"))
+                torch.testing.assert_close(weights(learner), weights(alone), rtol=1e-4, atol=1e-4)
+
+    def test_no_host_sync_between_printed_lines(self, name):
+        for step in ("eager", "graph"):
+            opt = options(step=step)
+            learner = cuda_learner(opt, name=name)
+            teacher = a_teacher("cuda")
+            train([learner], opt, steps=6, device="cuda", teacher=teacher)  # captures, cuDNN's search
+            loader = DeviceLoader(small_data(), 16, MixSpec("mixup"), "cuda", torch.channels_last)
+            trainer = Trainer(opt, teacher, [learner], torch.device("cuda"))
+            for epoch in (1, 2):
+                for row in zip(loader.epoch(1, epoch), strict=True):
+                    trainer.step([learner], row)
+            torch.cuda.set_sync_debug_mode("error")
+            try:
+                for epoch in (3, 4):
+                    for row in zip(loader.epoch(1, epoch), strict=True):
+                        trainer.step([learner], row)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("name", [n for n, m in distiller_dict.items() if not m.uncapturable])
+class TestCudaZoo:
+    pytestmark = cuda
+
+    def test_every_capturable_method_captures(self, ieee, name):
+        """resnet14 to resnet8 on noise: a graphed run follows the eager one."""
+        from helper.setup import pair_of
+        data, kind, results = small_data(size=32), distiller_dict[name], {}
+        for step in ("eager", "graph"):
+            own = {flag: kwargs["default"] for flag, kwargs in kind.flags.items()}
+            own |= {"nce_k": 8} if "nce_k" in own else {}
+            gamma, alpha, beta = kind.weights
+            opt = options(step=step, gamma=gamma, alpha=alpha, beta=beta, rescale=kind.rescale, learning_rate=1e-4,
+                          **own)
+            torch.manual_seed(7)
+            teacher = model_dict["resnet14"](num_classes=5).eval().requires_grad_(False)
+            pair = pair_of(model_dict["resnet8"](num_classes=5), teacher, data, kind)
+            learner, = make_learners(opt, "resnet8", 5, torch.device("cuda"), lambda seed, o=opt, p=pair: kind(o, p))
+            teacher.cuda()
+
+            def ask(images, net=teacher):
+                with torch.no_grad():
+                    return net(images, is_feat=True, preact=kind.teacher_preact())
+            loader = DeviceLoader(data, 16, MixSpec("mixup"), "cuda", torch.channels_last)
+            trainer = Trainer(opt, ask, [learner], torch.device("cuda"))
+            for epoch in range(1, 5):
+                learner.epoch = epoch - 1
+                learner.begin_epoch()
+                for row in zip(loader.epoch(1, epoch), strict=True):
+                    trainer.step([learner], row)
+            results[step] = weights(learner), learner.sums.cpu()
+        torch.testing.assert_close(results["graph"][0], results["eager"][0], rtol=1e-3, atol=1e-4)
+        assert torch.isfinite(results["graph"][1]).all()
