@@ -1,0 +1,222 @@
+"""Train every method for a short while on one pair and set them side by side.
+
+    python -m scripts.zoo_table --path_t save/models/NAME/resnet20_last.pth --model_s resnet8
+    python -m scripts.zoo_table --path_t ... --train_fraction 0.05 --epochs 1 --mixes none,partial,full,cutmix
+
+The table and its CSV go to result/zoo, the logs to zoo_logs under --save_dir. A method that fails is reported and the
+others go on; interrupt it as you like, the same command goes on where it was. So short a run shows that a method runs,
+what it costs and which terms its loss has, not how good it is: table.md says so.
+"""
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from distiller_zoo import distiller_dict
+from helper.checkpoint import save_text
+from helper.flags import Parser, name_from, number, path
+from helper.options import parse_student
+from helper.teacher import read_teacher
+from helper.util import Interrupted, UserError, guard
+from models import model_dict
+
+from .analysis import list_of
+from .table_data import Size
+from .table_jobs import Pool
+from .table_plan import Run
+from .table_store import Entry, Store
+
+MIXES = {"none": ["--mix", "none"], "partial": ["--mix", "mixup"], "full": ["--mix", "mixup", "--no-pmixup"],
+         "cutmix": ["--mix", "cutmix"]}
+TRIAL = "1"
+TOP1 = "reduced_last_top1_mean"
+
+
+@dataclass
+class Line:
+    """One method under one mix: its run, or why there is none."""
+
+    method: str
+    mix: str
+    run: Run | None
+    refused: str = ""
+
+
+def parse(argv=None) -> argparse.Namespace:
+    parser = Parser(prog="python -m scripts.zoo_table", description=__doc__)
+    parser.add_argument("--path_t", type=path, default=None, help="the teacher's checkpoint")
+    parser.add_argument("--model_s", type=name_from(model_dict, "model"), default="resnet8", help="(default resnet8)")
+    parser.add_argument("--methods", type=list_of(name_from(distiller_dict, "method")), default=list(distiller_dict),
+                        metavar="LIST", help="as kd,crd (default all)")
+    parser.add_argument("--mixes", type=list_of(name_from(MIXES, "mixing")), default=["partial"], metavar="LIST",
+                        help=f"of {', '.join(MIXES)} (default partial)")
+    parser.add_argument("--epochs", type=number(int, low=1, high=10**6), default=1, help="(default 1)")
+    parser.add_argument("--init_epochs", type=number(int, low=1, high=10**6), default=1,
+                        help="of two-stage methods (default 1)")
+    parser.add_argument("--train_fraction", type=number(float, above=0, high=1), default=0.05,
+                        help="share of the training images (default 0.05)")
+    parser.add_argument("--dataset", default=None, help="(default: the training script's)")
+    parser.add_argument("--jobs", type=number(int, low=1, high=64), default=1, help="runs at once; blurs images/s")
+    parser.add_argument("--save_dir", type=path, default="save", help="where run folders go (default ./save)")
+    parser.add_argument("--data_dir", type=path, default="data", help="where the data lies (default ./data)")
+    parser.add_argument("--out", type=path, default="result/zoo", help="where the table goes (default result/zoo)")
+    opt = parser.parse(argv)
+    if opt.path_t is None:
+        raise UserError("--path_t: name the teacher's checkpoint")
+    return opt
+
+
+def main(argv=None) -> None:
+    opt = parse(argv)
+    table = Table(opt)
+    runs = [line.run for line in table.lines if line.run is not None]
+    pool = Pool(opt.jobs, [], Path(opt.save_dir, "zoo_logs"))
+    table.write(pool)
+    signum = pool.train([run for run in runs if table.entry(run) is None], lambda: table.write(pool))
+    table.write(pool)
+    print(table.text(pool))
+    if signum:
+        raise Interrupted(signum, f"stopped by signal {signum}; the runs are saved, the same command goes on with them")
+    if failed := [run.label for run in runs if pool.reason(run)]:
+        raise UserError(f"{len(failed)} of {len(runs)} runs failed: {'; '.join(failed)}; their logs are in {pool.logs}")
+
+
+class Table:
+    """The lines of the table and what their runs came to."""
+
+    def __init__(self, opt: argparse.Namespace):
+        self.opt = opt
+        self.arch = read_teacher(opt.path_t).arch
+        self.lines = [self._line(name, mix) for mix in opt.mixes for name in opt.methods]
+        recipe = parse_student([])
+        if opt.epochs == recipe.epochs and opt.train_fraction == 1:
+            raise UserError("--epochs, --train_fraction: that is the full recipe; take scripts.run_table")
+        self.size = Size(recipe.epochs, recipe.dataset, opt.epochs, opt.train_fraction, 0,
+                         opt.dataset or recipe.dataset)
+        self.store = Store(opt.save_dir)
+
+    def _line(self, name: str, mix: str) -> Line:
+        flags = ["--path_t", self.opt.path_t, "--model_t", self.arch, "--model_s", self.opt.model_s, "--distill", name,
+                 *MIXES[mix], *self._scaled(name), "--train_fraction", f"{self.opt.train_fraction:g}",
+                 "--epochs", str(self.opt.epochs), "--lr_decay_epochs", ""]
+        for place in ("dataset", "save_dir", "data_dir"):
+            if getattr(self.opt, place) != self.opt.defaults[place]:
+                flags += [f"--{place}", getattr(self.opt, place)]
+        run = Run("student_model", tuple(flags), f"{name}, {mix}", [TRIAL], wanted={TRIAL})
+        try:
+            run.parse()
+        except UserError as why:
+            return Line(name, mix, None, str(why))
+        return Line(name, mix, run)
+
+    def _scaled(self, name: str) -> list[str]:
+        """The flags that count epochs or images of the full recipe, for this many."""
+        method, flags = distiller_dict[name], []
+        epochs = self.opt.epochs / parse_student([]).epochs
+        for names, share in ((method.per_epoch, epochs), (method.per_image, self.opt.train_fraction)):
+            for flag in names:
+                flags += [f"--{flag}", str(max(1, round(method.flags[flag]["default"] * share)))]
+        return [*flags, "--init_epochs", str(self.opt.init_epochs)] if method.two_stage else flags
+
+    def entry(self, run: Run) -> Entry | None:
+        """The finished run, if it is finished."""
+        return self.store.find(run.kind, run.parse(), TRIAL, self.size, (Path(self.opt.path_t),))
+
+    # What it shows ------------------------------------------------------------------------------------------------
+
+    def write(self, pool: Pool) -> None:
+        self.store.refresh()
+        folder = Path(self.opt.out)
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = [self._row(line, pool) for line in self.lines]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        save_text(text.getvalue(), folder / "table.csv")
+        save_text(self._markdown(rows), folder / "table.md")
+
+    def text(self, pool: Pool) -> str:
+        rows = [self._cells(self._row(line, pool)) for line in self.lines]
+        rows.insert(0, HEAD)
+        widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
+        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+                         for row in rows)
+
+    def _row(self, line: Line, pool: Pool) -> dict[str, str]:
+        row = {"row": line.method, "column": line.mix, "size": self.size.label, "seeds": 0,
+               TOP1: "", "reduced_last_top1_std": "", "images_per_s": "", "loss_terms": "",
+               "state": "not run yet", "hardware": "", "command": ""}
+        if line.run is None:
+            return {**row, "state": f"refused: {line.refused}"}
+        row["command"] = self._shown(line.run.command)
+        if (entry := self.entry(line.run)) is not None:
+            return {**row, **measured(entry), "seeds": 1, "state": "", "hardware": entry.environment["hardware"]}
+        reason = pool.reason(line.run)
+        return {**row, "state": f"failed: {self._shown(reason)}"} if reason else row
+
+    def _cells(self, row: dict[str, str]) -> list[str]:
+        return [row["row"], row["column"], row["state"] or row["loss_terms"], row["images_per_s"],
+                row[TOP1]]
+
+    def _markdown(self, rows: list[dict]) -> str:
+        title = f"# Every method for a short while, {self.arch} > {self.opt.model_s} ({self.size.label})"
+        note = ("**Reduced: it shows that a method runs, its loss terms and its cost. The accuracies are of barely "
+                "trained networks and rank nothing.** Loss terms are weighted means over the last epoch, init that of "
+                "the first stage. Images/s is that of the main stage, data included, the median over its epochs. "
+                "Flags that count epochs or images of the full recipe are scaled with it.")
+        hardware = "; ".join(sorted({row["hardware"] for row in rows if row["hardware"]}))
+        head = ["| " + " | ".join(HEAD) + " |", "|---|---|---|---:|---:|"]
+        body = ["| " + " | ".join(self._cells(row)) + " |" for row in rows]
+        commands = [f"    {row['command']}" for row in rows if row["command"]]
+        return "\n\n".join([title, note, "\n".join([*head, *body]), self._teacher(), f"Hardware: {hardware or '-'}.",
+                            "<!-- cells -->", f"The table:\n\n    {self.command()}",
+                            "Its runs:\n\n" + "\n".join(commands)]) + "\n"
+
+    def _teacher(self) -> str:
+        file = Path(self.opt.path_t)
+        try:
+            accuracy = f"{json.loads((file.parent / 'summary.json').read_text())['last_top1']:.2f} %"
+        except (OSError, ValueError, LookupError):
+            accuracy = "of unknown accuracy"
+        return f"Teacher: {self.arch}, {accuracy}, {self._shown(str(file))}."
+
+    def command(self) -> str:
+        given = {name: value for name, value in vars(self.opt).items()
+                 if name in self.opt.given - {"save_dir", "data_dir", "out", "jobs"}}
+        words = [word for name, value in given.items()
+                 for word in (f"--{name}", ",".join(value) if isinstance(value, list) else str(value))]
+        return self._shown("python -m scripts.zoo_table " + shlex.join(words))
+
+    def _shown(self, text: str) -> str:
+        """Without this machine's folders: the data is in ./data and the runs are in ./save."""
+        for place in ("save_dir", "data_dir"):
+            folder = getattr(self.opt, place)
+            text = text.replace(f" --{place} {shlex.quote(folder)}", "").replace(folder, f"./{place[:4]}")
+        return text
+
+
+HEAD = ["method", "mix", "loss terms", "images/s", "top-1, %"]
+
+
+def measured(entry: Entry) -> dict[str, str]:
+    """Accuracy, throughput and loss terms of a finished run."""
+    log, timing = ([row for row in csv.DictReader(io.StringIO((entry.folder / name).read_text()))]
+                   for name in ("log.csv", "timing.csv"))
+    terms = [("init", row["train_loss"]) for row in log if row["stage"] == "init"][-1:]
+    terms += [(name.removeprefix("train_loss_"), value) for name, value in log[-1].items()
+              if name.startswith("train_loss_")]
+    speeds = sorted(float(row["images_per_s"]) for row in timing if row["stage"] == "main")
+    return {TOP1: f"{entry.summary['last_top1']:.2f}",
+            "images_per_s": f"{speeds[len(speeds) // 2]:.0f}",
+            "loss_terms": ", ".join(f"{name} {float(value):.4g}" for name, value in terms)}
+
+
+if __name__ == "__main__":
+    sys.exit(guard(main))

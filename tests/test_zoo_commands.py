@@ -1,0 +1,90 @@
+"""Every method of ``--distill`` through the training script, an epoch on a few digits under every kind of mixing."""
+import csv
+import json
+import math
+import re
+from argparse import Namespace
+from functools import cache
+
+import pytest
+import torch
+from zoo_cases import CLASSES, SHAPES_S, advised, pair_of, stages_of
+
+import dataset
+import train_student_mixstd
+from distiller_zoo import distiller_dict
+from helper import checkpoint
+from helper.options import parse_student
+from helper.record import Run
+from helper.util import UserError
+from models import model_dict
+
+METHODS = list(distiller_dict)
+MIXES = {"none": ["--mix", "none"], "partial": ["--mix", "mixup"], "full": ["--mix", "mixup", "--no-pmixup"],
+         "cutmix": ["--mix", "cutmix"]}
+
+
+@pytest.fixture(scope="session")
+def teacher_file(tmp_path_factory):
+    file = tmp_path_factory.mktemp("teacher") / "resnet8.pth"
+    torch.manual_seed(0)
+    checkpoint.save({"model": model_dict["resnet8"](num_classes=CLASSES).state_dict(), "arch": "resnet8"}, file)
+    return file
+
+
+@pytest.fixture
+def command(teacher_file, tmp_path, monkeypatch):
+    """Runs the training script on a few digits, without its picture; returns the run's folder."""
+    monkeypatch.setattr(dataset, "load", load_once)
+    monkeypatch.setattr(Run, "write_curves", lambda run, history: None)
+
+    def run(name, *flags):
+        data = load_once("digits", "data", 40, 0.05)
+        labels = data.train.labels
+        pair = Namespace(**{**vars(pair_of(SHAPES_S, SHAPES_S)), "n_data": len(labels), "labels": labels})
+        words = advised(name, pair, "--path_t", str(teacher_file), "--model_s", "resnet8", "--dataset", "digits",
+                        "--train_fraction", "0.05", "--holdout", "40", "--batch_size", "32", "--epochs", "1",
+                        "--init_epochs", "1", "--save_dir", str(tmp_path), *flags)
+        train_student_mixstd.main(words)
+        return next((tmp_path / "student_model").iterdir())
+    return run
+
+
+@cache
+def load_once(*args):
+    return dataset.reduced(digits(), *args[2:])
+
+
+@cache
+def digits():
+    return dataset.digits.load()
+
+
+@pytest.mark.parametrize("mix", MIXES)
+@pytest.mark.parametrize("name", METHODS)
+def test_an_epoch_from_the_command_line(name, mix, command, capsys):
+    method = distiller_dict[name]
+    kind = MIXES[mix][1]
+    if kind in method.refuses_mix:
+        with pytest.raises(UserError, match=re.escape(f"--distill {name} with --mix {kind}: ") + ".{10,}"):
+            command(name, *MIXES[mix])
+        return
+    folder = command(name, *MIXES[mix])
+    rows = list(csv.DictReader((folder / "log.csv").read_text().splitlines()))
+    assert [row["stage"] for row in rows] == stages_of(name)
+    mixed = float(rows[-1]["mixed_fraction"])
+    assert {"none": mixed == 0, "full": mixed == 1}.get(mix, 0 < mixed < 1)
+    opt = parse_student(["--distill", name])
+    kept = [term for term, weight in (("cls", opt.gamma), ("div", opt.alpha), ("kd", opt.beta)) if weight]
+    assert [c for c in rows[-1] if c.startswith("train_loss_")] == [f"train_loss_{term}" for term in kept]
+    terms = [float(rows[-1][f"train_loss_{term}"]) for term in kept]
+    assert all(map(math.isfinite, terms)) and sum(terms) == pytest.approx(float(rows[-1]["train_loss"]), rel=1e-5)
+    assert json.loads((folder / "summary.json").read_text())["epochs"] == 1
+    capsys.readouterr()
+
+
+def test_a_refused_mixing_says_why(monkeypatch):
+    monkeypatch.setattr(distiller_dict["crd"], "refuses_mix", {"cutmix": "a box has no anchor; use --mix mixup"})
+    assert parse_student(["--distill", "crd", "--mix", "mixup"]).mix == "mixup"
+    with pytest.raises(UserError, match="^--distill crd with --mix cutmix: a box has no anchor; use --mix mixup$"):
+        parse_student(["--distill", "crd", "--mix", "cutmix"])

@@ -1,0 +1,177 @@
+"""scripts.support and scripts.zoo_table, the types of flags, and the names people import."""
+import argparse
+import csv
+import inspect
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from test_feature_methods import PAIRS
+from test_modern_methods import EQUAL_CHANNELS
+
+import distiller_zoo
+import helper.flags
+import models.util
+from distiller_zoo import distiller_dict
+from distiller_zoo.flags import number
+from helper import checkpoint, setup
+from helper.options import parse_student
+from helper.util import UserError
+from models import model_dict
+from scripts import support, zoo_table
+
+# Which pairs ----------------------------------------------------------------------------------------------------------
+
+
+def test_support_says_what_runs_and_why_not(tmp_path, capsys):
+    support.main(["--methods", "kd,fsp", "--json", str(tmp_path / "support.json")])
+    rows = json.loads((tmp_path / "support.json").read_text())
+    assert {(row["teacher"], row["student"]) for row in rows} == set(PAIRS) and len(rows) == 2 * len(PAIRS)
+    for row in rows:
+        runs = row["method"] == "kd" or (row["teacher"], row["student"]) in EQUAL_CHANNELS
+        assert row["runs"] == runs == (not row["why_not"]) and (runs or "same channels" in row["why_not"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["teacher", ">", "student", "kd", "fsp"]
+    assert [line.split()[:3] for line in lines[1:14]] == [[t, ">", s] for t, s in PAIRS]
+    marks = [line.split()[4] for line in lines[1:14]]
+    reasons = {line.split()[0]: line for line in lines[15:]}
+    assert {mark for mark in marks if mark != "yes"} == reasons.keys() and marks.count("yes") == len(EQUAL_CHANNELS)
+    assert "the student has [16, 16, 32, 64], the teacher [16, 32, 64, 128]" in reasons["(1)"]
+    assert reasons["(1)"].endswith("[wrn_40_2 > wrn_40_1]")
+
+
+@pytest.mark.parametrize("preact", [False, True])
+@pytest.mark.parametrize("name", ["resnet8x4", "ShuffleV2"])
+def test_shapes_without_numbers_are_the_networks(name, preact):
+    assert support.shapes(name, preact) == setup.shapes_of(model_dict[name](num_classes=100), (3, 32, 32), preact)
+
+
+def test_support_takes_the_training_flags(monkeypatch, capsys):
+    pair = "resnet56", "resnet20"
+    assert support.why_not("correlation", *pair) == ""
+    assert "batch of 1" in support.why_not("correlation", *pair, ["--train_fraction", "0.0013"])
+    assert support.why_not("kd", *pair, ["--train_fraction", "0.0013"]) == ""
+    assert "--batch_size 1" in support.why_not("rkd", *pair, ["--batch_size", "1"])
+    assert "give 2475 or less" in support.why_not("crd", *pair, ["--train_fraction", "0.05"])
+    assert "feature maps" in support.why_not("hint", *pair, ["--hint_layer", "4"])
+    monkeypatch.setattr(distiller_dict["kd"], "refuses_mix", {"cutmix": "boxes make no sense"})
+    assert support.why_not("kd", *pair, ["--mix", "cutmix"]).endswith("boxes make no sense")
+    support.main(["--methods", "kd", "--mix", "cutmix"])
+    assert "(1) kd: --distill kd with --mix cutmix: boxes make no sense  [every pair]" in capsys.readouterr().out
+    support.main(["--methods", "kd", "--mix", "mixup"])
+    assert "Every method runs on every pair." in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        support.main(["--methods", "fps"])
+    assert "did you mean fsp" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        support.main(["--nce_kk", "3"])
+    assert "did you mean --nce_k" in capsys.readouterr().err
+
+
+# The table ------------------------------------------------------------------------------------------------------------
+
+def test_the_table_goes_on_past_a_failure_and_where_it_was(tmp_path, capsys):
+    """resnet8x4 > resnet8: fsp is refused by the training script; a second call runs only what is missing."""
+    save, out, data = tmp_path / "runs", tmp_path / "out", tmp_path / "there"
+    folder = save / "models" / "resnet8x4_vanilla"
+    folder.mkdir(parents=True)
+    checkpoint.save({"model": model_dict["resnet8x4"](num_classes=10).state_dict()}, folder / "ckpt.pth")
+    flags = ["--path_t", str(folder / "ckpt.pth"), "--dataset", "digits", "--save_dir", str(save), "--data_dir",
+             str(data), "--out", str(out), "--methods", "fsp,factor", "--mixes", "cutmix"]
+    with pytest.raises(UserError, match="^1 of 2 runs failed: fsp, cutmix; their logs are in "):
+        zoo_table.main(flags)
+    fsp, factor = csv.DictReader((out / "table.csv").read_text().splitlines())
+    assert "same channels" in fsp["state"] and fsp["seeds"] == "0" and fsp[zoo_table.TOP1] == ""
+    assert factor["state"] == "" and float(factor["images_per_s"]) > 0 and 0 <= float(factor[zoo_table.TOP1]) <= 100
+    assert [term.split()[0] for term in factor["loss_terms"].split(", ")] == ["init", "cls", "kd"]
+    text = (out / "table.md").read_text()
+    assert str(tmp_path) not in text + (out / "table.csv").read_text()
+    assert "reduced: 1 of 240 epochs, 5 % of the training images" in text.splitlines()[0]
+    assert "--path_t ./save/models/resnet8x4_vanilla/ckpt.pth" in factor["command"] and "--mix cutmix" in text
+    assert "python -m scripts.zoo_table --path_t ./save/models/resnet8x4_vanilla/ckpt.pth" in text
+    capsys.readouterr()
+    with pytest.raises(UserError):
+        zoo_table.main(flags)
+    printed = capsys.readouterr().out
+    assert "started: fsp" in printed and "started: factor" not in printed and factor["images_per_s"] in printed
+
+
+def test_the_tables_flags(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="--path_t"):
+        zoo_table.main([])
+    checkpoint.save({"model": model_dict["resnet8"](num_classes=100).state_dict(), "arch": "resnet8"},
+                    tmp_path / "t.pth")
+    flags = ["--path_t", str(tmp_path / "t.pth"), "--save_dir", str(tmp_path / "save")]
+    with pytest.raises(UserError, match="the full recipe"):
+        zoo_table.main([*flags, "--epochs", "240", "--train_fraction", "1"])
+    monkeypatch.setattr(distiller_dict["kd"], "refuses_mix", {"cutmix": "boxes make no sense"})
+    table = zoo_table.Table(zoo_table.parse([*flags, "--mixes", "partial,cutmix", "--train_fraction", "0.1"]))
+    assert [(line.method, line.mix) for line in table.lines] == [(m, x) for x in ("partial", "cutmix")
+                                                                 for m in distiller_dict]
+    refused = [line for line in table.lines if line.run is None]
+    assert [(line.method, line.mix) for line in refused] == [("kd", "cutmix")]
+    assert refused[0].refused.endswith("boxes make no sense")
+    flags = {line.method: line.run.parse() for line in table.lines if line.mix == "partial"}
+    assert (flags["crd"].nce_k, flags["dkd"].dkd_warmup, flags["reviewkd"].reviewkd_warmup) == (1638, 1, 1)
+    assert all(opt.epochs == 1 and opt.mix == "mixup" and opt.pmixup for opt in flags.values())
+    assert flags["factor"].init_epochs == 1
+
+
+# Flags ----------------------------------------------------------------------------------------------------------------
+
+LONG = "9" * 5000
+
+
+@pytest.mark.parametrize("text", ["1e999", "-1e999", "nan", "inf", LONG, "9" * 400, "-" + LONG, "0x10", "", "1e5", " ",
+                                  LONG + ".0", "1e-5000x"])
+@pytest.mark.parametrize("kind", [int, float])
+def test_no_number_breaks_a_flag(kind, text):
+    parse = number(kind, low=1, high=1e4)
+    with pytest.raises(argparse.ArgumentTypeError) as error:
+        parse(text)
+    noun = "a whole number" if kind is int else "a number"
+    assert str(error.value).startswith(f"must be {noun} >= 1 and <= 10000, not {text[:40]!r}"[:-1])
+    assert len(str(error.value)) < 120
+
+
+def test_number_is_one_thing():
+    assert helper.flags.number is number
+    assert number(int)("9" * 400) == int("9" * 400) and number(float)("1e308") == 1e308
+
+
+@pytest.mark.parametrize("flag", sorted({"kd_T", "feat_dim", "nce_k", "init_epochs", "gamma", "learning_rate"} | {
+    flag for method in distiller_dict.values() for flag in method.flags}))
+@pytest.mark.parametrize("text", ["1e999", LONG, "9" * 200])
+def test_every_flag_answers_a_number_beyond_all(flag, text, capsys):
+    """In one line, or, where a weight may be that large, with a float."""
+    try:
+        assert isinstance(getattr(parse_student([f"--{flag}={text}"]), flag), float)
+    except SystemExit as stop:
+        assert stop.code == 2 and capsys.readouterr().err.count("\n") == 1
+    except UserError as error:
+        assert flag in str(error)
+
+
+def test_the_hottest_temperature_can_be_squared():
+    opt = parse_student(["--distill", "kd", "--mix", "none", "--kd_T", "1e6"])
+    kd = distiller_dict["kd"](opt, None)
+    assert torch.isfinite(kd.divergence(torch.randn(2, 10), torch.randn(2, 10)))
+    with pytest.raises(SystemExit):
+        parse_student(["--kd_T", "1e200"])
+
+
+# Names ----------------------------------------------------------------------------------------------------------------
+
+def test_repdistillers_names():
+    for name in ("ABLoss", "Attention", "Correlation", "HintLoss", "FSP", "FactorTransfer", "DistillKL", "KDSVD",
+                 "NSTLoss", "PKT", "RKDLoss", "Similarity", "VIDLoss", "CRDLoss", "MIXSTDLoss"):
+        assert issubclass(getattr(distiller_zoo, name), torch.nn.Module) and name in distiller_zoo.__all__
+    for name in ("ConvReg", "LinearEmbed", "Embed", "Normalize", "Connector", "Translator", "Paraphraser"):
+        assert issubclass(getattr(models.util, name), torch.nn.Module) and name in models.util.__all__
+
+
+def test_no_loss_file_is_long():
+    files = {Path(inspect.getfile(method)) for method in distiller_dict.values()}
+    assert len(files) == len(distiller_dict)  # one file a method
+    assert not [file.name for file in files if len(file.read_text().splitlines()) > 150]
