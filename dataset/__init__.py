@@ -4,9 +4,17 @@ from .data import Data, DataError, Split, reduced
 from .device_loader import DeviceLoader, eval_batches
 from .mixing import Batch, Slots, mix_batch
 from .plan import EpochPlan, MixSpec, plan_epoch
-from .torch_loader import TorchLoader
 
 NAMES = (*cifar.CIFAR, "digits")
+
+
+def __getattr__(name):
+    """TorchLoader, imported with torchvision when it is asked for: that takes seconds that few runs need."""
+    if name == "TorchLoader":
+        from .torch_loader import TorchLoader
+        return TorchLoader
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = ["NAMES", "Batch", "Data", "DataError", "DeviceLoader", "EpochPlan", "MixSpec", "Slots", "Split",
            "TorchLoader", "eval_batches", "load", "mix_batch", "plan_epoch"]

@@ -13,15 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torchvision import datasets
 
 from .data import Data, DataError, Split
 from .download import fetch
 
-# name: torchvision's class, number of classes, mean and standard deviation of the training pixels scaled to 0..1
+# name: torchvision's class, number of classes, mean and standard deviation of training pixels scaled to 0..1
 CIFAR = {
-    "cifar100": (datasets.CIFAR100, 100, (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
-    "cifar10": (datasets.CIFAR10, 10, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "cifar100": ("CIFAR100", 100, (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
+    "cifar10": ("CIFAR10", 10, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
 }
 # RepDistiller's README: last-epoch top-1 of its teachers and of the students it trains alone.
 PUBLISHED = {"cifar100": {
@@ -92,7 +91,9 @@ def load(name, data_dir, download=True):
     Raises DataError, one line that names the file and the mend: a file missing and not to be had, a file whose
     md5 is not the official one (nothing of it is interpreted), a file that holds no CIFAR batch.
     """
-    official, num_classes, mean, std = CIFAR[name]
+    from torchvision import datasets  # seconds to import, which --help and the digits need not wait for
+    class_name, num_classes, mean, std = CIFAR[name]
+    official = getattr(datasets, class_name)
     folder = Path(data_dir).expanduser() / official.base_folder
     needed = [*official.train_list, *official.test_list]
     missing = [file for file, _ in needed if not (folder / file).exists()]

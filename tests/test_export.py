@@ -14,7 +14,7 @@ def test_export_and_use(tmp_path, capsys):
     torch.manual_seed(0)
     model = model_dict["resnet8"](num_classes=10)
     checkpoint.save({"model": model.state_dict(), "arch": "resnet8"}, tmp_path / "made.pth")
-    words = ["--path", str(tmp_path / "made.pth"), "--dataset", "digits", "--device", "cpu", "--out", str(tmp_path / "out")]
+    words = ["--path", str(tmp_path / "made.pth"), "--out", str(tmp_path / "out"), "--dataset", "digits"]
     assert guard(export_weights.main, words) == 0
     entry = json.loads((tmp_path / "out" / "index.json").read_text())["resnet8"]
     file = read_teacher(str(tmp_path / "out" / "resnet8.pth"))
