@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""Run a table of the paper and set it beside the published numbers.
+
+    python -m scripts.run_table                         # the tables there are
+    python -m scripts.run_table main --dry_run          # its runs, which are done, how long the rest may take
+    python -m scripts.run_table main --only "MIXSTD*resnet56*" --trial 1,2,3 --jobs 4
+    python -m scripts.run_table main --epochs 8 --train_fraction 0.1        # reduced, and labelled so everywhere
+    python -m scripts.run_table --readme                # put result/*/table.md into the README
+
+Teachers are trained first, or taken from --teacher_dir, from models/pretrained/ or from where
+fetch_pretrained_teachers.sh puts them. Interrupt it as you like: the same command goes on where it was.
+Tables, pictures and logs go to result/NAME/, runs to --save_dir as the training scripts have them.
+"""
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from dataset import NAMES
+from helper.flags import Parser, name_from, number, path, trial_list
+from helper.util import Interrupted, UserError, guard
+
+from . import readme_tables, table_data, table_output, table_pictures
+from .table_data import Cell, Table
+from .table_jobs import Pool, slug
+from .table_plan import ASSUMED, Plan, Run
+from .table_store import Store
+
+
+def parse(argv=None) -> argparse.Namespace:
+    parser = Parser(prog="run_table", description=__doc__)
+    parser.add_argument("table", nargs="?", default=None, metavar="NAME",
+                        help=f"one of {', '.join(table_data.names())}, or a .json file of your own")
+    parser.add_argument("--dry_run", action="store_true", default=False, help="print the plan, train and write nothing")
+    parser.add_argument("--only", default="*", metavar="PATTERN",
+                        help="cells 'ROW, TEACHER > STUDENT' that contain it; * and ? are wild, case doesn't matter")
+    parser.add_argument("--trial", type=trial_list, default=None, metavar="IDS", help="seeds (default: the table's)")
+    parser.add_argument("--epochs", type=number(int, low=1), default=None, help="less than the recipe's is reduced")
+    parser.add_argument("--train_fraction", type=number(float, above=0, high=1), default=1.0, help="below 1 is reduced")
+    parser.add_argument("--holdout", type=number(int, low=0), default=0, metavar="N",
+                        help="validate on N training images; counts as reduced")
+    parser.add_argument("--dataset", type=name_from(NAMES, "data set"), default=None,
+                        help="another than the recipe's counts as reduced")
+    parser.add_argument("--jobs", type=number(int, low=1, high=64), default=1, help="runs at once on each device")
+    parser.add_argument("--gpus", type=gpu_list, default=[], metavar="IDS", help="CUDA devices to spread over, as 0,1")
+    parser.add_argument("--teacher_dir", type=path, default=None,
+                        help="folder with RepDistiller's NAME_vanilla/ckpt_epoch_240.pth")
+    parser.add_argument("--save_dir", type=path, default="save", help="where run folders are (default ./save)")
+    parser.add_argument("--data_dir", type=path, default="data", help="where the data lies or goes (default ./data)")
+    parser.add_argument("--out", type=path, default="result", help="where tables go (default ./result)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
+    parser.add_argument("--readme", action="store_true", default=False,
+                        help="refresh the README's tables from --out, train nothing")
+    return parser.parse(argv)
+
+
+def gpu_list(text: str) -> list[str]:
+    gpus = text.split(",")
+    if not all(gpu.isdigit() for gpu in gpus) or len(set(gpus)) < len(gpus):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of CUDA devices as 0,1")
+    return gpus
+
+
+def main(argv=None) -> None:
+    opt = parse(argv)
+    if opt.readme:
+        readme_tables.refresh_file(Path(opt.out))
+        return
+    if opt.table is None:
+        for name in table_data.names():
+            print(f"{name:20} {table_data.load(name).title}")
+        return
+    table = table_data.load(opt.table)
+    size = table.size(opt.epochs, opt.train_fraction, opt.holdout, opt.dataset)
+    plan = Plan(table, size, opt, Store(opt.save_dir), chooser(table, opt.only))
+    show(plan, opt)
+    if not opt.dry_run:
+        run(plan, opt)
+
+
+def chooser(table: Table, pattern: str) -> Callable[[Cell], bool]:
+    def chosen(cell: Cell) -> bool:
+        return fnmatch.fnmatchcase(cell.label.lower(), f"*{pattern.lower()}*")
+
+    if not any(chosen(cell) for cell in table.cells):
+        raise UserError(f"--only {pattern}: no cell of table {table.name} is like that; rows: "
+                        f"{'; '.join(row.name for row in table.rows)}; columns: {'; '.join(table.columns)}")
+    return chosen
+
+
+def run(plan: Plan, opt: argparse.Namespace) -> None:
+    """Train what is missing and write the table, again after every run, so that it is never behind."""
+    folder = Path(opt.out, slug(plan.table.name), plan.size.folder)
+    pool = Pool(opt.jobs, opt.gpus, folder / "logs")
+    waiting = plan.waiting
+
+    def write() -> None:
+        plan.look()
+        _, figures = table_output.write(plan, folder)
+        table_pictures.draw(plan.table, plan.size, figures, folder)
+
+    signum = pool.train(waiting, write)
+    write()
+    print(f"==> {folder / 'table.md'}")
+    if signum:
+        raise Interrupted(signum, f"stopped by signal {signum}; the runs are saved, the same command goes on with them")
+    if failed := [run for run in waiting if pool.reason(run)]:
+        raise UserError(f"{len(failed)} of {len(waiting)} runs failed: {'; '.join(run.label for run in failed)}; their "
+                        f"logs are in {folder / 'logs'}, the same command tries them again")
+
+
+def show(plan: Plan, opt: argparse.Namespace) -> None:
+    """The plan in words: teachers first, then the rows' runs, then what it may cost."""
+    print(f"{plan.table.name}: {plan.table.title}")
+    print(f"size: {plan.size.label or table_output.FULL} ({plan.size.epochs} epochs, {plan.size.dataset}). "
+          f"{plan.size.schedule}".rstrip())
+    for (arch, flags), teacher in plan.teachers.items():
+        if teacher.run is None:
+            print(f"teacher {arch}{' ' + flags if flags else ''}: {teacher.path}")
+    shown = [run for run in plan.runs.values() if run.wanted]
+    total, told = 0.0, True
+    for run in sorted(shown, key=lambda run: run.kind != "models"):
+        seconds, known = plan.seconds(run) if run.missing else (0.0, True)
+        total, told = total + seconds, told and known
+        print(f"  [{state(run)}] {run.label}" + (f"  about {duration(seconds)}" if run.missing else ""))
+        if run.missing:
+            print(f"      {run.command}")
+    trials = sum(len(run.wanted) for run in shown)
+    missing = sum(len(run.missing) for run in shown)
+    slots = opt.jobs * max(1, len(opt.gpus))
+    print(f"{trials} runs, {trials - missing} done, {missing} to do; about {duration(total)} one after another"
+          + (f", {slots} at once" if slots > 1 else ""))
+    if not told:
+        print(f"(where no finished run tells, {ASSUMED[True]:.0f} images/s on CUDA and {ASSUMED[False]:.0f} without "
+              "are assumed)")
+
+
+def state(run: Run) -> str:
+    done = len(run.wanted) - len(run.missing)
+    return "done" if not run.missing else f"{done}/{len(run.wanted)} done" if done else "to do"
+
+
+def duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{seconds / 3600:.1f} h"
+
+
+if __name__ == "__main__":
+    sys.exit(guard(main))

@@ -1,0 +1,177 @@
+"""Tables as data: scripts/tables/NAME.json, read and checked.
+
+A table is rows x columns of cells, each cell one training command. Keys of a file:
+
+    title, about (lines), sources (key -> where published numbers are from), recipe (flags of every run)
+    columns     "teacher > student", or "network" where every row trains one network alone
+    trial       default of --trial (else 1,2,3);  picture: points, curves or surfaces;  x_label: of curves
+    rows        name; role: distil (default), student (alone), teacher (the one the column distils from); flags;
+                teacher: flags of the teacher's training; published: one number or null a column, with its source;
+                column_flags: column -> more flags; skip: columns that the method can't serve;
+                per_epoch, per_image: numbers that shrink with --epochs and --train_fraction;
+                series and x: curve and place of a row in the picture; surface: drawn as one
+"""
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from helper.util import UserError, near
+
+FOLDER = Path(__file__).parent / "tables"
+ROLES = ("distil", "student", "teacher")
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    role: str = "distil"
+    flags: str = ""
+    teacher: str = ""
+    published: tuple = ()
+    source: str = ""
+    column_flags: dict = field(default_factory=dict, hash=False)
+    skip: tuple = ()
+    per_epoch: dict = field(default_factory=dict, hash=False)
+    per_image: dict = field(default_factory=dict, hash=False)
+    series: str = ""
+    x: float | None = None
+    surface: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table. teacher is '' where the row trains a network alone."""
+
+    row: Row
+    column: str
+    published: float | None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.row.name, self.column
+
+    @property
+    def label(self) -> str:
+        return f"{self.row.name}, {self.column}"
+
+    @property
+    def teacher(self) -> str:
+        return self.column.split(" > ")[0] if " > " in self.column else ""
+
+    @property
+    def student(self) -> str:
+        return self.column.split(" > ")[-1]
+
+    @property
+    def flags(self) -> list[str]:
+        return shlex.split(f"{self.row.flags} {self.row.column_flags.get(self.column, '')}")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of the recipe is run. ``label`` and ``folder`` are empty for all of it, and only then."""
+
+    recipe_epochs: int
+    recipe_dataset: str
+    epochs: int
+    train_fraction: float
+    holdout: int
+    dataset: str
+
+    @cached_property
+    def _changes(self) -> list[tuple[str, str]]:
+        changes = []
+        if self.epochs != self.recipe_epochs:
+            changes.append((f"epochs={self.epochs}", f"{self.epochs} of {self.recipe_epochs} epochs"))
+        if self.train_fraction != 1:
+            changes.append((f"train_fraction={self.train_fraction:g}",
+                            f"{100 * self.train_fraction:g} % of the training images"))
+        if self.holdout:
+            changes.append((f"holdout={self.holdout}", f"validated on {self.holdout} images held out of training"))
+        if self.dataset != self.recipe_dataset:
+            changes.append((f"dataset={self.dataset}", f"data set {self.dataset}"))
+        return changes
+
+    @property
+    def label(self) -> str:
+        return "reduced: " + ", ".join(text for _, text in self._changes) if self._changes else ""
+
+    @property
+    def folder(self) -> str:
+        return "reduced-" + "-".join(name for name, _ in self._changes) if self._changes else ""
+
+    @property
+    def schedule(self) -> str:
+        """What a change of the number of epochs does to the schedule, in words."""
+        return ("The learning rate drops, first stages and warm-ups come at the same shares of the epochs."
+                if self.epochs != self.recipe_epochs else "")
+
+    def fits(self, summary: dict, dataset: str) -> bool:
+        """Whether a finished run, by its own summary.json and data set, is of this size."""
+        return (summary.get("epochs") == self.epochs and summary.get("train_fraction") == self.train_fraction
+                and summary.get("validated_on") == ("holdout" if self.holdout else "test") and dataset == self.dataset)
+
+
+@dataclass
+class Table:
+    name: str
+    title: str
+    recipe: dict
+    columns: list[str]
+    rows: list[Row]
+    about: list[str] = field(default_factory=list)
+    sources: dict[str, str] = field(default_factory=dict)
+    trial: str = "1,2,3"
+    picture: str = "points"
+    x_label: str = ""
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        return [Cell(row, column, row.published[i] if row.published else None)
+                for row in self.rows for i, column in enumerate(self.columns) if column not in row.skip]
+
+    def size(self, epochs: int | None = None, train_fraction: float = 1.0, holdout: int = 0,
+             dataset: str | None = None) -> Size:
+        full, name = self.recipe["epochs"], self.recipe["dataset"]
+        if (epochs or full) > full:
+            raise UserError(f"--epochs {epochs}: the recipe of table {self.name} has {full}; give {full} or less")
+        return Size(full, name, epochs or full, train_fraction, holdout, dataset or name)
+
+
+def names() -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+def load(name: str) -> Table:
+    """The table of this name, or of a file of one's own. UserError: no such table, or a file that isn't one."""
+    path = Path(name) if name.endswith(".json") else FOLDER / f"{name}.json"
+    if not path.is_file():
+        raise UserError(f"table {name!r}: unknown{near(name, names())}; tables: {', '.join(names())}, or a .json file")
+    try:
+        content = json.loads(path.read_text())
+        rows = [Row(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}) for row in content["rows"]]
+        table = Table(path.stem, **{**content, "rows": rows})
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path}: not a table ({error}); see scripts/table_data.py for its keys") from None
+    if problem := _problem(table):
+        raise UserError(f"{path}: {problem}")
+    return table
+
+
+def _problem(table: Table) -> str:
+    if len({row.name for row in table.rows}) < len(table.rows) or len(set(table.columns)) < len(table.columns):
+        return "two rows or two columns have the same name"
+    for row in table.rows:
+        if row.role not in ROLES:
+            return f"row {row.name}: role {row.role!r} is none of {', '.join(ROLES)}"
+        if row.published and len(row.published) != len(table.columns):
+            return f"row {row.name}: {len(row.published)} published numbers for {len(table.columns)} columns"
+        if row.published and row.source not in table.sources:
+            return f"row {row.name}: published numbers without a source"
+        if unknown := {*row.column_flags, *row.skip} - {*table.columns}:
+            return f"row {row.name}: names columns that are none: {', '.join(sorted(unknown))}"
+    return ""

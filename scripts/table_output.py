@@ -1,0 +1,209 @@
+"""What a table comes to: seeds into mean and deviation, and the Markdown and CSV files of result/NAME/.
+
+result/NAME/ holds the full recipe only. Every other size has a folder of its own below, named by what it leaves out,
+and says so in its title, its column heads, its CSV fields and its picture.
+"""
+from __future__ import annotations
+
+import csv
+import io
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from helper.checkpoint import save_text
+
+from .table_data import Cell, Size, Table
+from .table_plan import Plan
+from .table_store import Result
+
+FULL = "full recipe"
+DETAILS = "<!-- cells -->"  # what is above goes into the README
+WIDEST = 8  # columns; a wider table is turned
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One cell over its seeds. std is the unbiased one, None for a single seed; n 0: nothing is finished."""
+
+    n: int
+    mean: float | None = None
+    std: float | None = None
+    best: float | None = None  # mean of the best epochs' accuracies
+
+    @classmethod
+    def of(cls, results: Sequence[Result]) -> Figure:
+        last = [result.last_top1 for result in results]
+        if not last:
+            return cls(0)
+        std = statistics.stdev(last) if len(last) > 1 else None
+        return cls(len(last), statistics.fmean(last), std, statistics.fmean(result.best_top1 for result in results))
+
+    @property
+    def text(self) -> str:
+        if not self.n:
+            return ""
+        return f"{self.mean:.2f}" + (f" ± {self.std:.2f}" if self.std is not None else "") + f" (n={self.n})"
+
+
+class Record:
+    """runs.csv of a result folder: every finished run, kept even where its --save_dir is gone."""
+
+    HEAD = ("row", "column", "flags", "size", *(f.name for f in fields(Result)))
+
+    def __init__(self, path: Path, plan: Plan):
+        self.path, self.plan, self.size = path, plan, plan.size.label or FULL
+        self.results: dict[tuple[str, str], dict[str, Result]] = {cell.key: {} for cell in plan.table.cells}
+        self._read()
+        for cell in plan.table.cells:
+            for result in plan.results(cell):
+                self.results[cell.key][result.trial] = result
+
+    def of(self, cell: Cell) -> list[Result]:
+        return [result for _, result in sorted(self.results[cell.key].items(), key=lambda item: _order(item[0]))]
+
+    def _read(self) -> None:
+        """Runs recorded earlier, if they are of a cell that is still asked for, with the same flags, at this size."""
+        flags = {cell.key: _flags(cell) for cell in self.plan.table.cells}
+        if not self.path.exists():
+            return
+        with self.path.open(newline="") as file:
+            for line in csv.DictReader(file):
+                key = line["row"], line["column"]
+                if line["size"] == self.size and flags.get(key) == line["flags"]:
+                    self.results[key][line["trial"]] = Result(
+                        line["trial"], float(line["last_top1"]), float(line["best_top1"]), int(line["best_epoch"]),
+                        float(line["wall_time_s"]), line["hardware"], line["git_commit"], line["folder"])
+
+    def write(self) -> None:
+        rows = [{"row": cell.row.name, "column": cell.column, "flags": _flags(cell), "size": self.size,
+                 **asdict(result)} for cell in self.plan.table.cells for result in self.of(cell)]
+        save_text(_csv(self.HEAD, rows), self.path)
+
+
+def write(plan: Plan, folder: Path) -> tuple[Record, dict[tuple[str, str], Figure]]:
+    """runs.csv, table.csv and table.md into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    record = Record(folder / "runs.csv", plan)
+    record.write()
+    figures = {cell.key: Figure.of(record.of(cell)) for cell in plan.table.cells}
+    save_text(table_csv(plan, figures), folder / "table.csv")
+    save_text(markdown(plan, figures), folder / "table.md")
+    return record, figures
+
+
+def table_csv(plan: Plan, figures: dict) -> str:
+    """One line a cell. Of a reduced size the fields are called so, and published numbers are left out."""
+    table, reduced, rows = plan.table, bool(plan.size.label), []
+    prefix = "reduced_" if reduced else ""
+    for cell in table.cells:
+        figure = figures[cell.key]
+        row = {"row": cell.row.name, "column": cell.column, "size": plan.size.label or FULL, "seeds": figure.n,
+               f"{prefix}last_top1_mean": _two(figure.mean), f"{prefix}last_top1_std": _two(figure.std)}
+        if not reduced:
+            row |= {"published": _two(cell.published), "difference": _signed(_difference(cell, figure)),
+                    "source": table.sources.get(cell.row.source, "") if cell.published is not None else ""}
+        rows.append({**row, f"{prefix}best_top1_mean": _two(figure.best), "command": command(plan, cell)})
+    return _csv(rows[0].keys(), rows)
+
+
+def markdown(plan: Plan, figures: dict) -> str:
+    table, size = plan.table, plan.size
+    title = table.title + (f" ({size.label})" if size.label else "")
+    notes = [*table.about]
+    if size.label:
+        notes.append(f"**{size.label[0].upper()}{size.label[1:]}. These numbers are not to be compared with published "
+                     f"ones, which are left out here.** {size.schedule}".strip())
+    notes.append("Last epoch's top-1 accuracy (%), mean ± standard deviation over n seeds"
+                 + ("." if size.label or not table.sources else "; below it the published figure and the difference."))
+    sources = [] if size.label else [f"Published: {text}." for text in table.sources.values()]
+    commands = [line for cell in table.cells for line in (f"# {cell.label}", command(plan, cell))]
+    names = [table.name, "result_heatmap"] if table.picture == "surfaces" else [table.name]
+    pictures = [f"![{_cell(title)}]({name}.png)" for name in names]
+    lines = [f"# {title}", "", *_paragraphs(notes), *_matrix(table, size, figures), "", *_paragraphs(sources), DETAILS,
+             "", *_paragraphs(pictures), "## Cells", "", *_details(plan, figures), "",
+             "## Commands", "", "```", *commands, "```"]
+    return "\n".join(lines) + "\n"
+
+
+def command(plan: Plan, cell: Cell) -> str:
+    run = plan.of[cell.key][0]
+    return run.command if run else f"# taken from {plan.teachers[cell.teacher, cell.row.teacher].path}"
+
+
+def _matrix(table: Table, size: Size, figures: dict) -> list[str]:
+    """Rows x columns of numbers, turned where there are too many columns."""
+    mark = " (reduced)" if size.label else ""
+    cells = {cell.key: cell for cell in table.cells}
+    names = [row.name for row in table.rows]
+
+    def text(name: str, column: str) -> str:
+        cell = cells.get((name, column))
+        if cell is None:
+            return "–"
+        figure = figures[cell.key]
+        if size.label or cell.published is None:
+            return figure.text
+        difference = _signed(_difference(cell, figure))
+        return f"{figure.text or '–'}<br>{cell.published:.2f}" + (f" ({difference})" if difference else "")
+
+    if len(table.columns) > WIDEST:
+        head, lines = names, [[c, *(text(n, c) for n in names)] for c in table.columns]
+    else:
+        head, lines = table.columns, [[n, *(text(n, c) for c in table.columns)] for n in names]
+    return _markdown_table(["", *(h + mark for h in head)], lines)
+
+
+def _details(plan: Plan, figures: dict) -> list[str]:
+    reduced = bool(plan.size.label)
+    head = ["row", "column", "seeds", *(f"{name}{', reduced' if reduced else ''}" for name in
+                                         ("last epoch, mean", "standard deviation", "best epoch, mean"))]
+    lines = []
+    for cell in plan.table.cells:
+        figure = figures[cell.key]
+        lines.append([cell.row.name, cell.column, str(figure.n),
+                      _two(figure.mean), _two(figure.std), _two(figure.best)])
+        if not reduced:
+            lines[-1] += [_two(cell.published), _signed(_difference(cell, figure))]
+    return _markdown_table(head + ([] if reduced else ["published", "difference of the last epoch"]), lines)
+
+
+def _markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(map(_cell, line)) + " |" for line in (head, ["---"] * len(head), *lines)]
+
+
+def _paragraphs(texts: Sequence[str]) -> list[str]:
+    return [line for text in texts for line in (text, "")]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _difference(cell: Cell, figure: Figure) -> float | None:
+    return None if cell.published is None or figure.mean is None else figure.mean - cell.published
+
+
+def _two(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None else f"{value:+.2f}"
+
+
+def _order(trial: str) -> tuple:
+    return (0, int(trial), "") if trial.isdigit() else (1, 0, trial)
+
+
+def _flags(cell: Cell) -> str:
+    return f"{cell.row.role} {' '.join(cell.flags)} | {cell.row.teacher}".strip(" |")
+
+
+def _csv(head: Sequence[str], rows: Sequence[dict]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(head), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,159 @@
+"""Pictures of tables: points beside the published ones, curves over a flag, surfaces over two depths."""
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure as Canvas
+
+from helper.checkpoint import save_bytes
+
+from .table_data import Row, Size, Table
+
+OURS, PUBLISHED = "#1f6fb4", "#d1495b"
+LABEL = "last epoch's top-1, %"
+
+
+def draw(table: Table, size: Size, figures: dict, folder: Path) -> None:
+    """NAME.png into ``folder``, and of surfaces result_heatmap.png too. A reduced size says so in the title."""
+    mark = f"\n{size.label}" if size.label else ""
+    if table.picture == "surfaces":
+        _save(_heat_maps(table, figures, f"{table.title}{mark}"), folder / f"{table.name}.png")
+        _save(_surfaces(table, figures, f"{table.title}{mark}"), folder / "result_heatmap.png")
+    else:
+        make = _curves if table.picture == "curves" else _points
+        _save(make(table, figures, not size.label, f"{table.title}{mark}"), folder / f"{table.name}.png")
+
+
+def _save(canvas: Canvas, path: Path) -> None:
+    picture = io.BytesIO()
+    canvas.savefig(picture, format="png", dpi=110)
+    save_bytes(picture.getbuffer(), path)
+
+
+def _points(table: Table, figures: dict, show_published: bool, title: str) -> Canvas:
+    """One panel a column: our mean with its deviation, and the published figure."""
+    rows, wide = table.rows, min(len(table.columns), 5)
+    high = -(-len(table.columns) // wide)
+    canvas = Canvas(figsize=(2.2 + 2.3 * wide, 1.5 + high * (0.8 + 0.28 * len(rows))), layout="constrained")
+    axes = canvas.subplots(high, wide, sharey=True, squeeze=False).ravel()
+    cells = {cell.key: cell for cell in table.cells}
+    for axis, column in zip(axes, table.columns, strict=False):
+        for place, row in enumerate(rows):
+            cell = cells.get((row.name, column))
+            figure = figures.get((row.name, column))
+            if cell and show_published and cell.published is not None:
+                axis.plot(cell.published, place, "D", mfc="none", color=PUBLISHED, ms=6, label="published")
+            if figure and figure.n:
+                axis.errorbar(figure.mean, place, xerr=figure.std, fmt="o", color=OURS, ms=5, capsize=3, label="ours")
+        axis.set_title(column, fontsize=9)
+        axis.grid(axis="x", alpha=0.3)
+        axis.set_yticks(range(len(rows)), [row.name for row in rows], fontsize=8)
+        axis.tick_params(axis="x", labelsize=8)
+    axes[0].invert_yaxis()
+    for axis in axes[len(table.columns):]:
+        axis.set_axis_off()
+    _legend(canvas, axes)
+    canvas.supxlabel(LABEL, fontsize=9)
+    canvas.suptitle(title, fontsize=11)
+    return canvas
+
+
+def _curves(table: Table, figures: dict, show_published: bool, title: str) -> Canvas:
+    """One panel a column, one line a series over the rows' x."""
+    wide = len(table.columns)
+    canvas = Canvas(figsize=(1 + 4.2 * wide, 4.2), layout="constrained")
+    axes = canvas.subplots(1, wide, squeeze=False).ravel()
+    for axis, column in zip(axes, table.columns, strict=True):
+        for series in dict.fromkeys(row.series for row in table.rows):
+            found = [(row.x, figures[row.name, column]) for row in table.rows
+                     if row.series == series and figures.get((row.name, column)) and figures[row.name, column].n]
+            if found:
+                axis.errorbar([x for x, _ in found], [f.mean for _, f in found], [f.std or 0 for _, f in found],
+                              marker="o", capsize=3, label=series)
+        axis.set(title=column, xlabel=table.x_label, ylabel=LABEL)
+        axis.grid(alpha=0.3)
+    _legend(canvas, axes)
+    canvas.suptitle(title, fontsize=11)
+    return canvas
+
+
+def _grid(table: Table, row: Row, figures: dict) -> tuple[list[str], list[str], np.ndarray]:
+    """Teachers, students and the means (teachers, students) of a row, NaN where nothing is finished."""
+    pairs = [column.split(" > ") for column in table.columns]
+    teachers, students = (list(dict.fromkeys(pair[i] for pair in pairs)) for i in (0, 1))
+    means = np.full((len(teachers), len(students)), np.nan)
+    for teacher, student in pairs:
+        figure = figures.get((row.name, f"{teacher} > {student}"))
+        if figure and figure.n:
+            means[teachers.index(teacher), students.index(student)] = figure.mean
+    return teachers, students, means
+
+
+def _heat_maps(table: Table, figures: dict, title: str) -> Canvas:
+    """One map a row of the table, teachers down, students across, all on one colour scale."""
+    high = -(-len(table.rows) // 2)
+    canvas = Canvas(figsize=(10, 1.2 + 3.4 * high), layout="constrained")
+    axes = canvas.subplots(high, 2, squeeze=False).ravel()
+    grids = [_grid(table, row, figures) for row in table.rows]
+    low, top = _limits([means for _, _, means in grids])
+    for axis, row, (teachers, students, means) in zip(axes, table.rows, grids, strict=False):
+        image = axis.imshow(means, vmin=low, vmax=top, cmap="viridis", aspect="auto")
+        for (i, j), value in np.ndenumerate(means):
+            if np.isfinite(value):
+                color = "white" if value < (low + top) / 2 else "black"
+                axis.text(j, i, f"{value:.1f}", ha="center", va="center", fontsize=8, color=color)
+        axis.set_xticks(range(len(students)), map(_depth, students))
+        axis.set_yticks(range(len(teachers)), map(_depth, teachers))
+        axis.set(title=row.name, xlabel="student depth", ylabel="teacher depth")
+    canvas.colorbar(image, ax=axes, label=LABEL, shrink=0.6)
+    canvas.suptitle(title, fontsize=11)
+    return canvas
+
+
+def _surfaces(table: Table, figures: dict, title: str) -> Canvas:
+    """The paper's two surfaces: accuracy over the depths of teacher and student."""
+    rows = [row for row in table.rows if row.surface] or table.rows
+    canvas = Canvas(figsize=(5.5 * len(rows), 5.2), layout="constrained")
+    grids = [_grid(table, row, figures) for row in rows]
+    low, top = _limits([means for _, _, means in grids])
+    for place, (row, (teachers, students, means)) in enumerate(zip(rows, grids, strict=True), 1):
+        axis = canvas.add_subplot(1, len(rows), place, projection="3d")
+        x, y = np.meshgrid(range(len(students)), range(len(teachers)))
+        shade = np.clip((means - low) / (top - low), 0, 1)
+        if np.isfinite(means).all() and min(means.shape) > 1:
+            axis.plot_surface(x, y, means, cmap="viridis", vmin=low, vmax=top, alpha=0.85, edgecolor="black", lw=0.3)
+        there = np.isfinite(means)
+        axis.scatter(x[there], y[there], means[there], c=colormaps["viridis"](shade[there]), edgecolor="black", s=25)
+        axis.set_xticks(range(len(students)), map(_depth, students))
+        axis.set_yticks(range(len(teachers)), map(_depth, teachers))
+        axis.set(title=row.name, xlabel="student depth", ylabel="teacher depth", zlabel=LABEL, zlim=(low, top))
+        axis.view_init(elev=25, azim=-125)
+        axis.set_box_aspect(None, zoom=0.85)  # room for the labels
+    canvas.suptitle(title, fontsize=11)
+    return canvas
+
+
+def _limits(grids: list[np.ndarray]) -> tuple[float, float]:
+    values = np.concatenate([grid.ravel() for grid in grids])
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return 0.0, 100.0
+    low, top = float(np.floor(values.min())), float(np.ceil(values.max()))
+    return low, max(top, low + 1)
+
+
+def _depth(name: str) -> str:
+    return re.sub(r"^resnet", "", name)
+
+
+def _legend(canvas: Canvas, axes) -> None:
+    handles = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    if handles:
+        canvas.legend(handles.values(), handles.keys(), loc="outside upper right", fontsize=8)

@@ -1,0 +1,215 @@
+"""From a table to its runs: which commands, in which order, what is done, how long the rest may take."""
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from helper import checkpoint
+from helper.naming import teacher_name
+from helper.options import parse_student, parse_teacher
+
+from .table_data import Cell, Row, Size, Table
+from .table_store import Result, Store
+
+# Relative: it stands in commands, which are shown and kept.
+PRETRAINED = Path(os.path.relpath(Path(__file__).parent.parent / "models" / "pretrained"))
+TEACHER_TRIAL = "0"
+IMAGES = 50_000  # an epoch of the recipe, for the estimates
+ASSUMED = {True: 20_000.0, False: 1_000.0}  # images per second with and without CUDA where no run tells
+
+
+@dataclass
+class Run:
+    """One process: a script and its flags; several trials of one configuration share it."""
+
+    kind: str  # the folder under --save_dir: models or student_model
+    flags: tuple[str, ...]
+    label: str
+    trials: list[str] = field(default_factory=list)
+    teacher: Run | None = None  # the run that must come first
+    done: dict[str, Result] = field(default_factory=dict)
+    wanted: set[str] = field(default_factory=set)  # the trials asked for
+    again: set[str] = field(default_factory=set)  # done, but the weights that are needed are gone
+
+    def add(self, trials: list[str]) -> None:
+        self.trials += [trial for trial in trials if trial not in self.trials]
+
+    @property
+    def script(self) -> str:
+        return "train_teacher.py" if self.kind == "models" else "train_student_mixstd.py"
+
+    def parse(self) -> Namespace:
+        return (parse_teacher if self.kind == "models" else parse_student)(list(self.flags))
+
+    @property
+    def missing(self) -> list[str]:
+        return [trial for trial in self.trials if trial in self.wanted - (self.done.keys() - self.again)]
+
+    def argv(self, trials: list[str]) -> list[str]:
+        return [self.script, *self.flags, "--trial", ",".join(trials), "--resume", "auto"]
+
+    @property
+    def command(self) -> str:
+        return "python " + shlex.join(self.argv(self.trials))
+
+
+@dataclass
+class Teacher:
+    """Where a teacher's weights are taken from. run: ours that makes them; None where the file came from elsewhere."""
+
+    path: Path
+    run: Run | None
+    candidates: tuple[Path, ...]
+
+
+class Plan:
+    """All runs of a table, those of ``only`` marked wanted, their teachers with them."""
+
+    def __init__(self, table: Table, size: Size, opt: Namespace, store: Store, only: Callable[[Cell], bool]):
+        self.table, self.size, self.opt, self.store = table, size, opt, store
+        self.runs: dict[tuple, Run] = {}
+        self.teachers: dict[tuple[str, str], Teacher] = {}
+        self.of: dict[tuple[str, str], tuple[Run | None, list[str]]] = {}
+        for cell in table.cells:
+            run, trials = self._run_of(cell)
+            self.of[cell.key] = run, trials
+            if run is not None:
+                run.add(trials)
+                run.wanted |= set(trials) if only(cell) else set()
+        self.look()
+        for run in list(self.runs.values()):
+            if run.missing and run.teacher is not None:
+                self._want_teacher(run.teacher)
+
+    def look(self) -> None:
+        """Find what is done."""
+        self.store.refresh()
+        for run in self.runs.values():
+            opt = run.parse()
+            candidates = self._candidates_of(run)
+            for trial in run.trials:
+                entry = self.store.find(run.kind, opt, trial, self.size, candidates)
+                if entry is not None:
+                    run.done[trial] = entry.result()
+
+    @property
+    def waiting(self) -> list[Run]:
+        """What has to be trained, teachers first."""
+        runs = [run for run in self.runs.values() if run.missing]
+        return sorted(runs, key=lambda run: run.kind != "models")
+
+    def results(self, cell: Cell) -> list[Result]:
+        run, trials = self.of[cell.key]
+        if run is None:
+            return [] if self.size.label else stated(self.teachers[cell.teacher, cell.row.teacher].path)
+        return [run.done[trial] for trial in trials if trial in run.done]
+
+    def seconds(self, run: Run) -> tuple[float, bool]:
+        """Estimated time of the missing trials, and whether finished runs tell (else ASSUMED)."""
+        opt = run.parse()
+        on_cuda = self.opt.device.startswith("cuda") or (self.opt.device == "auto" and torch.cuda.is_available())
+        speed = self.store.images_per_s(run.kind, opt, on_cuda)
+        epochs = opt.epochs + (opt.init_epochs if "init_epochs" in opt.given else 0)
+        images = IMAGES * self.size.train_fraction * epochs * len(run.missing)
+        return images / (speed or ASSUMED[on_cuda]), speed is not None
+
+    # Commands ---------------------------------------------------------------------------------------------------------
+
+    def _run_of(self, cell: Cell) -> tuple[Run | None, list[str]]:
+        row, trials = cell.row, self.opt.trial or self.table.trial.split(",")
+        if row.role == "teacher":
+            return self._teacher(cell.teacher, row.teacher).run, [TEACHER_TRIAL]
+        extra = [*cell.flags, *self._scaled(row)]
+        if row.role == "student":
+            return self._run("models", ["--model", cell.student, *extra], f"{cell.student} alone"), trials
+        teacher = self._teacher(cell.teacher, row.teacher)
+        flags = ["--path_t", str(teacher.path), "--model_t", cell.teacher, "--model_s", cell.student, *extra]
+        run = self._run("student_model", flags, cell.label)
+        run.teacher = teacher.run
+        return run, trials
+
+    def _run(self, kind: str, flags: list[str], label: str) -> Run:
+        flags = (*flags, *self._common())
+        return self.runs.setdefault((kind, flags), Run(kind, flags, label))
+
+    def _common(self) -> list[str]:
+        recipe = {**self.table.recipe, "dataset": self.size.dataset, "epochs": self.size.epochs,
+                  "lr_decay_epochs": ",".join(map(str, self._decay_epochs()))}
+        flags = [part for name, value in recipe.items() for part in (f"--{name}", str(value))]
+        if self.size.train_fraction != 1:
+            flags += ["--train_fraction", f"{self.size.train_fraction:g}"]
+        if self.size.holdout:
+            flags += ["--holdout", str(self.size.holdout)]
+        places = ("save_dir", "data_dir", "device")
+        return flags + [part for name in places if getattr(self.opt, name) != self.opt.defaults[name]
+                        for part in (f"--{name}", getattr(self.opt, name))]
+
+    def _decay_epochs(self) -> list[int]:
+        """The drops at the recipe's shares of the epochs; those that fall together or outside are one or none."""
+        share = self.size.epochs / self.size.recipe_epochs
+        drops = {max(1, round(epoch * share)) for epoch in self.table.recipe["lr_decay_epochs"]}
+        return sorted(drop for drop in drops if drop < self.size.epochs)
+
+    def _scaled(self, row: Row) -> list[str]:
+        shares = ((row.per_epoch, self.size.epochs / self.size.recipe_epochs),
+                  (row.per_image, self.size.train_fraction))
+        return [part for numbers, share in shares for name, value in numbers.items()
+                for part in (f"--{name}", str(max(1, round(value * share))))]
+
+    # Teachers ---------------------------------------------------------------------------------------------------------
+
+    def _teacher(self, arch: str, flags: str) -> Teacher:
+        """--teacher_dir's, else our own finished one, else models/pretrained/, else a fetched one, else ours to be."""
+        if (arch, flags) in self.teachers:
+            return self.teachers[arch, flags]
+        words = ["--model", arch, *shlex.split(flags)]
+        probe = Run("models", (*words, *self._common()), "")
+        opt = probe.parse()
+        entry = self.store.find("models", opt, TEACHER_TRIAL, self.size)
+        expected = Path(self.opt.save_dir, "models", teacher_name(opt, TEACHER_TRIAL), f"{arch}_last.pth")
+        own = entry.folder / expected.name if entry else expected
+        given, others = [], []
+        if not flags and not self.size.holdout and self.size.dataset == self.size.recipe_dataset:
+            vanilla = Path(f"{arch}_vanilla", "ckpt_epoch_240.pth")
+            given = [Path(self.opt.teacher_dir, vanilla)] if self.opt.teacher_dir else []
+            others = [PRETRAINED / f"{arch}.pth", Path(self.opt.save_dir, "models", vanilla)]
+        found = next((path for path in (*given, own, *others) if path.is_file()), own)
+        run = None
+        if found == own:
+            run = self._run("models", words, f"teacher {arch}{' ' + flags if flags else ''}")
+            run.add([TEACHER_TRIAL])
+        self.teachers[arch, flags] = Teacher(found, run, (*given, own, expected, *others))
+        return self.teachers[arch, flags]
+
+    def _want_teacher(self, run: Run) -> None:
+        run.wanted.add(TEACHER_TRIAL)
+        path = next(t.path for t in self.teachers.values() if t.run is run)
+        if not path.is_file():
+            run.again.add(TEACHER_TRIAL)
+
+    def _candidates_of(self, run: Run) -> tuple[Path, ...]:
+        if run.kind == "models":
+            return ()
+        path = Path(run.flags[run.flags.index("--path_t") + 1])
+        return next(t.candidates for t in self.teachers.values() if t.path == path)
+
+
+def stated(path: Path) -> list[Result]:
+    """The accuracy that a teacher which came as a file states, itself or in index.json beside it, else nothing.
+
+    Such a teacher is of the full recipe, so this belongs into full tables only.
+    """
+    accuracy = checkpoint.load(path).get("accuracy")
+    index = path.with_name("index.json")
+    if accuracy is None and index.is_file():
+        accuracy = json.loads(index.read_text()).get(path.stem, {}).get("top1")
+    if accuracy is None:
+        return []
+    return [Result(TEACHER_TRIAL, float(accuracy), float(accuracy), 0, 0.0, "", "", str(path.parent))]

@@ -1,0 +1,125 @@
+"""The finished runs under --save_dir, found by their configuration, whatever their folders are called."""
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+from argparse import Namespace
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from helper.resume import FREE, config_of, read_config
+from helper.teacher import read_teacher
+
+from .table_data import Size
+
+# Settled only when a run starts. The teacher is compared by its weights, see Store.find.
+LATE = {"precision", "step", "path_t", "teacher_sha256"}
+DEFAULT_PRECISIONS = ("fp32", "tf32")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one finished run (one trial of one cell) came to; accuracies in per cent."""
+
+    trial: str
+    last_top1: float
+    best_top1: float
+    best_epoch: int
+    wall_time_s: float
+    hardware: str
+    git_commit: str
+    folder: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    folder: Path
+    config: dict
+    environment: dict
+    summary: dict | None
+    images_per_s: float | None
+
+    def result(self) -> Result:
+        s = self.summary
+        return Result(self.config["trial"], s["last_top1"], s["best_top1"], s["best_epoch"], s["wall_time_s"],
+                      self.environment.get("hardware", ""), self.environment.get("git_commit", ""), str(self.folder))
+
+
+class Store:
+    """All runs of one --save_dir, read again by :meth:`refresh`."""
+
+    def __init__(self, save_dir: str):
+        self.root = Path(save_dir)
+        self.refresh()
+
+    def refresh(self) -> None:
+        self.entries = {kind: [entry for folder in sorted((self.root / kind).glob("*/"))
+                               if (entry := _read(folder)) is not None]
+                        for kind in ("models", "student_model")}
+
+    def find(self, kind: str, opt: Namespace, trial: str, size: Size, teachers: tuple[Path, ...] = ()) -> Entry | None:
+        """The finished run of this configuration, trial and size; None if there is none.
+
+        teachers: where the teacher may lie. If one is there, the run's teacher must have had the same weights; if the
+        weights are nowhere (only records were copied), the path must be one of them.
+        """
+        config = config_of(opt, trial)
+        for entry in self.entries[kind]:
+            if (entry.summary is not None and _same(config, entry.config)
+                    and size.fits(entry.summary, entry.config["dataset"]) and _same_teacher(entry.config, teachers)):
+                return entry
+        return None
+
+    def images_per_s(self, kind: str, opt: Namespace, on_cuda: bool) -> float | None:
+        """Median throughput of the runs most like this one: same networks and method, else same trained network."""
+        speeds = [(entry.config, entry.images_per_s) for entry in self.entries[kind]
+                  if entry.images_per_s and str(entry.config.get("device")).startswith("cuda") == on_cuda]
+        for names in (("model", "model_s", "model_t", "distill"), ("model", "model_s")):
+            alike = [speed for config, speed in speeds
+                     if all(config.get(name) == getattr(opt, name, None) for name in names)]
+            if alike:
+                return statistics.median(alike)
+        return None
+
+
+def _read(folder: Path) -> Entry | None:
+    config = read_config(folder)
+    if config is None or "trial" not in config:
+        return None
+    try:
+        environment = json.loads((folder / "args.json").read_text()).get("environment", {})
+        summary = folder / "summary.json"
+        return Entry(folder, config, environment, json.loads(summary.read_text()) if summary.exists() else None,
+                     _speed(folder / "timing.csv"))
+    except (OSError, ValueError):
+        return None  # being written, or damaged: it doesn't count as done
+
+
+def _speed(path: Path) -> float | None:
+    if not path.exists():
+        return None
+    with path.open(newline="") as file:
+        speeds = [float(row["images_per_s"]) for row in csv.DictReader(file) if row.get("images_per_s")]
+    return statistics.median(speeds) if speeds else None
+
+
+def _same(config: dict, found: dict) -> bool:
+    compared = {*config, *found} - FREE - LATE
+    wanted = [config["precision"]] if config.get("precision") else DEFAULT_PRECISIONS
+    return found.get("precision") in wanted and all(config.get(k) == found.get(k) for k in compared)
+
+
+def _same_teacher(found: dict, teachers: tuple[Path, ...]) -> bool:
+    if not teachers:
+        return True
+    there = [path for path in teachers if path.is_file()]
+    if there:
+        return found.get("teacher_sha256") in [_digest(path, path.stat().st_mtime_ns) for path in there]
+    return Path(found.get("path_t", "")) in teachers
+
+
+@cache
+def _digest(path: Path, changed: int) -> str:
+    return read_teacher(str(path)).sha256

@@ -1,0 +1,178 @@
+"""What tables come to: means of seeds, files that never mix sizes, the README, and a real table that is killed."""
+import csv
+import fcntl
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import table_runs
+
+from helper.util import UserError
+from scripts import readme_tables, run_table, table_output
+from scripts.table_store import Result
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_mean_and_deviation_by_hand():
+    results = [Result(str(i), last, last + 1, 3, 1.0, "", "", "") for i, last in enumerate((70.0, 71.0, 73.0))]
+    figure = table_output.Figure.of(results)
+    mean = (70 + 71 + 73) / 3
+    std = (((70 - mean) ** 2 + (71 - mean) ** 2 + (73 - mean) ** 2) / 2) ** 0.5
+    assert figure.n == 3 and figure.mean == pytest.approx(mean) and figure.std == pytest.approx(std)
+    assert figure.best == pytest.approx(mean + 1) and figure.text == "71.33 ± 1.53 (n=3)"
+    assert table_output.Figure.of(results[:1]).text == "70.00 (n=1)" and table_output.Figure.of([]).text == ""
+
+
+def filled(tmp_path, *more):
+    """A small table, its KD row finished three times at full and twice at reduced size."""
+    argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--out", tmp_path / "result"]
+    full, reduced = table_runs.make_plan(argv), table_runs.make_plan([*argv, "--epochs", 24, "--train_fraction", 0.5])
+    for trial, accuracy in (("1", 41.0), ("2", 42.0), ("3", 44.5)):
+        table_runs.finish(full, table_runs.run_of(full, "KD"), trial, accuracy, accuracy + 0.5)
+    for trial, accuracy in (("1", 11.0), ("2", 13.0)):
+        table_runs.finish(reduced, table_runs.run_of(reduced, "KD"), trial, accuracy)
+    return table_runs.make_plan(argv), table_runs.make_plan([*argv, "--epochs", 24, "--train_fraction", 0.5])
+
+
+def read_csv(path):
+    with path.open(newline="") as file:
+        return {line["row"]: line for line in csv.DictReader(file)}
+
+
+def test_reduced_and_full_never_meet(tmp_path):
+    full, reduced = filled(tmp_path)
+    result = tmp_path / "result" / "small"
+    for plan in (full, reduced):
+        folder = result / plan.size.folder
+        _, figures = table_output.write(plan, folder)
+        run_table.table_pictures.draw(plan.table, plan.size, figures, folder)
+        assert (folder / "small.png").stat().st_size > 5000
+    mean = statistics.fmean([41, 42, 44.5])
+    line = read_csv(result / "table.csv")["KD"]
+    assert (line["size"], line["seeds"], line["last_top1_mean"]) == ("full recipe", "3", f"{mean:.2f}")
+    assert (line["published"], line["difference"], line["source"]) == ("40.00", f"{mean - 40:+.2f}", "a test")
+    assert line["best_top1_mean"] == f"{mean + 0.5:.2f}" and "train_student_mixstd.py" in line["command"]
+    text = (result / "table.md").read_text() + (result / "table.csv").read_text()
+    assert "reduced" not in text.replace(str(tmp_path), "")
+
+    folder = result / "reduced-epochs=24-train_fraction=0.5"
+    line = read_csv(folder / "table.csv")["KD"]
+    assert (line["reduced_last_top1_mean"], line["seeds"]) == ("12.00", "2") and "last_top1_mean" not in line
+    assert "published" not in line and line["size"] == "reduced: 24 of 240 epochs, 50 % of the training images"
+    text = (folder / "table.md").read_text()
+    assert text.startswith("# Small table (reduced: 24 of 240 epochs, 50 % of the training images)\n")
+    assert "resnet14 > resnet8 (reduced)" in text and "same shares of the epochs" in text and "40.00" not in text
+
+
+def test_a_run_whose_summary_belies_its_flags_is_not_counted(tmp_path):
+    argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--trial", "1"]
+    for lie in ({"epochs": 24}, {"train_fraction": 0.5}, {"validated_on": "holdout"}):
+        plan = table_runs.make_plan(argv)
+        table_runs.finish(plan, table_runs.run_of(plan, "KD"), "1", 99.0, **lie)
+        assert table_runs.run_of(table_runs.make_plan(argv), "KD").missing == ["1"]
+
+
+def test_recorded_runs_stay_when_the_run_folders_are_gone(tmp_path):
+    full, _ = filled(tmp_path)
+    folder = tmp_path / "result" / "small"
+    table_output.write(full, folder)
+    before = (folder / "table.csv").read_text()
+    argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "empty"]
+    elsewhere = table_runs.make_plan(argv)
+    table_output.write(elsewhere, folder)
+    assert read_csv(folder / "table.csv")["KD"]["last_top1_mean"] == "42.50"
+    table_runs.finish(elsewhere, table_runs.run_of(elsewhere, "KD"), "3", 50.0)
+    table_output.write(table_runs.make_plan(argv), folder)
+    assert read_csv(folder / "table.csv")["KD"]["last_top1_mean"] == f"{(41 + 42 + 50) / 3:.2f}"
+    changed = [{**row, "flags": "--distill kd --mix none --kd_T 2"} if row["name"] == "KD" else row
+               for row in table_runs.SMALL["rows"]]
+    other = table_runs.make_plan([table_runs.small_table(tmp_path, rows=changed), "--save_dir", tmp_path / "empty"])
+    table_output.write(other, folder)
+    assert read_csv(folder / "table.csv")["KD"]["seeds"] == "0"  # recorded under other flags
+    assert before.count("\n") == 4
+
+
+# README ---------------------------------------------------------------------------------------------------------------
+
+def test_the_readme_shows_what_result_holds():
+    if readme_tables.README.exists():
+        text = readme_tables.README.read_text()
+        assert readme_tables.refreshed(text, ROOT / "result") == text, "run python -m scripts.run_table --readme"
+
+
+def test_every_table_in_result_is_the_mean_of_its_runs():
+    for path in ROOT.glob("result/**/runs.csv"):
+        runs = {}
+        with path.open(newline="") as file:
+            for line in csv.DictReader(file):
+                runs.setdefault((line["row"], line["column"]), []).append(float(line["last_top1"]))
+        with path.with_name("table.csv").open(newline="") as file:
+            for line in csv.DictReader(file):
+                found, mean = runs.get((line["row"], line["column"]), []), line.get("last_top1_mean")
+                mean = line["reduced_last_top1_mean"] if mean is None else mean
+                assert int(line["seeds"]) == len(found) and mean == (f"{statistics.fmean(found):.2f}" if found else "")
+
+
+def test_refreshing_a_readme(tmp_path):
+    full, _ = filled(tmp_path)
+    table_output.write(full, tmp_path / "result" / "small")
+    text = "# A\n\n<!-- table:small -->\nold\n<!-- end -->\nrest\n"
+    new = readme_tables.refreshed(text, tmp_path / "result")
+    assert new.startswith("# A\n\n<!-- table:small -->\n**Small table**\n") and new.endswith("<!-- end -->\nrest\n")
+    assert "| KD | 42.50 ± 1.80 (n=3)<br>40.00 (+2.50) |" in new and "old" not in new and "## Commands" not in new
+    assert readme_tables.refreshed(new, tmp_path / "result") == new
+    with pytest.raises(UserError, match="no .*table.md"):
+        readme_tables.refreshed(text.replace("small", "none"), tmp_path / "result")
+    with pytest.raises(UserError, match="has no <!-- end -->"):
+        readme_tables.refreshed(text.replace("<!-- end -->", ""), tmp_path / "result")
+
+
+# A real table, killed and gone on with --------------------------------------------------------------------------------
+
+@pytest.mark.slow
+def test_a_killed_table_goes_on_where_it_was(tmp_path):
+    """Two rows on real digits. SIGKILL to the table while its first student trains; a second run does the rest."""
+    table = table_runs.small_table(tmp_path, columns=["resnet8 > resnet8"])
+    argv = [str(word) for word in (
+        table, "--dataset", "digits", "--train_fraction", 0.05, "--epochs", 3, "--trial", "1", "--device", "cpu",
+        "--save_dir", tmp_path / "save", "--out", tmp_path / "result")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    killed = subprocess.Popen([sys.executable, "-m", "scripts.run_table", *argv], cwd=tmp_path, env=environment,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        students = tmp_path / "save" / "student_model"
+        deadline = time.monotonic() + 120
+        while not list(students.glob("*/resume.pth")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+    finally:
+        killed.kill()
+        killed.communicate()
+    assert list(students.glob("*/resume.pth")) and not list(students.glob("*/summary.json"))
+    deadline = time.monotonic() + 30
+    while not all(unlocked(folder) for folder in students.glob("*/")) and time.monotonic() < deadline:
+        time.sleep(0.05)  # the student outlives the kill by the step it is in
+
+    done = table_runs.make_plan(argv)
+    assert not done.teachers["resnet8", ""].run.missing
+    run_table.main(argv)
+    folder = next((tmp_path / "result" / "small").glob("reduced-*"))
+    lines = read_csv(folder / "table.csv")
+    assert [lines[row]["seeds"] for row in ("Teacher", "KD", "MIXSTD")] == ["1", "1", "1"]
+    logs = {path.stem: path.read_text() for path in (folder / "logs").glob("*.log")}
+    assert logs["teacher_resnet8"].count("$ python") == 1, "the finished teacher was trained again"
+    assert logs["KD_resnet8_resnet8"].count("$ python") == 2
+    assert "going on after" in logs["KD_resnet8_resnet8"]
+
+
+def unlocked(folder):
+    with open(folder / ".lock", "a+") as handle:
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,223 @@
+"""Tables as data, and the plans that are made of them."""
+
+import pytest
+import table_runs
+import torch
+
+import dataset
+from distiller_zoo import Pair, distiller_dict
+from helper import checkpoint, setup
+from helper.util import UserError
+from models import model_dict
+from scripts import table_data
+
+SAME = ["wrn_40_2 > wrn_16_2", "wrn_40_2 > wrn_40_1", "resnet56 > resnet20", "resnet110 > resnet20",
+        "resnet110 > resnet32", "resnet32x4 > resnet8x4", "vgg13 > vgg8"]
+CROSS = ["vgg13 > MobileNetV2", "ResNet50 > MobileNetV2", "ResNet50 > vgg8", "resnet32x4 > ShuffleV1",
+         "resnet32x4 > ShuffleV2", "wrn_40_2 > ShuffleV1"]
+PAIRS = [*SAME, *CROSS]
+ALONE = {"wrn_40_2": 75.61, "resnet56": 72.34, "resnet110": 74.31, "resnet32x4": 79.42, "vgg13": 74.64,
+         "ResNet50": 79.34, "wrn_16_2": 73.26, "wrn_40_1": 71.98, "resnet20": 69.06, "resnet32": 71.14,
+         "resnet8x4": 72.50, "vgg8": 70.36, "MobileNetV2": 64.60, "ShuffleV1": 70.50, "ShuffleV2": 71.82}
+# The thirteen pairs in one order, typed a second time from the papers.
+KD = [74.92, 73.54, 70.66, 70.67, 73.08, 73.33, 72.98, 67.37, 67.35, 73.81, 74.07, 74.45, 74.83]
+CRD = [75.48, 74.14, 71.16, 71.46, 73.48, 75.51, 73.94, 69.73, 69.11, 74.30, 75.11, 75.65, 76.05]
+LSKD = [76.11, 74.37, 71.43, 71.48, 74.17, 76.62, 74.36]
+
+
+@pytest.fixture(scope="module")
+def plans(tmp_path_factory):
+    save = tmp_path_factory.mktemp("save")
+    return {name: table_runs.make_plan([name, "--save_dir", save]) for name in table_data.names()}
+
+
+# Tables ---------------------------------------------------------------------------------------------------------------
+
+def test_the_tables_of_the_papers_are_there():
+    assert {"repdistiller_same", "repdistiller_cross", "main", "augmentation", "partial_amount", "beta_a", "cutmix",
+            "rescale", "zoo_mixup", "teachers"} <= set(table_data.names())
+
+
+@pytest.mark.parametrize("name", table_data.names())
+def test_every_command_parses_without_a_warning_and_is_the_recipe(plans, name):
+    defaults = {"dataset": "cifar100", "epochs": 240, "batch_size": 64, "lr_decay_epochs": [150, 180, 210],
+                "weight_decay": 5e-4, "momentum": 0.9, "train_fraction": 1.0, "holdout": 0, "lr_decay_rate": 0.1}
+    for run in plans[name].runs.values():
+        opt = run.parse()
+        assert opt.warnings == [], (run.label, opt.warnings)
+        assert {key: getattr(opt, key) for key in defaults} == defaults
+        slow = getattr(opt, "model_s", getattr(opt, "model", None)) in ("MobileNetV2", "ShuffleV1", "ShuffleV2")
+        assert opt.learning_rate == (0.01 if slow else 0.05)
+
+
+def test_methods_serve_their_pairs_and_only_skipped_cells_are_refused(plans):
+    shapes = {}
+
+    def shapes_of(name, preact):
+        if (name, preact) not in shapes:
+            with torch.device("meta"):  # shapes without numbers
+                shapes[name, preact] = setup.shapes_of(model_dict[name](num_classes=100), (3, 32, 32), preact)
+        return shapes[name, preact]
+
+    labels, skipped = torch.arange(50_000) % 100, 0
+    for plan in plans.values():
+        for row in plan.table.rows if plan.table.name != "augmentation" else []:
+            for column in plan.table.columns if row.role == "distil" else []:
+                cell = table_data.Cell(row, column, None)
+                opt = table_runs.parse_student_flags(cell)
+                method = distiller_dict[opt.distill]
+                pair = Pair(shapes_of(cell.student, method.preact), shapes_of(cell.teacher, method.preact), 50_000, 100,
+                            labels)
+                assert bool(method.unsupported(opt, pair)) == (column in row.skip), cell.label
+                skipped += column in row.skip
+    assert skipped == 3
+
+
+def test_published_numbers_are_those_of_the_papers():
+    found = {}
+    for name in ("repdistiller_same", "repdistiller_cross"):
+        for cell in table_data.load(name).cells:
+            found.setdefault(cell.row.name, {})[cell.column] = cell.published
+    assert list(found["KD"].items()) == list(zip(PAIRS, KD, strict=True))
+    assert list(found["CRD"].items()) == list(zip(PAIRS, CRD, strict=True))
+    assert [found["LSKD"][pair] for pair in SAME] == LSKD
+    for name in table_data.names():
+        for cell in table_data.load(name).cells:
+            if cell.published is None:
+                continue
+            assert 50 < cell.published < 80
+            alone = {"teacher": cell.teacher, "student": cell.student}.get(cell.row.role)
+            if alone:
+                assert cell.published == ALONE[alone], cell.label
+            elif cell.row.name in ("KD, T=4", "KD"):
+                assert cell.published == KD[PAIRS.index(cell.column)], cell.label
+
+
+def test_the_data_set_knows_the_same_teachers(tiny_dir):
+    published = dataset.load("cifar100", tiny_dir).published
+    assert published and {name: ALONE[name] for name in published} == published
+
+
+def test_no_cell_is_published_that_mix_kd_only_drew():
+    for name in ("augmentation", "partial_amount", "beta_a", "cutmix", "rescale", "zoo_mixup"):
+        assert all(cell.published is None for cell in table_data.load(name).cells)
+    rows = {cell.row.name for cell in table_data.load("main").cells if cell.published is not None}
+    assert rows == {"Teacher", "Student", "KD, T=4"}
+
+
+def test_grid_zoo_and_amounts_are_complete(plans):
+    depths = [f"resnet{depth}" for depth in (20, 32, 44, 56, 110)]
+    grid = plans["augmentation"].table
+    assert grid.columns == [f"{t} > {s}" for t in depths for s in depths] and len(grid.rows) == 8
+    assert len([run for run in plans["augmentation"].runs.values() if run.kind == "models"]) == 10
+    zoo = {run.parse().distill for run in plans["zoo_mixup"].runs.values() if run.kind == "student_model"}
+    assert zoo == set(distiller_dict)
+    for run in plans["partial_amount"].runs.values():
+        opt = run.parse()
+        if run.kind == "student_model" and opt.pmixup:
+            amount = run.label.split(", ")[1].removesuffix(" %")
+            assert opt.partmixup == pytest.approx(1 - int(amount) / 100)
+            assert opt.pmu_sampling == run.label.split(",")[0]
+    full = [plans["partial_amount"].of[f"{s}, 100 %", "resnet56 > resnet20"][0] for s in ("original", "exact")]
+    assert full[0] is full[1] and not full[0].parse().pmixup
+
+
+def test_stages_and_warm_ups_shrink_with_the_epochs_and_negatives_with_the_images(tmp_path):
+    for name in table_data.names():
+        for row in table_data.load(name).rows:
+            words = row.flags.split()
+            method = distiller_dict[words[words.index("--distill") + 1]] if "--distill" in words else None
+            if method:
+                warm_ups = {flag for flag in method.flags if flag.endswith("warmup")}
+                assert set(row.per_epoch) == warm_ups | ({"init_epochs"} if method.two_stage else set()), row.name
+    plan = table_runs.make_plan(["zoo_mixup", "--save_dir", tmp_path, "--epochs", 24, "--train_fraction", 0.25])
+    parsed = {opt.distill: opt for run in plan.runs.values() if run.kind == "student_model" for opt in [run.parse()]}
+    assert parsed["kd"].lr_decay_epochs == [15, 18, 21]
+    assert parsed["factor"].init_epochs == 3 and parsed["dkd"].dkd_warmup == 2 and parsed["crd"].nce_k == 4096
+
+
+@pytest.mark.parametrize("change, problem", [
+    ({"rows": [{"name": "A", "published": [1, 2], "source": "here"}]}, "published numbers for"),
+    ({"rows": [{"name": "A", "published": [1]}]}, "without a source"),
+    ({"rows": [{"name": "A", "role": "judge"}]}, "role"),
+    ({"rows": [{"name": "A"}, {"name": "A"}]}, "same name"),
+    ({"rows": [{"name": "A", "skip": ["nowhere"]}]}, "columns that are none"),
+    ({"rows": [{"name": "A", "colour": "red"}]}, "not a table"),
+])
+def test_a_bad_table_is_one_line(tmp_path, change, problem):
+    with pytest.raises(UserError, match=problem):
+        table_data.load(table_runs.small_table(tmp_path, **change))
+
+
+def test_unknown_names_patterns_and_lengths_are_one_line(tmp_path):
+    with pytest.raises(UserError, match="did you mean main"):
+        table_data.load("mian")
+    with pytest.raises(UserError, match="no cell of table main"):
+        table_runs.make_plan(["main", "--only", "nothing like it"])
+    with pytest.raises(UserError, match="the recipe of table main has 240"):
+        table_runs.make_plan(["main", "--epochs", 300])
+
+
+# Plans ----------------------------------------------------------------------------------------------------------------
+
+def test_a_plan_wants_what_was_asked_for_and_its_teachers_first(tmp_path):
+    plan = table_runs.make_plan(["main", "--only", "mixstd*resnet110", "--trial", "4,5", "--save_dir", tmp_path])
+    assert [run.label for run in plan.waiting] == [
+        "teacher resnet110", "MIXSTD + FMU, resnet110 > resnet32", "MIXSTD + FMU, resnet110 > resnet20",
+        "MIXSTD + PMU, resnet110 > resnet32", "MIXSTD + PMU, resnet110 > resnet20"]
+    teacher, student = plan.waiting[:2]
+    assert teacher.missing == ["0"] and student.missing == ["4", "5"] and student.teacher is teacher
+    opt = student.parse()
+    assert opt.path_t == str(plan.teachers["resnet110", ""].path) and opt.model_t == "resnet110"
+    assert student.argv(student.missing)[-4:] == ["--trial", "4,5", "--resume", "auto"]
+
+
+def test_finished_runs_are_found_by_configuration_and_only_missing_trials_run(tmp_path):
+    argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--trial", "1,2"]
+    plan = table_runs.make_plan(argv)
+    kd = table_runs.run_of(plan, "KD")
+    folder = table_runs.finish(plan, kd, "1", 41.0)
+    again = table_runs.run_of(table_runs.make_plan(argv), "KD")
+    assert again.missing == ["2"] and again.done["1"].last_top1 == 41.0
+    other = table_runs.run_of(table_runs.make_plan([*argv, "--epochs", 239]), "KD")
+    assert other.missing == ["1", "2"]
+    (folder / "summary.json").unlink()
+    assert table_runs.run_of(table_runs.make_plan(argv), "KD").missing == ["1", "2"]
+
+
+def test_a_finished_student_of_another_teacher_does_not_count(tmp_path):
+    argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--trial", "1"]
+    plan = table_runs.make_plan(argv)
+    table_runs.finish(plan, table_runs.run_of(plan, "KD"), "1", 41.0)
+    path = plan.teachers["resnet14", ""].path
+    path.parent.mkdir(parents=True)
+    checkpoint.save({"model": model_dict["resnet14"](num_classes=100).state_dict(), "arch": "resnet14"}, path)
+    assert table_runs.run_of(table_runs.make_plan(argv), "KD").missing == ["1"]
+
+
+def test_a_teacher_file_is_taken_and_its_accuracy_stands_in_full_tables_only(tmp_path):
+    path = tmp_path / "mine" / "resnet14_vanilla" / "ckpt_epoch_240.pth"
+    path.parent.mkdir(parents=True)
+    weights = model_dict["resnet14"](num_classes=100).state_dict()
+    checkpoint.save({"model": weights, "accuracy": 51.5, "epoch": 240}, path)
+    argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--teacher_dir", tmp_path / "mine"]
+    plan = table_runs.make_plan(argv)
+    cell = plan.table.cells[0]
+    assert table_runs.run_of(plan, "KD").parse().path_t == str(path) and all(r.kind != "models" for r in plan.waiting)
+    assert [result.last_top1 for result in plan.results(cell)] == [51.5]
+    assert table_runs.make_plan([*argv, "--epochs", 9]).results(cell) == []
+    checkpoint.save({"model": weights}, path)
+    path.with_name("index.json").write_text('{"ckpt_epoch_240": {"top1": 52.5}}')
+    assert [result.last_top1 for result in table_runs.make_plan(argv).results(cell)] == [52.5]
+    held = table_runs.make_plan([*argv, "--holdout", 100])  # that teacher saw the images held out
+    assert held.teachers["resnet14", ""].path != path
+
+
+def test_estimates_come_from_runs_alike_else_from_what_is_assumed(tmp_path):
+    argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--trial", "1,2", "--device", "cpu"]
+    plan = table_runs.make_plan(argv)
+    kd, mixstd = (table_runs.run_of(plan, row) for row in ("KD", "MIXSTD"))
+    assert plan.seconds(kd) == (50_000 * 240 * 2 / 1000.0, False)
+    table_runs.finish(plan, mixstd, "7", 30.0)
+    plan = table_runs.make_plan(argv)
+    assert plan.seconds(table_runs.run_of(plan, "KD")) == (50_000 * 240 * 2 / 2000.0, True)  # median of 1000, 3000
