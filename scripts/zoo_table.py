@@ -66,6 +66,7 @@ def parse(argv=None) -> argparse.Namespace:
     parser.add_argument("--save_dir", type=path, default="save", help="where run folders go (default ./save)")
     parser.add_argument("--data_dir", type=path, default="data", help="where the data lies (default ./data)")
     parser.add_argument("--out", type=path, default="result/zoo", help="where the table goes (default result/zoo)")
+    parser.add_argument("--note", default="", metavar="TEXT", help="what readers of the table must know, for table.md")
     opt = parser.parse(argv)
     if opt.path_t is None:
         raise UserError("--path_t: name the teacher's checkpoint")
@@ -175,7 +176,8 @@ class Table:
         head = ["| " + " | ".join(HEAD) + " |", "|---|---|---|---:|---:|"]
         body = ["| " + " | ".join(self._cells(row)) + " |" for row in rows]
         commands = [f"    {row['command']}" for row in rows if row["command"]]
-        return "\n\n".join([title, note, "\n".join([*head, *body]), self._teacher(), f"Hardware: {hardware or '-'}.",
+        where = f"Hardware: {hardware or '-'}. {self.opt.note}".rstrip()
+        return "\n\n".join([title, note, "\n".join([*head, *body]), self._teacher(), where,
                             "<!-- cells -->", f"The table:\n\n    {self.command()}",
                             "Its runs:\n\n" + "\n".join(commands)]) + "\n"
 
@@ -189,7 +191,7 @@ class Table:
 
     def command(self) -> str:
         given = {name: value for name, value in vars(self.opt).items()
-                 if name in self.opt.given - {"save_dir", "data_dir", "out", "jobs"}}
+                 if name in self.opt.given - {"save_dir", "data_dir", "out", "jobs", "note"}}
         words = [word for name, value in given.items()
                  for word in (f"--{name}", ",".join(value) if isinstance(value, list) else str(value))]
         return self._shown("python -m scripts.zoo_table " + shlex.join(words))

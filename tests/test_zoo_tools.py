@@ -78,7 +78,7 @@ def test_the_table_goes_on_past_a_failure_and_where_it_was(tmp_path, capsys):
     folder.mkdir(parents=True)
     checkpoint.save({"model": model_dict["resnet8x4"](num_classes=10).state_dict()}, folder / "ckpt.pth")
     flags = ["--path_t", str(folder / "ckpt.pth"), "--dataset", "digits", "--save_dir", str(save), "--data_dir",
-             str(data), "--out", str(out), "--methods", "fsp,factor", "--mixes", "cutmix"]
+             str(data), "--out", str(out), "--methods", "fsp,factor", "--mixes", "cutmix", "--note", "A note."]
     with pytest.raises(UserError, match="^1 of 2 runs failed: fsp, cutmix; their logs are in "):
         zoo_table.main(flags)
     fsp, factor = csv.DictReader((out / "table.csv").read_text().splitlines())
@@ -87,6 +87,7 @@ def test_the_table_goes_on_past_a_failure_and_where_it_was(tmp_path, capsys):
     assert [term.split()[0] for term in factor["loss_terms"].split(", ")] == ["init", "cls", "kd"]
     text = (out / "table.md").read_text()
     assert str(tmp_path) not in text + (out / "table.csv").read_text()
+    assert f"Hardware: {factor['hardware']}. A note.\n" in text
     assert "reduced: 1 of 240 epochs, 5 % of the training images" in text.splitlines()[0]
     assert "--path_t ./save/models/resnet8x4_vanilla/ckpt.pth" in factor["command"] and "--mix cutmix" in text
     assert "python -m scripts.zoo_table --path_t ./save/models/resnet8x4_vanilla/ckpt.pth" in text
