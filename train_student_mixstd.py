@@ -14,7 +14,7 @@ from helper import setup
 from helper.evaluate import evaluate
 from helper.naming import student_name
 from helper.options import parse_student
-from helper.resume import adopt
+from helper.resume import stored_flags
 from helper.teacher import Teacher, build, read_teacher
 from helper.util import guard
 from models import model_dict
@@ -23,17 +23,19 @@ FOLDERS = ("student_model", "student_tensorboards")
 
 
 def main(argv=None):
-    opt = parse_student(argv)
-    adopt(opt, FOLDERS)
+    opt = parse_student(argv, lambda opt: stored_flags(opt, FOLDERS))
     method = distiller_dict[opt.distill]
     device = setup.resolve_device(opt, method.uncapturable)
     file = read_teacher(opt.path_t, opt.model_t)
     opt.model_t, opt.teacher_sha256 = file.arch, file.sha256
     claim = setup.Claim.look_up(opt, FOLDERS, student_name)
+    if claim.finished():
+        return
     data = setup.load_data(opt)
+    setup.check_batches(opt, len(data.train), method)
     model_t = build(file, data.num_classes)
     learners = make_students(opt, method, model_t, data, device)
-    teacher = Teacher(model_t, opt, device, method.needs_features, method.preact)
+    teacher = Teacher(model_t, opt, device, method.needs_features, method.teacher_preact())
     setup.show(opt)
     report_teacher(teacher, opt, data, device)
     loader = setup.make_loader(opt, data, device)
@@ -44,7 +46,7 @@ def main(argv=None):
 def make_students(opt, method, model_t, data, device):
     """One learner a trial; a pair of networks that the method can't serve is refused before anything is trained."""
     probe = model_dict[opt.model_s](num_classes=data.num_classes)
-    pair = setup.pair_of(probe, model_t, data, method.preact)
+    pair = setup.pair_of(probe, model_t, data, method)
     if why := method.unsupported(opt, pair):
         raise DistillError(f"--distill {opt.distill} with {opt.model_t} and {opt.model_s}: {why}")
     return setup.make_learners(opt, opt.model_s, data.num_classes, device,

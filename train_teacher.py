@@ -12,17 +12,18 @@ from distiller_zoo import Vanilla
 from helper import setup
 from helper.naming import teacher_name
 from helper.options import parse_teacher
-from helper.resume import adopt
+from helper.resume import stored_flags
 from helper.util import guard
 
 FOLDERS = ("models", "tensorboard")
 
 
 def main(argv=None):
-    opt = parse_teacher(argv)
-    adopt(opt, FOLDERS)
+    opt = parse_teacher(argv, lambda opt: stored_flags(opt, FOLDERS))
     device = setup.resolve_device(opt)
     claim = setup.Claim.look_up(opt, FOLDERS, teacher_name)
+    if claim.finished():
+        return
     data = setup.load_data(opt)
     loader = setup.make_loader(opt, data, device)
     learners = setup.make_learners(opt, opt.model, data.num_classes, device, lambda seed: Vanilla(opt))

@@ -43,8 +43,9 @@ def save_text(text: str, path: Path) -> None:
 
 def save_bytes(content: bytes | memoryview, path: Path, check: Callable[[Path], Any] | None = None) -> None:
     """Temporary file, fsync, ``check``, rename, fsync of the folder: ``path`` is the old file or the new, not half."""
-    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".partial", dir=path.parent)
+    temporary = None
     try:
+        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".partial", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
@@ -54,8 +55,11 @@ def save_bytes(content: bytes | memoryview, path: Path, check: Callable[[Path], 
             check(Path(temporary))
         os.replace(temporary, path)
         sync_folder(path.parent)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+    except BaseException as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):  # a full disk's error names no file
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise
 
 
@@ -67,17 +71,19 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path, ours: bool = False) -> Any:
     """Read a checkpoint of ours or of RepDistiller's onto the CPU, without running anything in it.
 
-    Raises UserError, one line with the file's name, if it is missing, truncated, altered, or holds more than
-    tensors and plain values.
+    ours: refuse a file without our digest. Raises UserError, one line with the file's name, if it is missing,
+    truncated, altered, or holds more than tensors and plain values.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
     try:
         with torch.serialization.safe_globals(SAFE_TYPES):
             state = torch.load(path, map_location="cpu", weights_only=True)
+        expected = state.pop("sha256", None) if isinstance(state, dict) else None
+        found = digest(state) if expected is not None else None
     except MemoryError:
         raise
     except Exception as error:  # torch raises whatever its parsers meet in a damaged or hostile file
@@ -85,12 +91,11 @@ def load(path: Path) -> dict[str, Any]:
         if "Weights only load failed" in str(error):
             why = "it holds more than tensors and plain values, so it is refused and nothing in it was run"
         raise UserError(f"{path}: not a readable checkpoint ({why}); take another copy") from None
-    if isinstance(state, dict) and "sha256" in state:
-        expected = state.pop("sha256")
-        found = digest(state)
-        if found != expected:
-            raise UserError(f"{path}: altered since it was written (sha256 {found[:12]}..., written as "
-                            f"{str(expected)[:12]}...); take another copy")
+    if found != expected:
+        raise UserError(f"{path}: altered since it was written (sha256 {found[:12]}..., written as "
+                        f"{str(expected)[:12]}...); take another copy")
+    if ours and expected is None:
+        raise UserError(f"{path}: has no sha256 of its contents, so no run of this project wrote it")
     return state
 
 
@@ -127,9 +132,15 @@ def weights_of(state: Any, path: Path) -> dict[str, Tensor]:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             weights = state[key]
             break
-    if not isinstance(weights, dict) or not weights or not all(isinstance(w, Tensor) for w in weights.values()):
+    if not isinstance(weights, dict) or not weights or not all(map(_is_plain, weights.values())):
         raise UserError(f"{path}: holds no weights under 'model', under 'state_dict' or bare")
     return {str(name).removeprefix("module."): w for name, w in weights.items()}
+
+
+def _is_plain(weight: Any) -> bool:
+    """A dense tensor of real numbers, in memory."""
+    return (isinstance(weight, Tensor) and weight.layout == torch.strided and weight.device.type == "cpu"
+            and not weight.is_quantized and not weight.is_complex())
 
 
 def load_weights(model: torch.nn.Module, weights: dict[str, Tensor], path: Path, name: str) -> None:
@@ -139,8 +150,9 @@ def load_weights(model: torch.nn.Module, weights: dict[str, Tensor], path: Path,
     differ += [f"{k} unexpected" for k in weights if k not in expected]
     differ += [f"{k} is {tuple(w.shape)}, not {tuple(expected[k].shape)}" for k, w in weights.items()
                if k in expected and w.shape != expected[k].shape]
+    differ = differ or [f"{k} holds numbers that are not finite" for k, w in weights.items() if not w.isfinite().all()]
     if differ:
         more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
         raise UserError(f"{path}: not the weights of {name}: {', '.join(differ[:3])}{more}; "
-                        "name the architecture with --model_t or take another checkpoint")
+                        "name another architecture or take another checkpoint")
     model.load_state_dict(weights)

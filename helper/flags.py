@@ -5,12 +5,15 @@ import argparse
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from distiller_zoo.flags import number, temperature
 
 from .util import near
 
-__all__ = ["Parser", "boolean", "epoch_list", "name_from", "number", "path", "temperature", "trial_list"]
+__all__ = ["Parser", "Stored", "boolean", "epoch_list", "name_from", "number", "path", "temperature", "trial_list"]
+
+Stored = Callable[[argparse.Namespace], tuple[Path, dict[str, Any]] | None]
 
 
 class Parser(argparse.ArgumentParser):
@@ -19,8 +22,14 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **kwargs):
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
 
-    def parse(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
-        """Parsed flags; ``opt.given`` is the set of names given, ``opt.defaults`` the defaults of all."""
+    source = ""  # where the values come from that are being parsed, for error messages; '' is the command line
+
+    def parse(self, argv: Sequence[str] | None = None, stored: Stored | None = None) -> argparse.Namespace:
+        """Parsed flags; ``opt.given`` is the set of names given, ``opt.defaults`` the defaults of all.
+
+        stored: asked with these flags for a file and its values (or None), which take the place of defaults once they
+        have passed the same checks as a command line; values under other names than flags' are left out.
+        """
         defaults = {a.dest: a.default for a in self._actions if a.dest != "help"}
         for action in self._actions:
             action.default = argparse.SUPPRESS
@@ -32,10 +41,34 @@ class Parser(argparse.ArgumentParser):
             name = unknown[0].split("=")[0]
             self.error(f"unknown argument {unknown[0]!r}{near(name, flags) or '; see --help'}")
         given = vars(found)
-        return argparse.Namespace(**{**defaults, **given}, given=set(given), defaults=defaults)
+        opt = argparse.Namespace(**{**defaults, **given}, given=set(given), defaults=defaults)
+        if more := stored(opt) if stored else None:
+            for name, value in self._checked(*more, defaults).items():
+                if name not in opt.given:
+                    setattr(opt, name, value)
+        return opt
+
+    def _checked(self, file: Path, values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+        """Values read from ``file``, each parsed as ``--name=value``; an error names the file and the flag."""
+        words = []
+        for name, value in values.items():
+            if name in defaults and not (value is None and defaults[name] is None):
+                text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+                words.append(f"--{name}={text}")
+        self.source = f"{file}: "
+        found = argparse.Namespace(**{name: None for name in defaults})  # keeps argparse from parsing any default
+        parsed = vars(self.parse_known_args(words, found)[0])
+        self.source = ""
+        return {name: parsed[name] for name in values if name in defaults and parsed[name] is not None}
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """argparse drops a '--' even where it is a flag's value, and then hands on an empty list unchecked."""
+        if action.option_strings and "--" in arg_strings:
+            raise argparse.ArgumentError(action, "'--' is no value")
+        return super()._get_values(action, arg_strings)
 
     def error(self, message: str):
-        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+        self.exit(2, f"{self.prog}: error: {' '.join((self.source + message).split())}\n")
 
     def add_boolean(self, group, flag: str, default: bool, help: str) -> None:
         """--flag, --no-flag, --flag False, --flag=false, --flag 0; anything else is an error."""
@@ -89,7 +122,10 @@ def trial_list(text: str) -> list[str]:
 
 
 def path(text: str) -> str:
-    """A path the system can take; not empty."""
+    """A path the system can take; not empty, ~ expanded."""
     if not text.strip() or "\0" in text:
         raise argparse.ArgumentTypeError(f"{text!r} is not a path")
-    return str(Path(text))
+    try:
+        return str(Path(text).expanduser())
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"{text!r}: no home folder of that name") from None

@@ -83,7 +83,8 @@ class Learner:
     def update(self, batch, out_t) -> None:
         """One step on one batch. Nothing in it waits for the device, unless ``--on_nan skip`` has to look."""
         careful = self.opt.on_nan == "skip"
-        before = [b.clone() for b in self.model.buffers()] if careful else []
+        buffers = [*self.model.buffers(), *self.method.buffers()] if careful else []
+        before = [b.clone() for b in buffers]
         with autocast(self.opt.precision, self.device):
             out_s = self.forward(batch.images)
             if self.stage == "init":
@@ -95,7 +96,7 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if careful and not self._finite(loss):
-            for buffer, old in zip(self.model.buffers(), before, strict=True):
+            for buffer, old in zip(buffers, before, strict=True):
                 buffer.copy_(old)
             self.sums[COUNTS.index("skipped")] += 1
             return
@@ -105,6 +106,11 @@ class Learner:
     def _finite(self, loss: Tensor) -> bool:
         gradients = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
         return bool(torch.isfinite(loss) & torch.isfinite(torch.nn.utils.get_total_norm(gradients)))
+
+    def sound(self) -> bool:
+        """Whether every number of the student and of its method is finite."""
+        state = [*self.model.state_dict().values(), *self.method.state_dict().values()]
+        return bool(torch.stack([value.isfinite().all() for value in state]).all())
 
     @torch.no_grad()
     def _count(self, batch, logits: Tensor, loss: Tensor, terms: dict[str, Tensor]) -> None:

@@ -1,6 +1,7 @@
 """Epochs: batches through the trainer, evaluation, record, checkpoints, and what can go wrong between them."""
 from __future__ import annotations
 
+import copy
 import math
 import sys
 import time
@@ -9,6 +10,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 from tqdm import tqdm
+
+from dataset import DataError
 
 from . import checkpoint
 from .device import autocast
@@ -35,6 +38,8 @@ class Loop:
         self.runs = {learner.trial: run for learner, run in zip(learners, runs, strict=True)}
         self.configs = {learner.trial: config for learner, config in zip(learners, configs, strict=True)}
         self.about = about
+        self.unsaved: dict = {}  # path -> checkpoint
+        self.after_epoch: Callable[[], None] = lambda: None  # the benchmark's clock
 
     def fit(self) -> None:
         """Epoch by epoch; learners that are behind (a resumed run of several seeds) catch up first."""
@@ -42,8 +47,10 @@ class Loop:
             while waiting := [learner for learner in self.learners if not learner.done]:
                 front = min(learner.progress for learner in waiting)
                 self._epoch([learner for learner in waiting if learner.progress == front], interrupts)
-        for learner in self.learners:
-            self._finish(learner)
+                self.after_epoch()
+            for learner in self.learners:
+                if not self.runs[learner.trial].finished:
+                    self._finish(learner)
 
     def _epoch(self, group: list[Learner], interrupts: Interrupts) -> None:
         first = group[0]
@@ -53,18 +60,31 @@ class Loop:
         batches = [self.loader.epoch(learner.seed, learner.epoch + 1, PHASE[learner.stage], start=start)
                    for learner in group]
         bar = self._bar(first, start)
-        for step, row in enumerate(zip(*batches, strict=True), start + 1):
-            self._step(group, row)
-            for learner in group:
-                learner.step = step
-            if interrupts.signum:
-                self._stop(group, interrupts.signum)
-            self._report(group, step, bar, began, start)
+        try:
+            for step, row in enumerate(zip(*batches, strict=True), start + 1):
+                self._step(group, row)
+                for learner in group:
+                    learner.step = step
+                self._report(group, step, bar, began, start)
+                if interrupts.signum:
+                    break
+        except DataError:  # a data worker died, perhaps of the signal that this process got too
+            if not interrupts.signum:
+                self._keep(group)
+                raise
+        if interrupts.signum:
+            self._stop(group, interrupts.signum)
         if bar is not None:
             bar.close()
         seconds = time.perf_counter() - began
+        share, problems = (self.loader.steps - start) / self.loader.steps, []
         for learner in group:
-            self._close_epoch(learner, seconds, (self.loader.steps - start) / self.loader.steps, len(group))
+            try:
+                self._close_epoch(learner, seconds, share, len(group))
+            except UserError as problem:  # the others' epoch is kept first
+                problems.append(str(problem))
+        if problems:
+            raise UserError("; ".join(problems))
 
     def _step(self, group: list[Learner], row: Sequence) -> None:
         try:
@@ -100,50 +120,66 @@ class Loop:
         return accuracy
 
     def _check_finite(self, learner: Learner, averages: dict) -> None:
-        if math.isfinite(averages["train_loss"]):
+        if math.isfinite(averages["train_loss"]) and learner.sound():
             return
         run, kept = self.runs[learner.trial], "no checkpoint was written yet"
         if learner.history:
             kept = f"the last good checkpoint, {run.folder / 'resume.pth'}, is kept"
-        raise UserError(f"trial {learner.trial}, epoch {learner.epoch + 1}: the loss is not finite; look at "
-                        f"--learning_rate {self.opt.learning_rate}, --precision {self.opt.precision}, the loss "
-                        f"weights, or skip such steps with --on_nan skip; {kept}")
+        skip = ", or skip such steps with --on_nan skip"
+        if self.opt.on_nan == "skip":
+            skip = f"; {averages['skipped_steps']} of {self.loader.steps} steps were skipped already"
+        raise UserError(f"trial {learner.trial}, epoch {learner.epoch + 1}: the loss or the weights are not finite; "
+                        f"look at --learning_rate {self.opt.learning_rate}, --precision {self.opt.precision}, the loss "
+                        f"weights{skip}; {kept}")
 
     def _save(self, learner: Learner, row: dict) -> None:
         """The originals' files first, the resume state last: whatever a kill leaves undone is done again."""
         run = self.runs[learner.trial]
+        if row["stage"] == "main":
+            self._queue_weights(learner, row, run)
         try:
-            if row["stage"] == "main":
-                self._save_weights(learner, row, run)
+            for path in list(self.unsaved):
+                checkpoint.save(self.unsaved[path], path)
+                del self.unsaved[path]
             run.save_resume(self._resume_state(learner))
-            run.log_epoch(learner.history)
+            run.log_epochs(learner.history)
             if row["epoch"] % self.opt.save_freq == 0:
                 run.write_curves(learner.history)
         except OSError as error:
+            self.unsaved = copy.deepcopy(self.unsaved)  # what could not be saved is tried again with the next epoch
             print(f"WARNING epoch {row['epoch']}: could not save to {run.folder} ({error.strerror or error}); the last "
                   "good checkpoint is kept and training goes on", file=sys.stderr, flush=True)
 
-    def _save_weights(self, learner: Learner, row: dict, run: Run) -> None:
+    def _queue_weights(self, learner: Learner, row: dict, run: Run) -> None:
         epoch, accuracy, name = row["epoch"], row["test_acc"], self.about["arch"]
         if accuracy > learner.best.get("top1", -1.0):
             learner.best = {"top1": accuracy, "top5": row["test_acc_top5"], "epoch": epoch}
-            checkpoint.save(self._weights(learner, epoch=epoch, best_acc=accuracy), run.folder / f"{name}_best.pth")
+            self.unsaved[run.folder / f"{name}_best.pth"] = self._weights(learner, epoch=epoch, best_acc=accuracy)
         if epoch % self.opt.save_freq == 0:
             state = self._weights(learner, epoch=epoch, accuracy=accuracy)
-            checkpoint.save(state, run.folder / f"ckpt_epoch_{epoch}.pth")
+            self.unsaved[run.folder / f"ckpt_epoch_{epoch}.pth"] = state
 
     def _weights(self, learner: Learner, **more) -> dict:
         optimizer = {} if self.about["role"] == "student" else {"optimizer": learner.optimizer.state_dict()}
         return {**more, "model": contiguous(learner.model), **optimizer, **self.about}
 
     def _resume_state(self, learner: Learner) -> dict:
-        return {**learner.state_dict(), "trial": learner.trial, "config": self.configs[learner.trial]}
+        return {**learner.state_dict(), "trial": learner.trial, "config": self.configs[learner.trial],
+                "points": self.runs[learner.trial].points}
 
     def _stop(self, group: list[Learner], signum: int) -> None:
-        for learner in group:
-            self.runs[learner.trial].save_resume(self._resume_state(learner))
         where = f"epoch {group[0].epoch + 1}, step {group[0].step} of {self.loader.steps}"
-        raise Interrupted(signum, f"stopped by signal {signum} at {where}; saved, go on with --resume auto")
+        raise Interrupted(signum, f"stopped by signal {signum} at {where}; {self._keep(group)}")
+
+    def _keep(self, group: list[Learner]) -> str:
+        """Save in the middle of an epoch; says what became of it."""
+        try:
+            for learner in group:
+                self.runs[learner.trial].save_resume(self._resume_state(learner))
+        except OSError as error:
+            return (f"could not save ({error.strerror or error}: {error.filename}), but the last good checkpoint is "
+                    "kept; go on with --resume auto")
+        return "saved, go on with --resume auto"
 
     def _finish(self, learner: Learner) -> None:
         run, last = self.runs[learner.trial], learner.history[-1]

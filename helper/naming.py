@@ -11,7 +11,7 @@ STUDENT_SHOWN = {"model_s", "model_t", "dataset", "distill", "gamma", "alpha", "
                  "trial"}
 NOT_NAMED = {"save_dir", "resume", "overwrite"}  # the folder itself, and what is done with it
 HASHED = {"path_t", "data_dir"}  # paths are too long to show and may hold anything
-LONGEST = 200  # file systems take 255 bytes
+LONGEST = 240  # file systems take 255 bytes
 
 
 def teacher_name(opt: Namespace, trial: str) -> str:

@@ -10,18 +10,19 @@ from dataset import MixSpec
 from distiller_zoo import distiller_dict
 from models import model_dict
 
-from .flags import Parser, epoch_list, name_from, number, path, temperature, trial_list
-from .util import UserError
+from .flags import Parser, Stored, epoch_list, name_from, number, path, temperature, trial_list
+from .util import UserError, learning_rate_at
 
-# RepDistiller trains these students at 0.01; there it overrides even a given --learning_rate, here it is a default.
-SLOW_STUDENTS = ("MobileNetV2", "ShuffleV1", "ShuffleV2")
+# RepDistiller trains these at 0.01; there it overrides even a given --learning_rate, here it is a default.
+SLOW_NETWORKS = ("MobileNetV2", "ShuffleV1", "ShuffleV2")
+DEFAULT_TEACHER = "./save/models/resnet110_vanilla/ckpt_epoch_240.pth"
 LOSS_FLAGS = ("gamma", "alpha", "beta", "kd_T", "scale_T", "rescale", "init_epochs")
 COUNT, NATURAL = number(int, low=1, high=10**6), number(int, low=0, high=10**6)
 WEIGHT = number(float, low=0)
 
 
-def parse_teacher(argv: Sequence[str] | None = None) -> Namespace:
-    """Flags of train_teacher.py."""
+def parse_teacher(argv: Sequence[str] | None = None, stored: Stored | None = None) -> Namespace:
+    """Flags of train_teacher.py. ``stored``: see :meth:`helper.flags.Parser.parse`."""
     parser = Parser(description="Train a teacher, or a student alone, and keep its checkpoints and its record.")
     group = parser.add_argument_group("model")
     group.add_argument("--model", type=name_from(model_dict, "model"), default="resnet110",
@@ -30,19 +31,20 @@ def parse_teacher(argv: Sequence[str] | None = None) -> Namespace:
                        help="experiment id, also the seed; 1,2,3 trains three at once (default 0)")
     group.add_argument("--label_smoothing", type=number(float, low=0, high=0.999), default=0.0,
                        help="share of the target spread over all classes (default 0)")
-    _add_common(parser, mix="none", learning_rate=0.05)
-    opt = parser.parse(argv)
+    _add_common(parser, mix="none")
+    opt = parser.parse(argv, stored)
+    opt.learning_rate = opt.learning_rate or default_rate(opt.model)
     return _resolved(opt)
 
 
-def parse_student(argv: Sequence[str] | None = None) -> Namespace:
-    """Flags of train_student_mixstd.py."""
+def parse_student(argv: Sequence[str] | None = None, stored: Stored | None = None) -> Namespace:
+    """Flags of train_student_mixstd.py. ``stored``: see :meth:`helper.flags.Parser.parse`."""
     parser = Parser(description="Distil a student from a trained teacher, by default with MIXSTD and partial mixup.")
     group = parser.add_argument_group("networks")
     group.add_argument("--model_s", type=name_from(model_dict, "model"), default="resnet20",
                        help="student, one of " + ", ".join(model_dict) + " (default resnet20)")
-    group.add_argument("--path_t", type=path, default="./save/models/resnet110_vanilla/ckpt_epoch_240.pth",
-                       help="the teacher's checkpoint, ours or RepDistiller's (default %(default)s)")
+    group.add_argument("--path_t", type=path, default=DEFAULT_TEACHER,
+                       help=f"the teacher's checkpoint, ours or RepDistiller's (default {DEFAULT_TEACHER})")
     group.add_argument("--model_t", type=name_from(model_dict, "model"), default=None,
                        help="the teacher's architecture (default: what the checkpoint says, else its folder's name)")
     group.add_argument("--trial", type=trial_list, default=["1"], metavar="IDS",
@@ -63,10 +65,15 @@ def parse_student(argv: Sequence[str] | None = None) -> Namespace:
                             "(default: std for mixstd, else none)")
     group.add_argument("--init_epochs", type=NATURAL, default=30, help="first stage of two-stage methods (default 30)")
     _add_methods(parser)
-    _add_common(parser, mix="mixup", learning_rate=None)
-    opt = parser.parse(argv)
-    opt.learning_rate = opt.learning_rate or (0.01 if opt.model_s in SLOW_STUDENTS else 0.05)
+    _add_common(parser, mix="mixup")
+    opt = parser.parse(argv, stored)
+    opt.learning_rate = opt.learning_rate or default_rate(opt.model_s)
     return _resolved(_with_method(opt))
+
+
+def default_rate(network: str) -> float:
+    """The learning rate where none is given."""
+    return 0.01 if network in SLOW_NETWORKS else 0.05
 
 
 def _add_methods(parser: Parser) -> None:
@@ -80,12 +87,12 @@ def _add_methods(parser: Parser) -> None:
                 seen.add(flag)
 
 
-def _add_common(parser: Parser, mix: str, learning_rate: float | None) -> None:
+def _add_common(parser: Parser, mix: str) -> None:
     group = parser.add_argument_group("optimisation")
     group.add_argument("--epochs", type=COUNT, default=240, help="training epochs (default 240)")
     group.add_argument("--batch_size", type=number(int, low=1, high=65536), default=64, help="(default 64)")
-    group.add_argument("--learning_rate", type=number(float, above=0), default=learning_rate,
-                       help="(default 0.05; as a student 0.01 for " + ", ".join(SLOW_STUDENTS) + ")")
+    group.add_argument("--learning_rate", type=number(float, above=0), default=None,
+                       help="(default 0.05; 0.01 for " + ", ".join(SLOW_NETWORKS) + ")")
     group.add_argument("--lr_decay_epochs", type=epoch_list, default=[150, 180, 210], metavar="LIST",
                        help="the rate drops after these epochs (default 150,180,210)")
     group.add_argument("--lr_decay_rate", type=number(float, above=0), default=0.1, help="(default 0.1)")
@@ -171,6 +178,11 @@ def _resolved(opt: Namespace) -> Namespace:
     warnings += [f"--{name} does nothing with {how}" for name in sorted(idle & opt.given)]
     if "num_workers" in opt.given and opt.loader == "device":
         warnings.append("--num_workers does nothing with --loader device")
+    try:
+        learning_rate_at(opt.epochs, opt.learning_rate, opt.lr_decay_epochs, opt.lr_decay_rate)
+    except OverflowError:
+        raise UserError(f"--lr_decay_rate {opt.lr_decay_rate}: the learning rate would grow beyond all numbers; "
+                        "give one below 1") from None
     if opt.resume and opt.overwrite:
         raise UserError("--resume and --overwrite exclude each other; give one")
     opt.warnings = warnings

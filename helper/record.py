@@ -1,6 +1,7 @@
 """The record of a run: its folder, its lock, TensorBoard, tables, curves, checkpoints and summary."""
 from __future__ import annotations
 
+import contextlib
 import csv
 import fcntl
 import io
@@ -9,6 +10,7 @@ import os
 import platform
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,13 @@ os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
 import numpy
 import tensorboard_logger
 import torch
-import torchvision
 
 from . import checkpoint
 from .util import UserError
 
 NEWEST, BEFORE = "resume.pth", "resume.prev.pth"
+WRITTEN = ("args.json", "log.csv", "timing.csv", "curves.png", "summary.json", "*.pth", ".*.partial",
+           "events.out.tfevents.*")  # all that a run writes but its lock
 TIMING = ("seconds", "images_per_s")  # kept out of log.csv, which a resumed run must reproduce bit for bit
 # One name, one tag: the originals' tags, then ours. The first stage of two-stage methods has its own.
 TAGS = ("train_acc", "train_loss", "test_acc", "test_loss", "test_acc_top5",
@@ -35,20 +38,30 @@ class Run:
     def __init__(self, folder: Path, tb_folder: Path):
         self.folder, self.tb_folder = folder, tb_folder
         self.logger = None
+        self.finished = False  # whether all that was asked for is done and summarised
+        self.points: list[tuple[int, float]] = []  # what log_step was given, for a resumed run's TensorBoard
         self._lock = None
+        self._made: list[Path] = []  # folders that lock() made
+        self._logged = 0  # rows of the history that stand in TensorBoard
 
     def lock(self) -> None:
         """Make the folder and take its lock. The system drops the lock with the process, so a crash leaves none."""
+        self._made = [f for f in (self.folder, *self.folder.parents) if not f.exists()]
         self.folder.mkdir(parents=True, exist_ok=True)
-        handle = open(self.folder / ".lock", "a+")  # noqa: SIM115 - held open for the life of the run
+        file = self.folder / ".lock"
+        handle = open(file, "a+")  # noqa: SIM115 - held open for the life of the run
         try:
+            # POSIX's, because data workers don't inherit it: it goes with this process, even if they outlive it
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            if not file.exists() or not os.path.samestat(file.stat(), os.fstat(handle.fileno())):
+                raise BlockingIOError  # whoever held it before has just removed it with the folder
+        except (BlockingIOError, PermissionError):
             handle.seek(0)
-            pid = handle.read().strip() or "unknown"
+            pid = handle.read(20).strip()
             handle.close()
-            raise UserError(f"{self.folder}: process {pid} is training in this folder; wait for it, or change --trial "
-                            "or --save_dir") from None
+            self._made = []
+            raise UserError(f"{self.folder}: process {pid if pid.isdigit() else '?'} is training in this folder; wait "
+                            "for it, or change --trial or --save_dir") from None
         handle.truncate(0)
         handle.write(str(os.getpid()))
         handle.flush()
@@ -56,37 +69,52 @@ class Run:
         for partial in self.folder.glob(".*.partial"):
             partial.unlink()  # a kill in the middle of a write left it
 
+    def undo(self) -> None:
+        """Unlock, and remove the folders if :meth:`lock` made them: for an error before training."""
+        if self._lock and self._made:
+            self.clear()
+            (self.folder / ".lock").unlink(missing_ok=True)
+            for folder in (self.tb_folder, *self._made, self.tb_folder.parent):
+                with contextlib.suppress(OSError):  # not there, or not empty
+                    folder.rmdir()
+        self.unlock()
+
     def unlock(self) -> None:
         if self._lock:
             self._lock.close()
             self._lock = None
 
     def clear(self) -> None:
-        """Remove what an earlier run left in both folders: ``--overwrite``, or a run that died before its first save."""
+        """Remove what an earlier run left in both folders: ``--overwrite``, or a run that died before a save."""
         for folder in (self.folder, self.tb_folder):
-            for file in folder.glob("*") if folder.is_dir() else ():
-                if file.is_file():
+            for pattern in WRITTEN:
+                for file in folder.glob(pattern) if folder.is_dir() else ():
                     file.unlink()
 
     def start(self, config: dict[str, Any], history: list[dict], hardware: str) -> None:
         """Write args.json and bring the tables and TensorBoard to the state of ``history``."""
         environment = {"python": platform.python_version(), "torch": torch.__version__, "numpy": numpy.__version__,
-                       "torchvision": torchvision.__version__, "git_commit": git_commit(), "hardware": hardware}
+                       "torchvision": version("torchvision"), "git_commit": git_commit(), "hardware": hardware}
         args = {"config": config, "command": [Path(sys.executable).name, *sys.argv], "environment": environment}
         checkpoint.save_text(json.dumps(args, indent=2) + "\n", self.folder / "args.json")
         for stale in self.tb_folder.glob("events.out.tfevents.*") if self.tb_folder.is_dir() else ():
             stale.unlink()  # replayed below, so that no epoch stands twice
         self.logger = tensorboard_logger.Logger(logdir=str(self.tb_folder), flush_secs=2)
-        for row in history:
-            self._to_tensorboard(row)
-        self.write_tables(history)
+        for step, loss in self.points:
+            self.logger.log_value("train_loss_step", loss, step)
+        self.log_epochs(history)
 
-    def log_epoch(self, history: list[dict]) -> None:
-        self._to_tensorboard(history[-1])
+    def log_epochs(self, history: list[dict]) -> None:
+        """The tables anew, and to TensorBoard what it has not yet."""
+        for row in history[self._logged:]:
+            self._to_tensorboard(row)
+            self._logged += 1
         self.write_tables(history)
 
     def log_step(self, loss: float, step: int) -> None:
-        self.logger.log_value("train_loss_step", loss, step)
+        self.points.append((step, loss))
+        with contextlib.suppress(OSError):  # a full disk; the epoch's save will say so
+            self.logger.log_value("train_loss_step", loss, step)
 
     def _to_tensorboard(self, row: dict) -> None:
         if row["stage"] == "init":
@@ -138,6 +166,16 @@ class Run:
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         checkpoint.save_text(json.dumps(summary, indent=2) + "\n", self.folder / "summary.json")
+
+
+    def summary(self) -> dict[str, Any]:
+        """What write_summary wrote; empty where there is no readable one."""
+        try:
+            summary = json.loads((self.folder / "summary.json").read_text())
+            numbers = [summary[name] for name in ("epochs", "last_top1", "best_top1")]
+            return summary if all(type(n) in (int, float) for n in numbers) else {}
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
+            return {}
 
 
 def git_commit() -> str:

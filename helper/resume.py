@@ -2,7 +2,10 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +13,14 @@ from . import checkpoint
 from .record import BEFORE, NEWEST, Run
 from .util import UserError
 
-# Flags that change no number of a run, so a resumed one may have others.
-FREE = {"save_dir", "data_dir", "print_freq", "tb_freq", "num_workers", "device", "threads", "resume", "overwrite"}
+# Flags that say where and how a run computes, not what: a resumed run may have others.
+FREE = {"save_dir", "data_dir", "print_freq", "tb_freq", "save_freq", "num_workers", "loader", "device", "threads",
+        "step", "on_nan", "resume", "overwrite"}
+NOT_STORED = {"save_dir", "resume", "overwrite"}  # belong to a command, not to a run
 NOT_CONFIG = {"given", "defaults", "warnings", "trial"}
+BAD = "resume.bad.pth"
+COLUMNS = {"init": {"train_loss", "seconds"},
+           "main": {"train_loss", "train_acc", "test_loss", "test_acc", "test_acc_top5", "seconds"}}
 
 
 def config_of(opt: Namespace, trial: str) -> dict[str, Any]:
@@ -21,27 +29,27 @@ def config_of(opt: Namespace, trial: str) -> dict[str, Any]:
     return {**config, "trial": trial}
 
 
-def adopt(opt: Namespace, folders: tuple[str, str]) -> None:
-    """``--resume FOLDER``: flags that were not given are those of the folder's run; the trial is its trial.
+def stored_flags(opt: Namespace, folders: tuple[str, str]) -> tuple[Path, dict[str, Any]] | None:
+    """``--resume FOLDER``: the file with the folder's configuration, and those of its values that are flags' values.
 
+    They come from a file, so they are not to be trusted before a parser has checked them as it checks a command line.
     folders: the names of the model folder and of the TensorBoard folder beside it, under ``--save_dir``.
     """
     if opt.resume in (None, "auto"):
-        return
+        return None
     folder = Path(opt.resume)
     config = read_config(folder)
     if config is None:
         raise UserError(f"--resume {folder}: holds no args.json of a run; give the run's folder, or auto")
     if folder.resolve().parent.name != folders[0]:
         raise UserError(f"--resume {folder}: not a run of this script; its runs lie in {folders[0]}/")
-    for name, value in config.items():
-        if name in vars(opt) and name not in opt.given | FREE | NOT_CONFIG:
-            setattr(opt, name, value)
-    if "trial" not in opt.given:
-        opt.trial = [config["trial"]]
+    root = folder.resolve().parent.parent
+    if "save_dir" in opt.given and Path(opt.save_dir).resolve() != root:
+        raise UserError(f"--save_dir {opt.save_dir}: the run of --resume lies under {root}; leave --save_dir out")
     if len(opt.trial) > 1:
         raise UserError("--resume FOLDER goes on with one trial; use --resume auto for several")
-    opt.save_dir = str(folder.resolve().parent.parent)
+    values = {k: v for k, v in config.items() if k not in NOT_STORED}
+    return folder / "args.json", {**values, "save_dir": str(root)}
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
@@ -49,17 +57,28 @@ def read_config(folder: Path) -> dict[str, Any] | None:
     try:
         config = json.loads((folder / "args.json").read_text())["config"]
         return config if isinstance(config, dict) else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
 def differing(config: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """'--flag here, there' for the flags that must agree and don't. ``--epochs`` may have grown."""
-    differ = [f"--{k} {config.get(k)!r}, there {other.get(k)!r}" for k in sorted({*config, *other} - FREE)
-              if k != "epochs" and config.get(k) != other.get(k)]
-    if config["epochs"] < other.get("epochs", 0):
-        differ.append(f"--epochs {config['epochs']}, there {other['epochs']}; it may grow, not shrink")
+    names = sorted({*config, *map(str, other)} - FREE - {"epochs"})
+    differ = [f"{_flag(k)} {_short(config.get(k))}, there {_short(other.get(k))}" for k in names
+              if config.get(k) != other.get(k)]
+    here, there = config["epochs"], other.get("epochs")
+    if type(there) is not int or here < there:
+        differ.append(f"--epochs {here}, there {_short(there)}; it may grow, not shrink")
     return differ
+
+
+def _flag(name: str) -> str:
+    return "--path_t with weights of sha256" if name == "teacher_sha256" else f"--{name}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def find_run(opt: Namespace, name: str, config: dict[str, Any], folders: tuple[str, str]) -> Run:
@@ -70,48 +89,118 @@ def find_run(opt: Namespace, name: str, config: dict[str, Any], folders: tuple[s
     root = Path(opt.save_dir)
     if opt.resume not in (None, "auto"):
         name = Path(opt.resume).resolve().name
-    elif opt.resume == "auto" and read_config(root / folders[0] / name) is None:
-        # --epochs may have grown, and it is part of the name
-        for folder in sorted((root / folders[0]).glob("*/")):
-            found = read_config(folder)
-            if found is not None and not differing(config, found):
-                name = folder.name
+    elif opt.resume == "auto" and not held(root / folders[0] / name):
+        name = _same_configuration(root / folders[0], config) or name
     folder = root / folders[0] / name
     run = Run(folder, root / folders[1] / name)
     found = read_config(folder)
     if opt.resume:
         if found is not None and (differ := differing(config, found)):
             raise UserError(f"--resume {folder}: another configuration: {'; '.join(differ)}")
-    elif not opt.overwrite and found is not None and (held := _held(folder)):
-        raise UserError(f"{folder}: holds {held}; give --resume auto to go on with it, --overwrite to start anew, "
+        run.finished = run.summary().get("epochs") == opt.epochs
+    elif not opt.overwrite and (what := held(folder)):
+        raise UserError(f"{folder}: holds {what}; give --resume auto to go on with it, --overwrite to start anew, "
                         "or another --trial")
     return run
 
 
-def _held(folder: Path) -> str:
+def _same_configuration(parent: Path, config: dict[str, Any]) -> str | None:
+    """The folder whose run differs in nothing but free flags and fewer ``--epochs``; of several, the longest run."""
+    fitting = []
+    for folder in sorted(parent.glob("*/")):
+        found = read_config(folder)
+        if found is not None and not differing(config, found) and held(folder):
+            fitting.append((found["epochs"], folder.name))
+    return max(fitting)[1] if fitting else None
+
+
+def held(folder: Path) -> str:
+    """What run a folder holds: 'a finished run', 'an unfinished run', or '' for nothing worth keeping."""
     if (folder / "summary.json").exists():
         return "a finished run"
-    return "an unfinished run" if any((folder / f).exists() for f in (NEWEST, BEFORE)) else ""
+    if any((folder / name).exists() for name in (NEWEST, BEFORE)):
+        return "an unfinished run"
+    try:
+        rows = (folder / "log.csv").read_bytes().count(b"\n") - 1
+    except OSError:
+        rows = 0
+    return "an unfinished run" if rows > 0 else ""
 
 
-def load_state(run: Run, config: dict[str, Any]) -> dict[str, Any] | None:
-    """The newest good state of a locked run, or None if it has none. A bad newest one is named and passed over."""
+def load_state(run: Run, config: dict[str, Any], restore: Callable[[dict], None]) -> bool:
+    """Restore the newest good state of a locked run. A bad newest one is named, put aside and passed over.
+
+    Returns False if the folder holds nothing to lose, so that the run may start in it. Raises UserError if it holds
+    a run but no state that is good.
+    """
     problems = []
     for path in (run.folder / NEWEST, run.folder / BEFORE):
         if not path.exists():
             continue
         try:
-            state = checkpoint.load(path)
-            if not isinstance(state, dict) or state.get("trial") != config["trial"] or "config" not in state:
-                raise UserError(f"{path}: not a state of this run")
-            if differ := differing(config, state["config"]):
-                raise UserError(f"{path}: a state of another configuration: {'; '.join(differ)}")
+            _restore(path, config, restore)
         except UserError as problem:
             problems.append(str(problem))
             continue
-        for problem in problems:
-            print(f"WARNING {problem}; going on from {path.name}", flush=True)
-        return state
+        if problems:
+            print(f"WARNING {'; '.join(problems)}; going on from {path.name}", flush=True)
+            os.replace(run.folder / NEWEST, run.folder / BAD)  # else the next save would make it the one before
+        return True
     if problems:
         raise UserError(f"{'; '.join(problems)}; nothing to go on from, start anew with --overwrite")
-    return None
+    if what := held(run.folder):
+        raise UserError(f"{run.folder}: holds {what}, but {NEWEST} is gone; put it back, or start anew with "
+                        "--overwrite")
+    return False
+
+
+def _restore(path: Path, config: dict[str, Any], restore: Callable[[dict], None]) -> None:
+    state = checkpoint.load(path, ours=True)
+    known = isinstance(state, dict) and isinstance(state.get("config"), dict)
+    if not known or state.get("trial") != config["trial"]:
+        raise UserError(f"{path}: not a state of this run")
+    if differ := differing(config, state["config"]):
+        raise UserError(f"{path}: a state of another configuration: {'; '.join(differ)}")
+    if why := _unsound(state):
+        raise UserError(f"{path}: not a state of this run ({why})")
+    try:
+        restore(state)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        why = str(error).strip().split("\n")[0][:120]  # torch complains of wrong shapes and types in many ways
+        raise UserError(f"{path}: does not fit this version of the code ({type(error).__name__}: {why})") from None
+
+
+def _unsound(state: dict[str, Any]) -> str:
+    """What is wrong with a state's own account of itself, or ''."""
+    stage, history, best = state.get("stage"), state.get("history"), state.get("best")
+    if stage not in COLUMNS or not _count(state.get("epoch")) or not _count(state.get("step")):
+        return "no stage, epoch and step"
+    if not isinstance(history, list) or not all(map(_is_row, history)):
+        return "its history is damaged"
+    epochs = {s: [row["epoch"] for row in history if row["stage"] == s] for s in COLUMNS}
+    gaps = any(numbers != list(range(1, len(numbers) + 1)) for numbers in epochs.values())
+    if gaps or len(epochs[stage]) != state["epoch"] or (stage == "init" and epochs["main"]):
+        return "its history and its epoch don't agree"
+    if not isinstance(best, dict) or not all(map(_is_number, best.values())):
+        return "no best epoch"
+    if epochs["main"] and set(best) != {"top1", "top5", "epoch"}:
+        return "no best epoch"
+    points = state.get("points")
+    if not isinstance(points, list) or not all(
+            isinstance(p, (list, tuple)) and len(p) == 2 and _count(p[0]) and _is_number(p[1]) for p in points):
+        return "its points for TensorBoard are damaged"
+    return ""
+
+
+def _is_row(row: Any) -> bool:
+    return (isinstance(row, dict) and row.get("stage") in COLUMNS and _count(row.get("epoch"))
+            and COLUMNS[row["stage"]] <= row.keys()
+            and all(isinstance(k, str) and (k == "stage" or _is_number(v)) for k, v in row.items()))
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < math.inf

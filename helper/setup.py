@@ -21,6 +21,8 @@ from .record import Run
 from .trainer import Trainer
 from .util import UserError
 
+FORMAT = torch.channels_last  # what cuDNN's tensor cores and oneDNN's blocked kernels read without a copy
+
 
 def resolve_device(opt: Namespace, uncapturable: str = "") -> torch.device:
     """Fill in device, precision and step as they will be used, and say what was chosen and why."""
@@ -55,19 +57,44 @@ class Claim:
                 for trial, config in zip(opt.trial, configs, strict=True)]
         return cls(runs, configs)
 
+    def finished(self) -> bool:
+        """Whether ``--resume`` finds every run complete; then it shows their summaries and nothing is left to do."""
+        if not all(run.finished for run in self.runs):
+            return False
+        for run in self.runs:
+            summary = run.summary()
+            print(f"==> {run.folder} is finished: last accuracy {summary['last_top1']:.2f}, "
+                  f"best accuracy {summary['best_top1']:.2f} after {summary['epochs']} epochs")
+        return True
+
     def take(self, opt: Namespace, learners: Sequence[Learner], device: torch.device) -> None:
-        """Lock every folder, restore what is resumed, start the records."""
-        for run, config, learner in zip(self.runs, self.configs, learners, strict=True):
-            run.lock()
-            state = resume.load_state(run, config) if opt.resume else None
-            if state is None:
-                run.clear()
-            else:
-                learner.load_state_dict(state)
-                print(f"==> trial {learner.trial}: going on after {learner.stage} epoch {learner.epoch}, "
-                      f"step {learner.step}")
-            run.start(config, learner.history, devices.describe(device))
-            print(f"==> {run.folder}")
+        """Lock every folder, restore what is resumed, start the records; an error leaves no folder behind."""
+        try:
+            for run in self.runs:
+                run.lock()
+            for run, config, learner in zip(self.runs, self.configs, learners, strict=True):
+                self._restore(opt, run, config, learner)
+            for run, config, learner in zip(self.runs, self.configs, learners, strict=True):
+                if not run.finished:
+                    run.start(config, learner.history, devices.describe(device))
+                    print(f"==> {run.folder}")
+        except BaseException:
+            for run in self.runs:
+                run.undo()
+            raise
+
+    @staticmethod
+    def _restore(opt: Namespace, run: Run, config: dict, learner: Learner) -> None:
+        def restore(state: dict) -> None:
+            learner.load_state_dict(state)
+            run.points = state["points"]
+
+        if not opt.resume or not resume.load_state(run, config, restore):
+            run.clear()
+            return
+        run.finished = run.finished and learner.done
+        print(f"==> trial {learner.trial}: " + ("finished" if run.finished else
+              f"going on after {learner.stage} epoch {learner.epoch}, step {learner.step}"))
 
 
 def load_data(opt: Namespace):
@@ -77,14 +104,22 @@ def load_data(opt: Namespace):
 
 def make_loader(opt: Namespace, data, device: torch.device):
     if opt.loader == "torch":
-        return dataset.TorchLoader(data, opt.batch_size, mix_of(opt), device, opt.num_workers)
-    return dataset.DeviceLoader(data, opt.batch_size, mix_of(opt), device)
+        return dataset.TorchLoader(data, opt.batch_size, mix_of(opt), device, opt.num_workers, FORMAT)
+    return dataset.DeviceLoader(data, opt.batch_size, mix_of(opt), device, FORMAT)
+
+
+def check_batches(opt: Namespace, n: int, method: type[Distiller]) -> None:
+    """A method that compares the samples of a batch needs several, in the short last batch too."""
+    smallest = min(n % opt.batch_size or opt.batch_size, n)
+    if smallest < method.min_batch:
+        raise UserError(f"--batch_size {opt.batch_size}: the last of {n} images come as a batch of {smallest}, but "
+                        f"--distill {opt.distill} needs at least {method.min_batch}; choose another size")
 
 
 def test_batches(data, device: torch.device) -> Callable:
     """A callable that goes over the test images anew each time; they stay on the device."""
     test, size = data.test.to(device), 1000 if device.type == "cuda" else 250
-    return lambda: dataset.eval_batches(test, data, device, size)
+    return lambda: dataset.eval_batches(test, data, device, size, FORMAT)
 
 
 def shapes_of(model: nn.Module, image_shape: Sequence[int], preact: bool) -> list[torch.Size]:
@@ -107,7 +142,7 @@ def make_learners(opt: Namespace, name: str, num_classes: int, device: torch.dev
             torch.manual_seed(seed)
             model = model_dict[name](num_classes=num_classes)
             criterion = method(seed)
-        model = model.to(device, memory_format=torch.channels_last)
+        model = model.to(device, memory_format=FORMAT)
         learners.append(Learner(opt, trial, seed, model, criterion.to(device)))
     return learners
 
@@ -136,8 +171,8 @@ def show(opt: Namespace) -> None:
         print(f"WARNING {warning}", flush=True)
 
 
-def pair_of(model_s: nn.Module, model_t: nn.Module, data, preact: bool) -> Pair:
+def pair_of(model_s: nn.Module, model_t: nn.Module, data, method: type[Distiller]) -> Pair:
     """What a method may know of its two networks and its data."""
     shape = data.train.images.shape[1:]
-    return Pair(shapes_of(model_s, shape, preact), shapes_of(model_t, shape, preact), len(data.train),
-                data.num_classes, labels=data.train.labels)
+    return Pair(shapes_of(model_s, shape, method.preact), shapes_of(model_t, shape, method.teacher_preact()),
+                len(data.train), data.num_classes, labels=data.train.labels)

@@ -37,7 +37,7 @@ def guard(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | No
     except Interrupted as stop:
         return _complain(str(stop), 128 + stop.signum)
     except KeyboardInterrupt:
-        return _complain("interrupted before training began; nothing was written", 130)
+        return _complain("interrupted outside training; no step was lost", 130)
     return 0
 
 
@@ -50,7 +50,8 @@ def near(name: str, known: Iterable[str]) -> str:
     """'; did you mean A or B?' for the known names most like ``name``, or ''."""
     known = list(known)
     by_lower = {k.lower(): k for k in known}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
+    begun = [k for k in by_lower if len(name) > 3 and k.startswith(name.lower())]
+    close = begun[:3] or difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(by_lower[c] for c in close)}?" if close else ""
 
 

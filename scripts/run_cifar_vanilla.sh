@@ -12,7 +12,5 @@ if [ $# -eq 0 ]; then set -- "${teachers[@]}" "${students[@]}"; fi
 read -r -a flags <<< "${FLAGS:-}"
 
 for model in "$@"; do
-  rate=0.05
-  case $model in MobileNetV2 | ShuffleV1 | ShuffleV2) rate=0.01 ;; esac
-  "$PYTHON" train_teacher.py --model "$model" --learning_rate "$rate" --resume auto ${flags[@]+"${flags[@]}"}
+  "$PYTHON" train_teacher.py --model "$model" --resume auto ${flags[@]+"${flags[@]}"}
 done
