@@ -1,0 +1,206 @@
+"""Training processes of the fault drill: started, watched, killed, and their results compared.
+
+They are forked from a process that has imported everything and computed nothing, so that a start costs 20 ms in place
+of 5 s; from the fork on they are what ``python train_teacher.py ...`` is.
+"""
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+import dataset
+import train_student_mixstd
+import train_teacher
+from helper import checkpoint
+from helper.util import guard
+
+SCRIPTS = {"teacher": train_teacher, "student": train_student_mixstd}
+LIMIT = 240  # seconds after which a process counts as hung
+
+
+def warm_up() -> None:
+    """What every process would otherwise do first: import what the data and curves.png need, 3 s."""
+    dataset.load("digits", "")
+    figure = Figure(layout="constrained")
+    figure.subplots().plot([0, 1], label="a")
+    figure.legend()
+    figure.savefig(io.BytesIO(), format="png")
+
+
+@dataclass
+class Job:
+    """A training to be done: its script, its flags, and the teacher it needs (a student's)."""
+
+    role: str
+    flags: Sequence[str]
+
+    @property
+    def folder(self) -> str:
+        return SCRIPTS[self.role].FOLDERS[0]
+
+    def argv(self, save: Path, *more: str) -> list[str]:
+        return [*self.flags, "--save_dir", str(save), "--device", "cpu", "--threads", "1", "--print_freq", "1", *more]
+
+    def start(self, save: Path, *more: str, before: Callable[[], None] = lambda: None) -> Training:
+        """Start it, going on with what lies in ``save``; ``before`` runs in the new process."""
+        return Training(self.role, self.argv(save, "--resume", "auto", *more), Path(f"{save}.log"), before)
+
+    def run(self, save: Path, *more: str, before: Callable[[], None] = lambda: None) -> Training:
+        training = self.start(save, *more, before=before)
+        training.wait()
+        return training
+
+    def runs(self, save: Path) -> list[Path]:
+        return sorted((save / self.folder).glob("*/"))
+
+
+class Training:
+    """A process of its own. ``status`` as a shell has it, but -9 for a death by signal 9; ``log`` is all it said."""
+
+    def __init__(self, role: str, argv: Sequence[str], log: Path, before: Callable[[], None]):
+        self.file = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.skip = log.stat().st_size if log.exists() else 0
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.pid = os.fork()
+        if not self.pid:
+            self._become(role, argv, before)
+        self.status: int | None = None
+
+    def _become(self, role: str, argv: Sequence[str], before: Callable[[], None]) -> None:
+        status = 1
+        try:
+            os.setsid()
+            out = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            for stream in (1, 2):
+                os.dup2(out, stream)
+            sys.stdout, sys.stderr = (os.fdopen(n, "w", buffering=1) for n in (1, 2))
+            sys.argv = [f"train_{role}", *argv]
+            before()
+            status = guard(SCRIPTS[role].main, argv)
+        except SystemExit as leave:
+            status = leave.code
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
+            os._exit(status or 0)
+
+    @property
+    def log(self) -> str:
+        return self.file.read_bytes()[self.skip:].decode(errors="replace") if self.file.exists() else ""
+
+    def running(self) -> bool:
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.status = os.waitstatus_to_exitcode(status)
+        return self.status is None
+
+    def wait(self) -> int:
+        return self.status if self.until(lambda: False, pause=0.01) or not self.running() else self._hung()
+
+    def until(self, seen: Callable[[], object], pause: float = 0.002) -> bool:
+        """Wait until ``seen()``; False if the process ended first or hung."""
+        end = time.monotonic() + LIMIT
+        while self.running() and time.monotonic() < end:
+            if seen():
+                return True
+            time.sleep(pause)
+        return False
+
+    def kill(self, signum: int = signal.SIGKILL) -> None:
+        if self.running():
+            os.kill(self.pid, signum)
+
+    def children(self) -> list[int]:
+        file = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        return [int(word) for word in file.read_text().split()] if file.exists() else []
+
+    def _hung(self) -> int:
+        self.kill()
+        os.waitpid(self.pid, 0)
+        self.status = 124
+        return self.status
+
+
+def results(job: Job, save: Path) -> dict[str, dict]:
+    """What must not differ, by run: weights, everything in the resume state but timing, log.csv, summary."""
+    found = {}
+    for folder in job.runs(save):
+        state = checkpoint.load(folder / "resume.pth")
+        for row in state["history"]:
+            row.update(seconds=0, images_per_s=0)
+        summary = json.loads((folder / "summary.json").read_text())
+        summary.pop("wall_time_s")
+        found[folder.name] = {
+            "log.csv": (folder / "log.csv").read_text(), "summary.json": summary,
+            "resume.pth": checkpoint.digest({k: v for k, v in state.items() if k != "config"}),
+            **{file.name: checkpoint.digest(checkpoint.load(file)["model"])
+               for file in sorted(folder.glob("*.pth")) if not file.name.startswith("resume")}}
+    return found
+
+
+def difference(job: Job, save: Path, expected: dict[str, dict]) -> str:
+    """How the runs in ``save`` differ from those expected, or ''."""
+    try:
+        found = results(job, save)
+    except Exception as error:  # whatever is wrong with a result, it is lost
+        return f"no result: {type(error).__name__}: {error}"
+    if found.keys() != expected.keys():
+        return f"runs {sorted(found)}, expected {sorted(expected)}"
+    return "; ".join(f"{run}: {part} differs" for run in expected for part in expected[run].keys() | found[run].keys()
+                     if expected[run].get(part) != found[run].get(part))
+
+
+def in_save(save: Path) -> bool:
+    """Whether a checkpoint or a table is being written right now."""
+    return next(save.glob("*/*/.*.partial"), None) is not None
+
+
+def tail(training: Training) -> str:
+    return " | ".join(training.log.strip().splitlines()[-3:])
+
+
+def refused(training: Training, *words: str) -> str:
+    """'' if a run ended with status 2 and one line that holds ``words``."""
+    training.wait()
+    lines = [line for line in training.log.splitlines() if ": error: " in line]
+    if training.status != 2 or len(lines) != 1 or "Traceback" in training.log:
+        return f"status {training.status}, not one line and 2: {tail(training)}"
+    missing = [word for word in words if word not in lines[0]]
+    return f"{missing} not in: {lines[0]}" if missing else ""
+
+
+def ends_as(job: Job, save: Path, expected: dict, *say: str) -> str:
+    """Resume what lies in ``save``; '' if it says ``say`` and ends as expected."""
+    training = job.run(save)
+    missing = [word for word in say if word not in training.log]
+    if training.status or missing:
+        return f"status {training.status}, unsaid {missing}: {tail(training)}"
+    return difference(job, save, expected)
+
+
+def whole(job: Job, save: Path) -> dict:
+    job.run(save / "whole")
+    return results(job, save / "whole")
+
+
+def halfway(job: Job, save: Path, epoch: int = 3) -> Training:
+    """A run in ``save``, now somewhere in ``epoch``."""
+    training = job.start(save)
+    training.until(lambda: f"Epoch {epoch}/" in training.log)
+    return training

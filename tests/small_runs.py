@@ -1,0 +1,94 @@
+"""Trainings of a second in this process: a tenth of the digits, resnet8, both scripts' own main."""
+import contextlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+import train_student_mixstd
+import train_teacher
+from helper.record import Run
+from helper.trainer import Trainer
+from helper.util import guard
+from scripts.drill_runs import Job, results  # noqa: F401 - for the tests
+
+SOME = ["--dataset", "digits", "--holdout", "20", "--train_fraction", "0.03", "--batch_size", "16"]
+DATA = {"teacher": [*SOME, "--model", "resnet8"], "student": [*SOME, "--model_s", "resnet8"]}
+MAINS = {"teacher": train_teacher.main, "student": train_student_mixstd.main}
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """curves.png costs more than the training."""
+    monkeypatch.setattr(Run, "write_curves", lambda self, history: None)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing in the project catches it."""
+
+
+@dataclass
+class Done:
+    status: int
+    out: str
+    err: str
+
+
+def call(main, argv):
+    """guard(main, argv) with what it printed; the SystemExit of argparse is its status."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = guard(main, list(map(str, argv)))
+        except SystemExit as leave:
+            status = leave.code or 0
+    return Done(status, out.getvalue(), err.getvalue())
+
+
+def train(save, *flags, role="teacher"):
+    torch.manual_seed(0)  # as a new process has it
+    return call(MAINS[role], [*DATA[role], "--save_dir", save, "--device", "cpu", "--threads", 1, *flags])
+
+
+def ok(*args, **kwargs):
+    done = train(*args, **kwargs)
+    assert done.status == 0, done.err
+    return done
+
+
+def refused(done, *words):
+    """Status 2 and exactly one line, which holds ``words``."""
+    assert done.status == 2 and done.err.count("\n") == 1 and "error: " in done.err, (done.status, done.err)
+    for word in words:
+        assert str(word) in done.err, (word, done.err)
+
+
+def compared(save, role="teacher"):
+    return results(Job(role, []), Path(save))
+
+
+def only_run(save, role="teacher"):
+    folder, = Job(role, []).runs(Path(save))
+    return folder
+
+
+def kill_at(monkeypatch, step):
+    """The process 'dies' in training step ``step`` (from 1) from now on; 0: never."""
+    original, seen = Trainer.__dict__["step"], [0]
+
+    def die(self, group, batches):
+        seen[0] += 1
+        if seen[0] == step:
+            raise Killed
+        return original(self, group, batches)
+    monkeypatch.setattr(Trainer, "step", die)
+
+
+def killed(save, *flags, at, role="teacher"):
+    """Train and die in step ``at``."""
+    with pytest.MonkeyPatch.context() as patch:
+        kill_at(patch, at)
+        with pytest.raises(Killed):
+            train(save, *flags, role=role)

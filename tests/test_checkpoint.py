@@ -1,0 +1,244 @@
+"""Files of weights: whole or not at all, checked, unable to run code, and whatever form the originals gave them."""
+import argparse
+import ast
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from helper import checkpoint
+from helper.teacher import build, read_teacher
+from helper.util import UserError
+from models import model_dict
+
+
+@pytest.fixture
+def state():
+    return {"model": {"a": torch.randn(3, 4), "b": torch.arange(5), "empty": torch.zeros(0)}, "epoch": 3, "lr": 0.1,
+            "names": ["x", None, True], "best": {"top1": float("nan")}}
+
+
+class Bomb:
+    def __init__(self, crater):
+        self.crater = str(crater)
+
+    def __reduce__(self):
+        return os.mkdir, (self.crater,)
+
+
+def test_round_trip(state, tmp_path):
+    checkpoint.save(state, tmp_path / "a.pth")
+    found = checkpoint.load(tmp_path / "a.pth", ours=True)
+    assert found.keys() == state.keys() and checkpoint.digest(found) == checkpoint.digest(state)
+    assert torch.equal(found["model"]["a"], state["model"]["a"]) and found["names"] == state["names"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.pth"]
+    assert (tmp_path / "a.pth").stat().st_mode & 0o777 == 0o666 & ~checkpoint.UMASK
+
+
+def test_digest_sees_every_change(state):
+    base = checkpoint.digest(state)
+    assert checkpoint.digest({**state}) == base
+    changed = [{**state, "epoch": 4}, {**state, "epoch": 3.0}, {**state, "epoch": "3"}, {**state, "more": 1},
+               {**state, "names": ["x", None, 1]}, {**state, "names": ["x", [None, True]]}]
+    for name, value in (("a", state["model"]["a"].clone().index_fill_(0, torch.tensor(2), 1.0)),
+                        ("a", state["model"]["a"].reshape(4, 3)), ("a", state["model"]["a"].double()),
+                        ("b", state["model"]["b"].flip(0)), ("empty", torch.zeros(0, 1))):
+        changed.append({**state, "model": {**state["model"], name: value}})
+    digests = [checkpoint.digest(c) for c in changed]
+    assert len({base, *digests}) == len(digests) + 1
+    weights = torch.randn(2, 3, 4, 4)
+    assert checkpoint.digest(weights) == checkpoint.digest(weights.to(memory_format=torch.channels_last))
+
+
+def test_a_failing_write_leaves_the_old_file(state, tmp_path, monkeypatch):
+    file = tmp_path / "a.pth"
+    checkpoint.save(state, file)
+    old = file.read_bytes()
+
+    def no_space(*_):
+        raise OSError(28, "No space left on device")
+    for name in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, no_space)
+            with pytest.raises(OSError, match="No space left") as caught:
+                checkpoint.save({**state, "epoch": 4}, file)
+            assert caught.value.filename == str(file)
+    with monkeypatch.context() as patch:  # what was written does not read back
+        real, calls = checkpoint.digest, []
+        patch.setattr(checkpoint, "digest", lambda value: calls.append(1) or real(value) + str(len(calls)))
+        with pytest.raises(UserError, match="altered"):
+            checkpoint.save({**state, "epoch": 4}, file)
+    assert file.read_bytes() == old and list(tmp_path.iterdir()) == [file]
+
+
+def test_every_truncation_is_refused(state, tmp_path):
+    checkpoint.save(state, tmp_path / "a.pth")
+    content = (tmp_path / "a.pth").read_bytes()
+    file = tmp_path / "b.pth"
+    for length in [0, 1, 7, *range(50, len(content), 97), len(content) - 1]:
+        file.write_bytes(content[:length])
+        with pytest.raises(UserError) as caught:
+            checkpoint.load(file)
+        assert str(file) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_flipped_bit_is_refused_or_means_nothing(state, tmp_path):
+    """Padding between the members of the zip file may change; no value may."""
+    checkpoint.save(state, tmp_path / "a.pth")
+    content, refusals = (tmp_path / "a.pth").read_bytes(), 0
+    for at in range(3, len(content), 41):
+        flipped = bytearray(content)
+        flipped[at] ^= 1 << at % 8
+        (tmp_path / "b.pth").write_bytes(flipped)
+        try:
+            found = checkpoint.load(tmp_path / "b.pth", ours=True)
+        except UserError:
+            refusals += 1
+        else:
+            assert checkpoint.digest(found) == checkpoint.digest(state)
+    assert refusals > 20
+
+
+def test_a_tensor_altered_within_a_valid_file(state, tmp_path):
+    """The zip file's own sums are right, only our digest can tell."""
+    checkpoint.save(state, tmp_path / "a.pth")
+    kept = torch.load(tmp_path / "a.pth", weights_only=True)
+    kept["model"]["a"][0, 0] += 1
+    torch.save(kept, tmp_path / "b.pth")
+    with pytest.raises(UserError, match="altered since it was written"):
+        checkpoint.load(tmp_path / "b.pth")
+
+
+def test_resume_files_need_a_digest(state, tmp_path):
+    torch.save(state, tmp_path / "a.pth")
+    assert checkpoint.load(tmp_path / "a.pth")["epoch"] == 3
+    with pytest.raises(UserError, match="no sha256"):
+        checkpoint.load(tmp_path / "a.pth", ours=True)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_bombs_do_not_go_off(tmp_path, legacy):
+    crater = tmp_path / "crater"
+    bomb = Bomb(crater)
+    for i, content in enumerate((bomb, {"model": bomb}, {"model": {"w": torch.ones(1)}, "opt": bomb})):
+        file = tmp_path / f"{i}.pth"
+        torch.save(content, file, _use_new_zipfile_serialization=not legacy)
+        with pytest.raises(UserError, match="refused and nothing in it was run"):
+            checkpoint.load(file)
+        file.write_bytes(pickle.dumps(content))
+        with pytest.raises(UserError):
+            checkpoint.load(file)
+    assert not crater.exists()
+
+
+def test_hostile_structures_are_refused(tmp_path):
+    """A list that holds itself, an endless nesting, a sparse tensor: no digest, but no traceback either."""
+    circle = []
+    circle.append(circle)
+    deep = []
+    for _ in range(600):
+        deep = [deep]
+    for i, value in enumerate((circle, deep, torch.eye(3).to_sparse())):
+        file = tmp_path / f"{i}.pth"
+        try:
+            torch.save({"model": value, "sha256": "0"}, file)
+        except RecursionError:
+            continue
+        with pytest.raises(UserError):
+            checkpoint.load(file)
+
+
+def test_not_a_checkpoint(tmp_path):
+    (tmp_path / "text.pth").write_text("hello")
+    zipfile.ZipFile(tmp_path / "zip.pth", "w").close()
+    for name in ("text.pth", "zip.pth", ".", "none.pth"):
+        with pytest.raises(UserError, match="checkpoint"):
+            checkpoint.load(tmp_path / name)
+
+
+def repdistiller_last(model, prefix=""):
+    """What RepDistiller's train_teacher.py leaves: a Namespace, and after a drop a numpy rate in the optimiser."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+    state = {"opt": argparse.Namespace(model="resnet8", lr_decay_epochs=[150, 180, 210], learning_rate=0.05),
+             "model": {prefix + k: v for k, v in model.state_dict().items()}, "optimizer": optimizer.state_dict()}
+    state["optimizer"]["param_groups"][0]["lr"] = np.float64(0.05) * 0.1**3
+    return state
+
+
+@pytest.mark.parametrize("module", ["numpy.core.multiarray", "numpy._core.multiarray"])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_repdistillers_files_load(tmp_path, module, prefix):
+    folder = tmp_path / "resnet8_vanilla"
+    folder.mkdir()
+    model = model_dict["resnet8"](num_classes=10)
+    torch.save(repdistiller_last(model, prefix=prefix), folder / "now.pth")
+    with zipfile.ZipFile(folder / "now.pth") as old, zipfile.ZipFile(folder / "last.pth", "w") as new:
+        for name in old.namelist():  # the pickle names the module that numpy had at the time
+            content = old.read(name)
+            if name.endswith("data.pkl"):
+                assert b"multiarray" in content
+                content = content.replace(b"cnumpy._core.multiarray\n", f"c{module}\n".encode())
+                content = content.replace(b"cnumpy.core.multiarray\n", f"c{module}\n".encode())
+            new.writestr(name, content)
+    file = read_teacher(str(folder / "last.pth"))
+    assert file.arch == "resnet8"
+    loaded = build(file, 10).state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in model.state_dict().items())
+    state = checkpoint.load(folder / "last.pth")
+    assert float(state["optimizer"]["param_groups"][0]["lr"]) == pytest.approx(5e-5)
+
+
+def test_forms_of_weights(tmp_path):
+    weights = nn.Linear(2, 3).state_dict()
+    parallel = {f"module.{k}": v for k, v in weights.items()}
+    for state in ({"model": weights}, {"state_dict": weights}, weights, {"model": parallel}, parallel):
+        assert checkpoint.weights_of(state, tmp_path).keys() == weights.keys()
+    for state in ({}, [], {"model": {}}, {"model": {"a": 1}}, {"a": "b"}, 3, {"model": {"a": torch.eye(2).to_sparse()}},
+                  {"model": {"a": torch.zeros(2, dtype=torch.complex64)}}):
+        with pytest.raises(UserError, match="holds no weights"):
+            checkpoint.weights_of(state, tmp_path)
+
+
+def test_a_mismatch_names_the_first_keys(tmp_path):
+    model, file = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4)), tmp_path / "x.pth"
+    good = model.state_dict()
+    wrong = {k: v for k, v in good.items() if k != "0.bias"} | {"extra": torch.ones(1), "1.bias": torch.ones(5)}
+    with pytest.raises(UserError, match=r"0\.bias missing, extra unexpected, 1\.bias is \(5,\), not \(4,\)"):
+        checkpoint.load_weights(model, wrong, file, "net")
+    with pytest.raises(UserError, match="0.weight missing, 0.bias missing, 1.weight missing and 2 more"):
+        checkpoint.load_weights(model, {"extra": torch.ones(1)}, file, "net")
+    with pytest.raises(UserError, match="1.weight holds numbers that are not finite"):
+        checkpoint.load_weights(model, good | {"1.weight": torch.full((4, 3), float("nan"))}, file, "net")
+
+
+def test_a_teacher_of_other_classes_and_of_no_name(tmp_path):
+    (tmp_path / "resnt8_x").mkdir()
+    file = tmp_path / "resnt8_x" / "a.pth"
+    checkpoint.save({"model": model_dict["resnet8"](num_classes=10).state_dict()}, file)
+    with pytest.raises(UserError, match="'resnt8'; did you mean resnet8"):
+        read_teacher(str(file))
+    with pytest.raises(UserError, match="10 classes, but the data set has 100"):
+        build(read_teacher(str(file), "resnet8"), 100)
+    with pytest.raises(UserError, match="not the weights of resnet14"):
+        build(read_teacher(str(file), "resnet14"), 10)
+
+
+def test_nothing_loads_pickles_freely():
+    """torch.load only with weights_only=True, no pickle.load, eval, exec, os.system or shell=True outside the tests."""
+    root = Path(__file__).resolve().parent.parent
+    rooms = ("helper", "dataset", "models", "distiller_zoo", "scripts", ".")
+    for file in [file for room in rooms for file in (root / room).glob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            name = ast.unparse(node.func)
+            keywords = {k.arg: ast.unparse(k.value) for k in node.keywords}
+            assert name not in ("eval", "exec", "pickle.load", "pickle.loads", "os.system", "os.popen", "np.load",
+                                "numpy.load"), (file, node.lineno, name)
+            assert name != "torch.load" or keywords.get("weights_only") == "True", (file, node.lineno)
+            assert keywords.get("shell", "False") == "False", (file, node.lineno)

@@ -1,0 +1,309 @@
+"""No command line gives a traceback: status 0 or 2, and with 2 exactly one line. Training itself is cut out."""
+
+import contextlib
+import importlib
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import torch
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from small_runs import call
+
+import dataset
+import train_student_mixstd
+import train_teacher
+from helper import checkpoint, device, setup
+from helper.flags import Parser
+from models import model_dict
+
+ROOT = Path(__file__).resolve().parent.parent
+MAINS = {"teacher": train_teacher.main, "student": train_student_mixstd.main}
+SMALL = ["resnet8", "wrn_16_1", "resnet8x4"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with what a path may be: a teacher, a run, a folder, a text, a link to nowhere, a file in the way."""
+    place = tmp_path_factory.mktemp("place")
+    (place / "resnet8_vanilla").mkdir()
+    checkpoint.save(
+        {"model": model_dict["resnet8"](num_classes=10).state_dict(), "arch": "resnet8"},
+        place / "resnet8_vanilla" / "t.pth",
+    )
+    (place / "text").write_text("hello")
+    (place / "empty").mkdir()
+    (place / "nowhere").symlink_to(place / "gone")
+    run = place / "save" / "models" / "run"
+    run.mkdir(parents=True)
+    (run / "args.json").write_text(json.dumps({"config": {"model": "resnet8", "epochs": "x", "trial": "../x"}}))
+    for link, target in (("loop", "loop"),):
+        (place / link).symlink_to(place / target)
+    return place
+
+
+PATHS = [
+    "resnet8_vanilla/t.pth",
+    "resnet8_vanilla",
+    "text",
+    "empty",
+    "nowhere",
+    "loop",
+    "save",
+    "save/models/run",
+    ".",
+    "..",
+    "/dev/null",
+    "/proc/self/mem",
+    "text/below",
+    "x" * 300,
+    "a" * 5000,
+    "\udcff",
+    "~",
+    "~nobody/x",
+    "a\nb",
+    "-",
+    "é\u202e",
+    "auto",
+    "*",
+    "$HOME",
+    "| touch x",
+    "a=b",
+]
+WORDS = [
+    "",
+    " ",
+    "0",
+    "1",
+    "-1",
+    "2",
+    "0.5",
+    "1e308",
+    "-1e308",
+    "1e-320",
+    "nan",
+    "inf",
+    "-inf",
+    "9" * 30,
+    "9" * 400,
+    "9" * 5000,
+    "1_000",
+    "0x10",
+    "\u0661",
+    "True",
+    "false",
+    "None",
+    "1,2",
+    "1,2,3",
+    "3,2",
+    ",",
+    "150,180,210",
+    "auto",
+    "cpu",
+    "cuda",
+    "cuda:0",
+    "cuda:99",
+    "cpu:1",
+    "meta",
+    "mps",
+    "--",
+    "-x",
+    "%s",
+    "%(default)s",
+    "{}",
+    "\x00",
+    "a\x00b",
+    "\udcff",
+    "\n",
+    "none",
+    "mixup",
+    "cutmix",
+    "std",
+    "exact",
+    "torch",
+    "graph",
+    "compile",
+    "skip",
+    "digits",
+    "cifar100",
+    *SMALL,
+]
+
+
+def flags_of(role):
+    found = []
+
+    def parse(self, *_):
+        found.extend(self._actions)
+        raise SystemExit(0)
+
+    with mock.patch.object(Parser, "parse", parse), contextlib.suppress(SystemExit):
+        MAINS[role]([])
+    return {text: action for action in found for text in action.option_strings}
+
+
+def values_for(action):
+    fitting = [str(c) for c in action.choices or ()] + (
+        [] if action.default in (None, argparse_suppressed) else [_text(action.default)]
+    )
+    return st.one_of(
+        st.sampled_from(WORDS),
+        st.sampled_from(PATHS),
+        st.sampled_from(fitting or WORDS),
+        st.text(max_size=8),
+        st.integers().map(str),
+        st.floats().map(str),
+    )
+
+
+argparse_suppressed = "==SUPPRESS=="
+
+
+def _text(value):
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def lines(role):
+    """Command lines: mostly a sound beginning, then flags with values good, bad and absurd, and stray words."""
+    flags = {name: action for name, action in flags_of(role).items() if name not in ("-h", "--help")}
+
+    def pair(name):
+        value = values_for(flags[name])
+        return st.one_of(value.map(lambda v: [name, v]), value.map(lambda v: [f"{name}={v}"]), st.just([name]))
+
+    pairs = st.lists(
+        st.one_of(st.sampled_from(sorted(flags)).flatmap(pair), st.sampled_from(WORDS + PATHS).map(lambda w: [w])),
+        max_size=3,
+    )
+    start = {
+        "teacher": ["--dataset", "digits", "--model", "resnet8"],
+        "student": ["--dataset", "digits", "--model_s", "resnet8", "--path_t", "resnet8_vanilla/t.pth"],
+    }[role]
+    return st.tuples(st.sampled_from([start, start, start, []]), pairs).map(lambda parts: parts[0] + sum(parts[1], []))
+
+
+@pytest.fixture(scope="module")
+def cut(place):
+    """What would train, wait, write or change this process is cut out; all else is the scripts' own."""
+    whole = dataset.load("digits", "")
+    small = replace(whole, train=whole.train.take(range(60)), test=whole.test.take(range(20)))
+    before = Path.cwd()
+    with contextlib.ExitStack() as stack:
+        for target, name, value in (
+            (setup, "run", lambda *_: None),
+            (setup.Claim, "take", lambda *_: None),
+            (device, "set_threads", lambda *_: None),
+            (torch, "compile", lambda net, **_: net),
+            (dataset.digits, "load", lambda: small),
+        ):
+            stack.enter_context(mock.patch.object(target, name, value))
+        stack.enter_context(mock.patch.dict(os.environ, {"https_proxy": "http://127.0.0.1:9"}))
+        for name in [n for n in model_dict if n not in SMALL]:  # building a ResNet50 a hundred times takes minutes
+            stack.enter_context(mock.patch.dict(model_dict, {name: model_dict["resnet8"]}))
+        os.chdir(place)
+        yield place
+        os.chdir(before)
+
+
+def check(main, argv):
+    done = call(main, argv)
+    assert done.status in (0, 2), (argv, done)
+    assert "Traceback" not in done.err, (argv, done)
+    if done.status == 2:
+        assert done.err.count("\n") == 1 and ": error: " in done.err, (argv, done.err)
+    return done
+
+
+SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.mark.parametrize("role", MAINS)
+@settings(SETTINGS, max_examples=400)
+@given(data=st.data())
+def test_no_command_line_gives_a_traceback(role, data, cut):
+    check(MAINS[role], data.draw(lines(role)))
+    assert not (cut / "x").exists()
+
+
+@pytest.mark.parametrize("role", MAINS)
+def test_two_dashes_are_no_value(role, cut):
+    for name, action in flags_of(role).items():
+        if action.nargs != 0:
+            for argv in ([f"{name}=--"], [name, "--"], [f"{name}--"]):
+                assert check(MAINS[role], ["--dataset", "digits", *argv]).status == 2
+
+
+@pytest.mark.parametrize("role", MAINS)
+def test_a_sound_command_line_gets_through(role, cut):
+    """Else the test above would see nothing but refusals."""
+    start = {
+        "teacher": ["--model", "resnet8"],
+        "student": ["--model_s", "resnet8", "--path_t", "resnet8_vanilla/t.pth"],
+    }
+    done = check(MAINS[role], ["--dataset", "digits", *start[role]])
+    assert done.status == 0 and "batch_size" in done.out
+
+
+@pytest.mark.parametrize("flag", ["--path_t", "--data_dir", "--save_dir", "--resume"])
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: ascii(path)[:20])
+def test_every_path_everywhere(flag, path, cut):
+    start = ["--dataset", "cifar100" if flag == "--data_dir" else "digits", "--model_s", "resnet8"]
+    check(MAINS["student"], [*start, "--path_t", "resnet8_vanilla/t.pth", f"{flag}={path}"])
+
+
+@pytest.mark.parametrize("dataset_name", ["digits", "cifar100", "cifar10"])
+@SETTINGS
+@given(holdout=st.integers(-5, 80), fraction=st.floats(0, 1.1), size=st.integers(0, 70))
+@example(holdout=0, fraction=0.5, size=29)
+def test_every_cut_of_the_data(dataset_name, holdout, fraction, size, cut):
+    check(
+        MAINS["teacher"],
+        [
+            "--dataset",
+            dataset_name,
+            "--data_dir",
+            "empty",
+            f"--holdout={holdout}",
+            f"--batch_size={size}",
+            f"--train_fraction={fraction}",
+            "--model",
+            "resnet8",
+        ],
+    )
+
+
+def tools():
+    files = [p for p in (ROOT / "scripts").glob("*.py") if "guard(main" in p.read_text()]
+    return sorted(f"scripts.{p.stem}" for p in files)
+
+
+class Parsed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("module", tools())
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_tools_refuse_in_one_line(module, data, cut):
+    """What their parsers let through ends there: the tools do real work."""
+    main = importlib.import_module(module).main
+    real, flags = Parser.parse, []
+
+    def parse(self, *args, **kwargs):
+        flags.extend(text for action in self._actions for text in action.option_strings if text not in ("-h", "--help"))
+        real(self, *args, **kwargs)
+        raise Parsed
+
+    with mock.patch.object(Parser, "parse", parse), mock.patch.object(sys, "argv", [module]):
+        with contextlib.suppress(Parsed):
+            call(main, ["--no-such-flag"])
+        name = data.draw(st.sampled_from(sorted(set(flags))))
+        value = data.draw(st.one_of(st.sampled_from(WORDS + PATHS), st.text(max_size=8)))
+        for argv in ([name, value], [f"{name}={value}"], [value]):
+            with contextlib.suppress(Parsed):
+                check(main, argv)

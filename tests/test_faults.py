@@ -1,0 +1,340 @@
+"""Faults within this process: disks, numbers, files, locks. The drill (scripts/fault_drill.py) has the real ones."""
+import csv
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from small_runs import MAINS, SOME, call, compared, killed, no_pictures, ok, only_run, refused, train  # noqa: F401 - a fixture
+from test_checkpoint import Bomb
+
+from helper import checkpoint
+from helper.interrupts import Interrupts
+from helper.loops import Loop
+from helper.record import Run
+from helper.trainer import Trainer
+from helper.util import UserError
+
+STEPS = 3
+WHOLE = ["--epochs", 3]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    save = tmp_path_factory.mktemp("whole")
+    ok(save, *WHOLE)
+    return save
+
+
+@pytest.fixture(scope="module")
+def halfway(tmp_path_factory):
+    """Two epochs of three are done; copy it."""
+    save = tmp_path_factory.mktemp("halfway")
+    killed(save, *WHOLE, at=2 * STEPS + 1)
+    return save
+
+
+def copy(halfway, tmp_path):
+    shutil.copytree(halfway, tmp_path / "run")
+    return tmp_path / "run", only_run(tmp_path / "run")
+
+
+def full_disk(monkeypatch, seen):
+    """Every fsync fails as on a full disk while ``seen`` is empty."""
+    real = os.fsync
+
+    def fsync(handle):
+        if not seen:
+            raise OSError(28, "No space left on device")
+        real(handle)
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+def test_full_disk_for_two_epochs(whole, halfway, tmp_path, monkeypatch):
+    """Training goes on, says so, and what could not be written is written later: also the best weights of then."""
+    save, freed = tmp_path / "run", []
+    real = Loop._close_epoch
+
+    def close(self, learner, *args):
+        if learner.epoch == 2:
+            freed.append(1)
+        if learner.epoch == 0:
+            full_disk(monkeypatch, freed)
+        real(self, learner, *args)
+    monkeypatch.setattr(Loop, "_close_epoch", close)
+    done = ok(save, *WHOLE)
+    assert done.err.count("could not save to") == 2 and "No space left" in done.err and done.err.count("WARNING") == 2
+    assert compared(save) == compared(whole)
+
+
+def test_full_disk_at_the_end_keeps_the_last_good_checkpoint(whole, halfway, tmp_path, monkeypatch):
+    save, folder = copy(halfway, tmp_path)
+    before = (folder / "resume.pth").read_bytes()
+    with monkeypatch.context() as patch:
+        full_disk(patch, [])
+        refused(train(save, *WHOLE, "--resume", "auto"), "No space left on device", folder)
+    assert (folder / "resume.pth").read_bytes() == before and not list(folder.glob(".*.partial"))
+    ok(save, *WHOLE, "--resume", "auto")
+    assert compared(save) == compared(whole)
+
+
+def test_no_space_at_the_start_leaves_no_folder(tmp_path, monkeypatch):
+    full_disk(monkeypatch, [])
+    refused(train(tmp_path / "save", *WHOLE), "No space left")
+    assert not (tmp_path / "save").exists()
+
+
+@pytest.mark.parametrize("harm, words", [
+    (lambda f: f.write_bytes(f.read_bytes()[:5000]), "not a readable checkpoint"),
+    (lambda f: f.write_bytes(b""), "not a readable checkpoint"),
+    (lambda f: torch.save({"model": 1}, f), "no sha256"),
+    (lambda f: checkpoint.save({"model": {"a": torch.ones(1)}}, f), "not a state of this run"),
+    (lambda f: checkpoint.save({**checkpoint.load(f), "trial": "7"}, f), "not a state of this run"),
+    (lambda f: checkpoint.save({**checkpoint.load(f), "config": {}}, f), "another configuration"),
+    (lambda f: checkpoint.save({**checkpoint.load(f), "epoch": 10**9}, f), "history and its epoch"),
+    (lambda f: checkpoint.save({**checkpoint.load(f), "history": [3]}, f), "history is damaged"),
+    (lambda f: checkpoint.save({**checkpoint.load(f), "step": -1}, f), "no stage, epoch and step"),
+    (lambda f: checkpoint.save({**checkpoint.load(f), "best": {}}, f), "no best epoch"),
+    (lambda f: checkpoint.save({**checkpoint.load(f), "points": [[1]]}, f), "points for TensorBoard"),
+    (lambda f: checkpoint.save({**checkpoint.load(f), "model": {"a": torch.ones(1)}}, f), "does not fit"),
+    (lambda f: checkpoint.save({**checkpoint.load(f), "optimizer": []}, f), "does not fit"),
+    (lambda f: checkpoint.save({**checkpoint.load(f), "rng": torch.ones(3)}, f), "does not fit"),
+    (lambda f: checkpoint.save({k: v for k, v in checkpoint.load(f).items() if k != "sums"}, f), "does not fit"),
+    (lambda f: torch.save({"config": Bomb(f.with_name("crater")), "sha256": ""}, f), "nothing in it was run")])
+def test_a_bad_newest_checkpoint_is_passed_over(whole, halfway, tmp_path, harm, words):
+    save, folder = copy(halfway, tmp_path)
+    harm(folder / "resume.pth")
+    done = ok(save, *WHOLE, "--resume", "auto")
+    assert words in done.out and "resume.pth: " in done.out and "going on from resume.prev.pth" in done.out
+    assert compared(save) == compared(whole) and not (folder / "crater").exists()
+
+
+def test_two_bad_checkpoints_are_refused_and_left(halfway, tmp_path):
+    save, folder = copy(halfway, tmp_path)
+    for name in ("resume.pth", "resume.prev.pth"):
+        os.truncate(folder / name, 3000)
+    before = {f: f.read_bytes() for f in folder.glob("*.*")}
+    refused(train(save, *WHOLE, "--resume", "auto"), "resume.pth", "resume.prev.pth", "--overwrite")
+    assert {f: f.read_bytes() for f in folder.glob("*.*")} == before
+
+
+def test_weights_are_not_cleared_where_the_resume_file_is_gone(whole, halfway, tmp_path):
+    save, folder = copy(whole, tmp_path)
+    for file in folder.glob("resume*.pth"):
+        file.unlink()
+    ok(save, *WHOLE, "--resume", "auto")  # finished: nothing to do
+    (folder / "summary.json").unlink()
+    refused(train(save, *WHOLE, "--resume", "auto"), "holds an unfinished run, but resume.pth is gone", "--overwrite")
+    assert (folder / "resnet8_last.pth").exists()
+
+
+def test_a_run_without_args_json_is_still_a_run(whole, halfway, tmp_path):
+    save, folder = copy(halfway, tmp_path)
+    (folder / "args.json").write_text("{")
+    refused(train(save, *WHOLE), "holds an unfinished run")
+    ok(save, *WHOLE, "--resume", "auto")
+    assert compared(save) == compared(whole)
+
+
+HOLDER = """
+import fcntl, sys, time
+file = open(sys.argv[1], "a+"); fcntl.lockf(file, fcntl.LOCK_EX); print("held", flush=True); time.sleep(60)
+"""
+
+
+def test_a_folder_in_use_is_refused_and_a_stale_lock_is_not(whole, halfway, tmp_path):
+    save, folder = copy(halfway, tmp_path)
+    other = subprocess.Popen([sys.executable, "-c", HOLDER, folder / ".lock"], stdout=subprocess.PIPE, text=True)
+    other.stdout.readline()
+    (folder / ".lock").write_text(str(other.pid))
+    try:
+        refused(train(save, *WHOLE, "--resume", "auto"), f"process {other.pid} is training in this folder")
+        refused(train(save, *WHOLE, "--trial", "5,0", "--resume", "auto"), "is training in this folder")
+        refused(train(save, *WHOLE, "--overwrite"), "is training in this folder")
+        assert only_run(save) == folder
+    finally:
+        other.kill()
+        other.wait()
+    ok(save, *WHOLE, "--resume", "auto")
+    assert compared(save) == compared(whole)
+
+
+def test_the_lock_survives_the_clearing_of_a_folder(tmp_path):
+    run = Run(tmp_path / "models" / "a", tmp_path / "tensorboard" / "a")
+    run.lock()
+    run.clear()
+    probe = subprocess.run([sys.executable, "-c", "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+'), "
+                            "fcntl.LOCK_EX | fcntl.LOCK_NB)", run.folder / ".lock"], capture_output=True)
+    assert b"BlockingIOError" in probe.stderr
+    run.unlock()
+
+
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(37, "No locks available")
+    monkeypatch.setattr(fcntl, "lockf", no_locks)
+    refused(train(tmp_path, *WHOLE), "No locks available")
+
+
+@pytest.mark.parametrize("answer", ["stop", "skip"])
+def test_not_finite_at_once(tmp_path, answer):
+    done = train(tmp_path, *WHOLE, "--learning_rate", "1e30", "--on_nan", answer)
+    refused(done, "not finite", "epoch 1" if answer == "stop" else "epoch", "--learning_rate 1e+30")
+    if answer == "stop":
+        assert "--on_nan skip" in done.err and "no checkpoint was written yet" in done.err
+        assert not list(only_run(tmp_path).glob("*.pth"))
+
+
+def test_not_finite_later_keeps_the_last_good_checkpoint(tmp_path):
+    flags = [*WHOLE, "--lr_decay_epochs", 1, "--lr_decay_rate", "1e30"]
+    refused(train(tmp_path, *flags), "epoch 2", "resume.pth, is kept")
+    state = checkpoint.load(only_run(tmp_path) / "resume.pth", ours=True)
+    assert state["epoch"] == 1 and all(w.isfinite().all() for w in state["model"].values())
+    done = train(tmp_path, *flags, "--resume", "auto", "--on_nan", "skip")
+    assert "going on after main epoch 1" in done.out
+
+
+def test_weights_that_blow_up_in_the_last_step_are_not_saved(tmp_path, monkeypatch):
+    """Every loss was finite, the weights are not: neither evaluated nor kept."""
+    real = Loop._check_finite
+
+    def poison(self, learner, averages):
+        if learner.epoch == 1:
+            next(learner.model.parameters()).data[0, 0, 0, 0] = float("nan")
+        real(self, learner, averages)
+    monkeypatch.setattr(Loop, "_check_finite", poison)
+    refused(train(tmp_path, *WHOLE), "epoch 2", "the weights are not finite")
+    assert checkpoint.load(only_run(tmp_path) / "resume.pth")["epoch"] == 1
+
+
+def test_a_skipped_step_changes_no_weight_buffer_or_memory(tmp_path, monkeypatch):
+    """One batch of NaN in mid-run: with skip it is as if it had not been, in the method's buffers too."""
+    real, seen = Trainer.step, []
+
+    def spoil(self, group, batches):
+        seen.append({k: v.clone() for k, v in (group[0].model.state_dict() | group[0].method.state_dict()).items()})
+        if len(seen) == 5:
+            batches[0].images.fill_(float("nan"))
+        real(self, group, batches)
+    ok(tmp_path, "--epochs", 1)
+    teacher = only_run(tmp_path) / "resnet8_best.pth"
+    monkeypatch.setattr(Trainer, "step", spoil)
+    method = ["--path_t", teacher, "--distill", "crd", "--nce_k", 20]
+    ok(tmp_path, "--epochs", 2, *method, "--on_nan", "skip", role="student")
+    assert all(torch.equal(seen[4][name], seen[5][name]) for name in seen[4]) and "memory" in " ".join(seen[4])
+    with open(only_run(tmp_path, "student") / "log.csv", newline="") as log:
+        assert [row["skipped_steps"] for row in csv.DictReader(log)] == ["0", "1"]
+
+
+def test_one_trial_that_fails_does_not_cost_the_others_their_epoch(tmp_path, monkeypatch):
+    real = Loop._check_finite
+
+    def fail(self, learner, averages):
+        if learner.trial == "1" and learner.epoch == 1:
+            raise UserError("trial 1: not finite")
+        real(self, learner, averages)
+    monkeypatch.setattr(Loop, "_check_finite", fail)
+    refused(train(tmp_path, "--epochs", 2, "--trial", "1,2"), "trial 1: not finite")
+    epochs = {f.name: checkpoint.load(f / "resume.pth")["epoch"] for f in (tmp_path / "models").iterdir()}
+    assert sorted(epochs.values()) == [1, 2]
+
+
+def test_cuda_out_of_memory_names_the_batch(tmp_path, monkeypatch):
+    def no_memory(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+    monkeypatch.setattr(Trainer, "step", no_memory)
+    refused(train(tmp_path, *WHOLE, "--trial", "1,2"), "--batch_size 16 with 2 trials at once")
+
+
+def test_a_worker_that_dies_costs_no_step(whole, tmp_path, monkeypatch):
+    from dataset import DataError, DeviceLoader
+    real = DeviceLoader._batches
+
+    def die(self, plan, start):
+        for i, batch in enumerate(real(self, plan, start), start):
+            if i == 1 and self.died < 2:
+                raise DataError("a data worker died")
+            yield batch
+        self.died += 1
+    monkeypatch.setattr(DeviceLoader, "died", 0, raising=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(DeviceLoader, "_batches", die)
+        refused(train(tmp_path, *WHOLE), "a data worker died")
+    assert checkpoint.load(only_run(tmp_path) / "resume.pth")["step"] == 1
+    ok(tmp_path, *WHOLE, "--resume", "auto")
+    assert compared(tmp_path) == compared(whole)
+
+
+def test_signals_reach_workers_as_nothing():
+    """In a forked child the handler only ends on SIGTERM."""
+    with Interrupts() as interrupts:
+        interrupts.pid += 1
+        interrupts._note(2, None)
+        assert interrupts.signum == 0
+
+
+HOSTILE = [{"a": 1}, [[]], ["../x"], "../../x", float("inf"), "$(touch crater)", "a\nb", None, True, -1, 10**400,
+           "\udcff"]
+
+
+def test_a_hostile_args_json_is_checked_like_a_command_line(whole, tmp_path, monkeypatch):
+    """Every value that --resume FOLDER would adopt, replaced by what no flag takes: one line, or a flag's own value."""
+    save, folder = copy(whole, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    args = json.loads((folder / "args.json").read_text())
+    before = sorted(p for p in tmp_path.rglob("*"))
+    for name in [*args["config"], "given", "defaults", "warnings", "__class__"]:
+        for value in HOSTILE:
+            text = json.dumps({**args, "config": {**args["config"], name: value}})
+            (folder / "args.json").write_text(text)
+            done = call(MAINS["teacher"], ["--resume", folder])
+            assert done.status in (0, 2) and "Traceback" not in done.err, (name, value, done.err)
+            if done.status:
+                assert "configuration" in done.err or "--device" in done.err or "args.json" in done.err, done.err
+                refused(done)
+    (folder / "args.json").write_text(json.dumps(args))
+    assert sorted(p for p in tmp_path.rglob("*")) == before
+    for text in ("[]", "{}", '{"config": 3}', "[" * 100000, "\ud800".encode("utf-8", "surrogatepass").decode("latin1")):
+        (folder / "args.json").write_text(text, encoding="latin1")
+        refused(call(MAINS["teacher"], ["--resume", folder]), "holds no args.json of a run")
+
+
+def test_auto_looks_at_strange_folders_without_falling(whole, tmp_path):
+    save, folder = copy(whole, tmp_path)
+    for i, config in enumerate(({"epochs": "x"}, {"epochs": None}, [], {"a": {"b": 1}}, {"epochs": True})):
+        strange = save / "models" / f"strange{i}"
+        strange.mkdir()
+        (strange / "args.json").write_text(json.dumps({"config": config}))
+        (strange / "summary.json").write_text("{")
+    ok(save, *WHOLE, "--trial", 3, "--resume", "auto")
+
+
+@pytest.mark.parametrize("kind", ["bomb", "text", "folder", "missing", "other classes", "not finite", "no name"])
+def test_a_bad_teacher_is_one_line(whole, tmp_path, kind):
+    file, good = tmp_path / "resnet8_x" / "t.pth", only_run(whole) / "resnet8_last.pth"
+    file.parent.mkdir()
+    weights = checkpoint.load(good)["model"]
+    if kind == "bomb":
+        torch.save({"model": Bomb(tmp_path / "crater")}, file)
+    elif kind == "text":
+        file.write_text("hello")
+    elif kind == "folder":
+        file.mkdir()
+    elif kind == "other classes":
+        torch.save({"model": {**weights, "fc.weight": torch.ones(7, 64), "fc.bias": torch.ones(7)}}, file)
+    elif kind == "not finite":
+        torch.save({"model": {**weights, "fc.bias": torch.full((10,), float("nan"))}}, file)
+    elif kind == "no name":
+        file = shutil.copy(good, tmp_path / "t.pth")
+        torch.save({"model": weights}, file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        done = call(MAINS["student"], [*SOME, "--path_t", file, "--save_dir", tmp_path / "save"])
+    refused(done, Path(file).name)
+    assert not (tmp_path / "save").exists() and not (tmp_path / "crater").exists()

@@ -1,0 +1,290 @@
+"""Flags: ranges, booleans, near names, defaults, warnings; and names that tell any two configurations apart."""
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from small_runs import call
+
+from distiller_zoo import DistillError, distiller_dict
+from helper.naming import student_name, teacher_name
+from helper.options import SLOW_NETWORKS, parse_student, parse_teacher, seed_of
+from helper.resume import config_of
+from helper.util import UserError, guard
+from models import model_dict
+
+PARSERS = {"teacher": parse_teacher, "student": parse_student}
+RANGES = {  # flag: values that are taken, values that are not
+    "epochs": (["1", "240"], ["0", "-1", "1.5", "1e2", "x", "", "9" * 400, "nan"]),
+    "batch_size": (["1", "65536"], ["0", "65537", "-64", "64.0", "9" * 5000]),
+    "learning_rate": (["1e-9", "0.05", "3"], ["0", "-0.1", "nan", "inf", "1e999", "0,05", "x"]),
+    "lr_decay_epochs": (["150,180,210", "1", "", " "], ["3,2", "2,2", "0", "-1", "1,,2", "a", "1.5", "1;2"]),
+    "lr_decay_rate": (["0.1", "1"], ["0", "-1", "inf"]),
+    "weight_decay": (["0", "5e-4"], ["-1e-9", "nan"]),
+    "momentum": (["0", "0.9", "1"], ["-0.1", "1.1"]),
+    "mix": (["none", "mixup", "cutmix"], ["", "Mixup", "cut"]),
+    "partmixup": (["0", "0.5", "1"], ["-0.01", "1.01", "nan", "True"]),
+    "pmu_sampling": (["original", "exact"], ["originall"]),
+    "beta_a": (["0.2", "1", "1e-6"], ["0", "-1", "inf", "1e5"]),
+    "dataset": (["cifar100", "digits"], ["cifar", "../cifar100", "imagenet"]),
+    "data_dir": (["/tmp", "a b", "~"], ["", " ", "~nobody-of-this-name/x"]),
+    "save_dir": (["x/../y"], ["", "\t"]),
+    "loader": (["device", "torch"], ["gpu"]),
+    "num_workers": (["0", "256"], ["-1", "257", "two"]),
+    "holdout": (["0", "5000"], ["-1", "0.1"]),
+    "train_fraction": (["0.01", "1"], ["0", "1.1", "-1"]),
+    "print_freq": (["1"], ["0", "-5"]),
+    "tb_freq": (["1"], ["0"]),
+    "save_freq": (["1"], ["0"]),
+    "precision": (["fp32", "tf32", "bf16"], ["fp16"]),
+    "step": (["eager", "compile"], ["fast"]),
+    "threads": (["0", "4"], ["-1", "5000"]),
+    "on_nan": (["stop", "skip"], ["ignore"]),
+    "trial": (
+        ["0", "1,2,3", "a.b-c", "999999999"],
+        ["", ",", "1,1", "../../x", "a/b", "-1", "1 2", "1\n", "..", "1" * 40, "1234567890", "a_b", "\u0661"],
+    ),
+}
+STUDENT_RANGES = {
+    "kd_T": (["0.5", "4"], ["0", "-1", "nan"]),
+    "gamma": (["0.5", "1"], ["-0.1", "nan", "inf"]),
+    "alpha": (["0"], ["-1"]),
+    "beta": (["0", "30000"], ["-1", "x"]),
+    "init_epochs": (["0", "30"], ["-1"]),
+    "rescale": (["none", "std"], ["mean"]),
+    "model_s": (["resnet8", "ResNet50"], ["resnet9", "RESNET8", ""]),
+    "distill": (["kd"], ["kdd", "../kd", ""]),
+    "model_t": (["vgg13"], ["vgg14"]),
+    "path_t": (["x.pth"], [""]),
+}
+
+
+def cases(ranges, good):
+    return [(flag, value) for flag, values in ranges.items() for value in values[0 if good else 1]]
+
+
+def parse(role, *argv):
+    return PARSERS[role](list(argv))
+
+
+def one_line(capsys, role, *argv):
+    """Exit status 2 and exactly one line; returns it."""
+    with pytest.raises(SystemExit) as left:
+        raise SystemExit(guard(lambda argv: parse(role, *argv), argv))
+    captured = capsys.readouterr()
+    assert left.value.code == 2 and captured.err.count("\n") == 1 and not captured.out, (captured, left.value.code)
+    return captured.err
+
+
+@pytest.mark.parametrize("flag, value", cases(RANGES, True))
+@pytest.mark.parametrize("role", PARSERS)
+def test_values_that_are_taken(role, flag, value):
+    opt = parse(role, f"--{flag}={value}")
+    assert flag in opt.given
+
+
+@pytest.mark.parametrize("flag, value", cases(RANGES, False))
+@pytest.mark.parametrize("role", PARSERS)
+def test_values_that_are_not(role, flag, value, capsys):
+    assert f"--{flag}" in one_line(capsys, role, f"--{flag}={value}")
+
+
+@pytest.mark.parametrize("flag, value", cases(STUDENT_RANGES, True))
+def test_student_values_that_are_taken(flag, value):
+    parse("student", f"--{flag}={value}")
+
+
+@pytest.mark.parametrize("flag, value", cases(STUDENT_RANGES, False))
+def test_student_values_that_are_not(flag, value, capsys):
+    assert f"--{flag}" in one_line(capsys, "student", f"--{flag}={value}")
+
+
+@pytest.mark.parametrize("name", distiller_dict)
+def test_every_method_checks_its_own_flags(name, capsys):
+    for flag, kwargs in distiller_dict[name].flags.items():
+        assert f"--{flag}" in one_line(capsys, "student", "--distill", name, f"--{flag}", "no such value")
+        default = parse("student", "--distill", name)
+        assert getattr(default, flag) == kwargs["default"]
+
+
+@pytest.mark.parametrize(
+    "words, value",
+    [
+        ([], True),
+        (["--pmixup"], True),
+        (["--no-pmixup"], False),
+        *[([f"--pmixup={w}"], True) for w in ("True", "true", "1", "yes", "ON")],
+        *[(["--pmixup", w], False) for w in ("False", "false", "0", "no", "off", "FALSE")],
+    ],
+)
+def test_booleans(words, value):
+    assert parse("student", *words).pmixup is value
+
+
+@pytest.mark.parametrize("words", [["--pmixup=2"], ["--pmixup", "maybe"], ["--pmixup="], ["--no-pmixup=1"]])
+def test_not_booleans(words, capsys):
+    assert "pmixup" in one_line(capsys, "teacher", *words)
+
+
+@pytest.mark.parametrize(
+    "role, argv, hint",
+    [
+        ("teacher", ["--model", "resnet65"], "resnet56"),
+        ("student", ["--model_s", "wrn_16"], "wrn_16_1"),
+        ("student", ["--distill", "atention"], "attention"),
+        ("teacher", ["--dataset", "cifar-100"], "cifar100"),
+        ("teacher", ["--learning_rat", "1"], "--learning_rate"),
+        ("teacher", ["--lr", "1"], "--lr_decay"),
+        ("student", ["stray"], "unknown argument"),
+        ("student", ["--batch", "3"], "--batch_size"),
+        ("teacher", ["--", "x"], "x"),
+    ],
+)
+def test_unknown_names_list_the_near_ones(role, argv, hint, capsys):
+    assert hint in one_line(capsys, role, *argv)
+
+
+@pytest.mark.parametrize("model", model_dict)
+def test_slow_students_rate_is_a_default_and_no_more(model):
+    assert parse("student", "--model_s", model).learning_rate == (0.01 if model in SLOW_NETWORKS else 0.05)
+    assert parse("student", "--model_s", model, "--learning_rate", "0.2").learning_rate == 0.2
+    assert parse("teacher", "--model", model).learning_rate == (0.01 if model in SLOW_NETWORKS else 0.05)
+    assert parse("teacher", "--model", model, "--learning_rate", "0.2").learning_rate == 0.2
+
+
+@pytest.mark.parametrize(
+    "argv, words",
+    [
+        (["--kd_T", "2"], ["kd_T"]),
+        (["--distill", "kd", "--kd_T", "2"], []),
+        (["--distill", "kd", "--scale_T", "2"], ["scale_T"]),
+        (["--distill", "kd", "-b", "3"], ["beta"]),
+        (["--init_epochs", "3"], ["init_epochs"]),
+        (["--nce_k", "3"], ["nce_k"]),
+        (["--mix", "none", "--partmixup", "0.5", "--beta_a", "2"], ["beta_a", "partmixup"]),
+        (["--no-pmixup", "--partmixup", "0.5"], ["partmixup"]),
+        (["--no-pmixup", "--beta_a", "0.5"], []),
+        (["--num_workers", "3"], ["num_workers"]),
+        (["--num_workers", "3", "--loader", "torch"], []),
+    ],
+)
+def test_flags_that_do_nothing_are_named(argv, words):
+    assert [w.split()[0] for w in parse("student", *argv).warnings] == [f"--{w}" for w in words]
+
+
+@pytest.mark.parametrize(
+    "argv, words",
+    [
+        (["-r", "0", "-a", "0"], "nothing to train on"),
+        (["--resume", "auto", "--overwrite"], "exclude each other"),
+        (["--lr_decay_rate", "1e308", "--lr_decay_epochs", "1,2,3", "--epochs", "9"], "--lr_decay_rate"),
+    ],
+)
+def test_impossible_pairs(argv, words):
+    with pytest.raises((UserError, DistillError), match=words):
+        parse("student", *argv)
+
+
+def test_refused_mixing_is_told(monkeypatch):
+    monkeypatch.setattr(distiller_dict["kd"], "refuses_mix", {"cutmix": "for a reason"})
+    with pytest.raises(UserError, match="--distill kd with --mix cutmix: for a reason"):
+        parse("student", "--distill", "kd", "--mix", "cutmix")
+    parse("student", "--distill", "kd", "--mix", "mixup")
+
+
+def test_seeds():
+    assert [seed_of(t) for t in ("0", "1", "007", "999999999")] == [0, 1, 7, 999999999]
+    assert 0 <= seed_of("a") < 2**32 and seed_of("a") != seed_of("b")
+
+
+def test_originals_names():
+    assert (
+        teacher_name(parse("teacher", "--model", "resnet56"), "3") == "resnet56_cifar100_lr_0.05_decay_0.0005_trial_3"
+    )
+    opt = parse("student", "--model_t", "resnet56")
+    assert student_name(opt, "1") == (
+        "S=resnet20_T=resnet56_cifar100_mixstd_r=0.1_a=0.9_b=0.0_pmix=True_0.9_betalpha=1.0_1"
+    )
+
+
+SOME = {
+    "epochs": ["5", "240"],
+    "batch_size": ["64", "32"],
+    "lr_decay_epochs": ["150,180,210", "", "15"],
+    "mix": ["mixup", "none"],
+    "partmixup": ["0.5", "0.9"],
+    "pmixup": ["True", "False"],
+    "beta_a": ["1", "0.5"],
+    "data_dir": ["a", "a/b", "a_b", "data"],
+    "trial": ["1", "2", "1-2", "1.2"],
+    "train_fraction": ["0.1", "0.11"],
+    "momentum": ["0.9", "0.8"],
+    "holdout": ["0", "1"],
+    "precision": ["fp32", "bf16"],
+    "weight_decay": ["5e-4", "0.0005", "0.05"],
+    "learning_rate": ["0.05", "0.5"],
+}
+ROLES = {
+    "teacher": {**SOME, "model": ["resnet8", "resnet8x4"], "label_smoothing": ["0", "0.1"]},
+    "student": {
+        **SOME,
+        "model_s": ["resnet8", "resnet8x4"],
+        "distill": ["kd", "mixstd", "crd"],
+        "gamma": ["1", "0.1"],
+        "alpha": ["0.5", "0.9"],
+        "beta": ["1", "0"],
+        "kd_T": ["4", "2"],
+        "path_t": ["a/b.pth", "a_b.pth"],
+        "nce_k": ["16384", "4"],
+        "rescale": ["std", "none"],
+        "model_t": ["vgg8", "vgg13"],
+    },
+}
+NAMES = {"teacher": teacher_name, "student": student_name}
+
+
+@pytest.mark.parametrize("role", ROLES)
+@settings(max_examples=120, deadline=None)
+@given(data=st.data())
+def test_configurations_that_differ_have_names_that_differ(role, data):
+    """And names that any file system takes, that stay within their folder."""
+    flags = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in ROLES[role].items()})
+    one = data.draw(flags)
+    other = data.draw(
+        st.one_of(
+            flags,
+            st.sampled_from(sorted(ROLES[role])).flatmap(
+                lambda name: st.sampled_from(ROLES[role][name]).map(lambda value: {**one, name: value})
+            ),
+        )
+    )
+    opts = [parse(role, *(f"--{k}={v}" for k, v in chosen.items())) for chosen in (one, other)]
+    names = [NAMES[role](opt, opt.trial[0]) for opt in opts]
+    assert all(len(name.encode()) <= 255 and "/" not in name and not name.startswith(".") for name in names)
+    configs = [config_of(opt, opt.trial[0]) for opt in opts]
+    assume(configs[0] != configs[1])
+    assert names[0] != names[1]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--dataset", "cifar100", "--data_dir", "EMPTY"],
+        ["--holdout", "9999999", "--dataset", "digits"],
+        ["--dataset", "digits", "--device", "nonsense"],
+        ["--dataset", "digits", "--device", "cuda:77"],
+        ["--dataset", "digits", "--step", "graph", "--device", "cpu"],
+        ["--dataset", "digits", "--resume", "EMPTY"],
+        ["--dataset", "digits", "--train_fraction", "1e-9"],
+        ["--batch_size", "none"],
+    ],
+)
+def test_errors_leave_no_folder(argv, tmp_path, monkeypatch):
+    import train_teacher
+
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nothing listens there: the download fails at once
+    empty = tmp_path / "empty"
+    done = call(
+        train_teacher.main, [*(str(empty) if w == "EMPTY" else w for w in argv), "--save_dir", tmp_path / "save"]
+    )
+    assert done.status == 2 and done.err.count("\n") == 1
+    assert not (tmp_path / "save").exists()

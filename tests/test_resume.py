@@ -1,0 +1,246 @@
+"""A resumed run ends as if nothing had happened; a folder is never shared, taken or lost by mistake."""
+import csv
+import json
+import os
+import shutil
+import signal
+import struct
+
+import pytest
+import torch
+from small_runs import MAINS, call, compared, kill_at, killed, no_pictures, ok, only_run, refused, train  # noqa: F401 - a fixture
+
+from distiller_zoo import distiller_dict
+from helper import checkpoint
+from helper.loops import Loop
+from helper.record import Run
+from helper.trainer import Trainer
+
+STEPS = 3  # an epoch of 42 or 43 images in batches of 16
+SMALL = {"nce_k": "20"}
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    save = tmp_path_factory.mktemp("teacher")
+    ok(save, "--epochs", 1)
+    return only_run(save) / "resnet8_last.pth"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run of two epochs."""
+    save = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "write_curves", lambda self, history: None)
+        ok(save, "--epochs", 2, "--lr_decay_epochs", 1, "--mix", "mixup", "--tb_freq", 2)
+    return save
+
+
+WHOLE = ["--epochs", 2, "--lr_decay_epochs", 1, "--mix", "mixup", "--tb_freq", 2]
+
+
+@pytest.mark.parametrize("step", range(1, 2 * STEPS + 1))
+def test_killed_at_any_step(whole, tmp_path, step):
+    killed(tmp_path, *WHOLE, at=step)
+    ok(tmp_path, *WHOLE, "--resume", "auto")
+    assert compared(tmp_path) == compared(whole)
+
+
+@pytest.mark.parametrize("name", ["save_resume", "log_epochs", "write_summary", "start"])
+def test_killed_within_the_bookkeeping(whole, tmp_path, monkeypatch, name):
+    """Before and after each thing that is written."""
+    for after in (False, True):
+        save, real = tmp_path / str(after), getattr(Run, name)
+
+        def die(self, *args, real=real, after=after):
+            if after:
+                real(self, *args)
+            raise SystemError("killed")
+        with monkeypatch.context() as patch, pytest.raises(SystemError):
+            patch.setattr(Run, name, die)
+            train(save, *WHOLE)
+        ok(save, *WHOLE, "--resume", "auto")
+        assert compared(save) == compared(whole)
+
+
+def test_killed_between_the_two_renames_of_a_save(whole, tmp_path, monkeypatch):
+    """resume.pth has become resume.prev.pth and the new one has not taken its place."""
+    real, calls = os.replace, []
+
+    def replace(source, target):
+        if str(target).endswith("resume.pth"):
+            calls.append(target)
+            if len(calls) == 2:
+                raise SystemError("killed")
+        real(source, target)
+    with monkeypatch.context() as patch, pytest.raises(SystemError):
+        patch.setattr(os, "replace", replace)
+        train(tmp_path, *WHOLE)
+    assert not (only_run(tmp_path) / "resume.pth").exists()
+    ok(tmp_path, *WHOLE, "--resume", "auto")
+    assert compared(tmp_path) == compared(whole)
+
+
+def stateful():
+    """One method with two stages, and crd's like: one with a buffer, each with its flags."""
+    two = next(n for n, m in distiller_dict.items() if m.two_stage and not m.adds_loss())
+    trained = next(n for n, m in distiller_dict.items() if m.two_stage and m.adds_loss())
+    memory = next(n for n, m in distiller_dict.items() if set(m.flags) & set(SMALL))
+    return [two, trained, memory]
+
+
+@pytest.mark.parametrize("name", stateful())
+def test_students_killed_in_either_stage(teacher, tmp_path, name):
+    flags = [*(f"--{f}={SMALL[f]}" for f in distiller_dict[name].flags if f in SMALL), "--distill", name,
+             "--path_t", teacher, "--epochs", 2, *(["--init_epochs", 1] if distiller_dict[name].two_stage else [])]
+    ok(tmp_path / "whole", *flags, role="student")
+    for step in (2, STEPS + 1, 2 * STEPS):
+        save = tmp_path / str(step)
+        killed(save, *flags, at=step, role="student")
+        ok(save, *flags, "--resume", "auto", role="student")
+        assert compared(save, "student") == compared(tmp_path / "whole", "student")
+
+
+def test_several_trials_of_which_some_are_behind(whole, tmp_path):
+    """1 is finished, 2 was stopped in its second epoch, 3 has not begun: together they end as each alone."""
+    alone = {}
+    for trial in ("0", "2", "3"):
+        ok(tmp_path / trial, *WHOLE, "--trial", trial)
+        alone |= compared(tmp_path / trial)
+    save = tmp_path / "together"
+    shutil.copytree(whole, save)
+    killed(save, *WHOLE, "--trial", 2, at=STEPS + 2)
+    before = (only_run(whole) / "summary.json").read_text()
+    done = ok(save, *WHOLE, "--trial", "0,2,3", "--resume", "auto")
+    assert compared(save) == alone
+    assert "trial 0: finished" in done.out and "mean" in done.out
+    assert (save / "models" / only_run(whole).name / "summary.json").read_text() == before
+
+
+@pytest.mark.parametrize("signum, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize("step", [1, STEPS, STEPS + 2])
+def test_signals_save_in_mid_epoch(whole, tmp_path, monkeypatch, signum, status, step):
+    real, seen = Trainer.step, []
+
+    def signalled(self, *args):
+        real(self, *args)
+        seen.append(1)
+        if len(seen) == step:
+            os.kill(os.getpid(), signum)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", signalled)
+        done = train(tmp_path, *WHOLE)
+    assert done.status == status and "saved, go on with --resume auto" in done.err and done.err.count("\n") == 1
+    assert len(seen) == step
+    state = checkpoint.load(only_run(tmp_path) / "resume.pth", ours=True)
+    assert state["epoch"] * STEPS + state["step"] == step
+    ok(tmp_path, *WHOLE, "--resume", "auto")
+    assert compared(tmp_path) == compared(whole)
+
+
+def test_resume_a_folder_with_nothing_else(whole, tmp_path):
+    killed(tmp_path, *WHOLE, at=STEPS + 2)
+    torch.manual_seed(0)
+    done = call(MAINS["teacher"], ["--resume", only_run(tmp_path)])
+    assert done.status == 0, done.err
+    assert compared(tmp_path) == compared(whole)
+    args = json.loads((only_run(tmp_path) / "args.json").read_text())["config"]
+    assert args["tb_freq"] == 2 and args["device"] == "cpu"  # flags that change no number come from the folder too
+
+
+def test_a_finished_run_is_only_shown(whole, monkeypatch):
+    kill_at(monkeypatch, 1)
+    before = {f.name: f.stat().st_mtime_ns for f in only_run(whole).iterdir()}
+    done = ok(whole, *WHOLE, "--resume", "auto")
+    assert "is finished: last accuracy" in done.out
+    assert {f.name: f.stat().st_mtime_ns for f in only_run(whole).iterdir()} == before
+    refused(train(whole, *WHOLE), "holds a finished run", "--resume auto", "--overwrite")
+
+
+def test_epochs_may_grow_and_not_shrink(tmp_path):
+    ok(tmp_path / "long", "--epochs", 3)
+    ok(tmp_path / "grown", "--epochs", 1)
+    name = only_run(tmp_path / "grown").name
+    ok(tmp_path / "grown", "--epochs", 3, "--resume", "auto")
+    grown, long = (next(iter(compared(tmp_path / f).values())) for f in ("grown", "long"))
+    assert only_run(tmp_path / "grown").name == name
+    grown["summary.json"]["name"] = long["summary.json"]["name"]
+    grown["resume.pth"] = long["resume.pth"]
+    assert grown == long
+    done = train(tmp_path / "grown", "--epochs", 2, "--resume", only_run(tmp_path / "grown"))
+    refused(done, "--epochs 2, there 3", "shrink")
+
+
+def test_another_configuration_is_refused_by_its_flags(whole, tmp_path):
+    folder = only_run(whole)
+    refused(train(whole, "--resume", folder, "--batch_size", 8, "--mix", "none"), "--batch_size 8, there 16",
+            "--mix 'none', there 'mixup'")
+    refused(train(whole, "--resume", folder, "--trial", 5), "--trial '5', there '0'")
+    refused(train(whole, "--resume", tmp_path), "holds no args.json")
+    refused(train(tmp_path, "--resume", folder), "--save_dir", "leave --save_dir out")
+    refused(train(whole, "--resume", folder, "--trial", "1,2"), "--resume auto for several")
+    refused(train(whole, "--resume", folder, "--overwrite"), "exclude each other")
+    refused(call(MAINS["student"], ["--resume", folder]), "not a run of this script")
+
+
+def test_free_flags_may_differ(whole, tmp_path):
+    killed(tmp_path, *WHOLE, at=STEPS + 2)
+    ok(tmp_path, *WHOLE, "--resume", "auto", "--save_freq", 1, "--on_nan", "skip", "--print_freq", 7)
+    assert only_run(tmp_path).name == only_run(whole).name
+    for part in ("resnet8_last.pth", "resnet8_best.pth"):
+        assert next(iter(compared(tmp_path).values()))[part] == next(iter(compared(whole).values()))[part]
+
+
+def test_overwrite_starts_anew_and_spares_what_is_not_the_runs(whole, tmp_path):
+    killed(tmp_path, *WHOLE, at=STEPS + 2)
+    note = only_run(tmp_path) / "notes.txt"
+    note.write_text("mine")
+    ok(tmp_path, *WHOLE, "--overwrite")
+    assert compared(tmp_path) == compared(whole) and note.read_text() == "mine"
+
+
+def points(save):
+    """{tag: steps} of the run's one event file."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    file, = (save / "tensorboard").glob("*/events.out.tfevents.*")
+    content, at, found = file.read_bytes(), 0, {}
+    while at < len(content):
+        length, = struct.unpack_from("<Q", content, at)
+        for value in Event.FromString(content[at + 12:at + 12 + length]).summary.value:
+            found.setdefault(value.tag, []).append(Event.FromString(content[at + 12:at + 12 + length]).step)
+        at += 16 + length
+    return found
+
+
+def test_tensorboard_of_a_resumed_run_has_every_point_once(whole, tmp_path):
+    killed(tmp_path, *WHOLE, at=STEPS + 3)
+    ok(tmp_path, *WHOLE, "--resume", "auto")
+    assert points(tmp_path) == points(whole) and points(whole)["train_loss_step"] == [2, 5]
+
+
+def test_timing_stays_out_of_the_log(whole):
+    with open(only_run(whole) / "log.csv", newline="") as log:
+        assert not {"seconds", "images_per_s"} & set(csv.DictReader(log).fieldnames)
+
+
+def test_a_learner_catches_up_before_the_others_go_on():
+    """The group that is trained next is always the one furthest behind."""
+    class Learner:
+        def __init__(self, trial, epoch):
+            self.trial, self.epoch = trial, epoch
+        done = property(lambda self: self.epoch >= 3)
+        progress = property(lambda self: (1, self.epoch, 0))
+    learners, order = [Learner("a", 2), Learner("b", 0), Learner("c", 3)], []
+
+    class Probe(Loop):
+        def _epoch(self, group, interrupts):
+            order.append("".join(learner.trial for learner in group))
+            for learner in group:
+                learner.epoch += 1
+
+        def _finish(self, learner):
+            order.append(learner.trial.upper())
+    runs = [Run(os.devnull, os.devnull) for _ in learners]
+    Probe(None, None, learners, runs, [{}] * 3, None, None, {}).fit()
+    assert order == ["b", "b", "ab", "A", "B", "C"]
