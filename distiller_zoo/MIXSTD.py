@@ -43,7 +43,7 @@ class MIXSTD(Distiller):
         self.criterion = MIXSTDLoss(opt)
 
     def forward(self, out_s, out_t, batch):
-        if not self.rescaled:  # --rescale none: plain logits, for the ablation
+        if not self.rescaled or not self.alpha:  # --rescale none, for the ablation; or no teacher in the loss
             return super().forward(out_s, out_t, batch)
         loss_cls, loss_div = self.criterion(out_s[1], out_t[1], batch.targets)
         terms = {"cls": loss_cls, "div": loss_div}

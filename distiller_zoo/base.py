@@ -178,6 +178,10 @@ class Distiller(nn.Module):
                 terms[name] = self.beta * self.kd_loss(out_s, out_t, batch)
         return terms
 
+    def asks_teacher(self, stage: str) -> bool:
+        """Whether a step of the stage reads the teacher at all; where not, its forward pass is spared."""
+        return stage == "init" or len(set(self.term_names()) - {"cls"}) > 0
+
     def kd_loss(self, out_s: Output, out_t: Output, batch) -> Tensor:
         """The method's own term, without its weight beta: a scalar."""
         raise NotImplementedError

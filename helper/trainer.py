@@ -42,7 +42,8 @@ class Trainer:
             self.graphs.run(key, rates, batches, lambda static: self._update(group, static))
 
     def _update(self, group: Sequence[Learner], batches: Sequence) -> None:
-        outs_t = self._ask_teacher(batches)
+        asked = any(learner.method.asks_teacher(learner.stage) for learner in group)
+        outs_t = self._ask_teacher(batches) if asked else [None] * len(batches)
         if len(group) == 1 or self.device.type != "cuda":
             for learner, batch, out_t in zip(group, batches, outs_t, strict=True):
                 learner.update(batch, out_t)
@@ -57,8 +58,6 @@ class Trainer:
             current.wait_stream(self.streams[learner.trial])
 
     def _ask_teacher(self, batches: Sequence) -> list:
-        if self.teacher is None:
-            return [None] * len(batches)
         if len(batches) == 1 or self.device.type != "cuda":
             return [self.teacher(batch.images) for batch in batches]
         features, logits = self.teacher(torch.cat([batch.images for batch in batches]))

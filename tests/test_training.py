@@ -133,6 +133,18 @@ def test_several_seeds_are_bit_for_bit_what_each_is_alone():
     assert not torch.equal(weights(together[0]), weights(together[1]))
 
 
+@pytest.mark.parametrize("name, alpha, calls", [("kd", 0.9, 6), ("kd", 0.0, 0), ("mixstd", 0.9, 6), ("mixstd", 0.0, 0),
+                                                ("abound", 0.0, 0), (None, 0.0, 0)])
+def test_the_teacher_is_asked_only_where_it_is_read(name, alpha, calls):
+    opt, asked, teacher = options(alpha=alpha, rescale="std" if name == "mixstd" else "none"), [], a_teacher()
+    learner = a_learner(opt, name="kd" if name == "abound" else name)
+    if name == "abound":  # its teacher speaks in the first stage alone
+        assert not distiller_dict[name].asks_teacher(learner.method, "main")
+        assert distiller_dict[name].asks_teacher(learner.method, "init")
+    train([learner], opt, teacher=lambda images: asked.append(1) or teacher(images))
+    assert len(asked) == calls
+
+
 def test_label_smoothing_in_closed_form():
     opt = options(label_smoothing=0.2)
     z = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True)
