@@ -103,11 +103,13 @@ def twins(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
     """A second process on a folder; two at once; a second one with several trials, of which one is taken."""
     expected, found = whole(job, save), []
     first = halfway(job, save / "late", 1)
+    first.kill(signal.SIGSTOP)  # it must not be through before the others have tried
     wrong = refused(job.start(save / "late"), "is training in this folder")
     more = Job(job.role, [*job.flags, "--trial", "9,0"]).start(save / "late")
     wrong = wrong or refused(more, "is training in this folder")
     if len(job.runs(save / "late")) > 1:
         wrong = wrong or "the one refused left a folder"
+    first.kill(signal.SIGCONT)
     wrong = wrong or ("" if first.wait() == 0 else tail(first)) or difference(job, save / "late", expected)
     found.append(("second process on a folder", wrong))
     both = [job.start(save / "pair") for _ in range(2)]

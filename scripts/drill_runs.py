@@ -6,6 +6,7 @@ of 5 s; from the fork on they are what ``python train_teacher.py ...`` is.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -17,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from matplotlib.figure import Figure
 
 import dataset
@@ -30,8 +32,10 @@ LIMIT = 240  # seconds after which a process counts as hung
 
 
 def warm_up() -> None:
-    """What every process would otherwise do first: import what the data and curves.png need, 3 s."""
+    """What every process would otherwise do first: import what data, optimiser and curves.png need, 5 s."""
+    importlib.import_module("torchvision")
     dataset.load("digits", "")
+    torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     figure = Figure(layout="constrained")
     figure.subplots().plot([0, 1], label="a")
     figure.legend()

@@ -35,8 +35,8 @@ DATA = ["--dataset", "digits", "--holdout", "40", "--train_fraction", "0.06", "-
 N_DATA = 84  # images of that share
 FAULTS = (drill_faults.signals, drill_faults.damaged, drill_faults.workers, drill_faults.twins, drill_faults.not_finite,
           drill_disks.full, drill_disks.limited, drill_disks.read_only, drill_disks.data, drill_disks.bombs)
+LONG = (drill_faults.not_finite, drill_disks.limited, drill_disks.read_only)  # not in the short drill
 SMALL = {"nce_k": "40"}  # flags whose defaults are made for more images
-QUICK_METHODS = 2  # beside the default method: one with a memory, one with two stages
 
 
 def methods() -> dict[str, str]:
@@ -85,7 +85,7 @@ def tasks(root: Path, teacher: Path, quick: bool, seed: int) -> list[tuple]:
         kills = 3 if quick else (8 if " at once" in title else 6 if job.role == "teacher" else 4)
         work.append((drill_faults.killed, title, job, root / f"kill{i}", kills, random.Random(f"{seed} {i}")))
     work.sort(key=lambda item: " at once" not in item[1])
-    for i, fault in enumerate(FAULTS):
+    for i, fault in enumerate(f for f in FAULTS if not (quick and f in LONG)):
         work.append((fault, short, root / f"fault{i}", random.Random(f"{seed} fault {i}"), teacher))
     return work
 
