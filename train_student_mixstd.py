@@ -58,7 +58,7 @@ def report_teacher(teacher, opt, data, device):
     found = evaluate(lambda images: teacher(images)[1], setup.test_batches(data, device)()).top1
     published = data.published.get(opt.model_t)
     if published is None or opt.holdout:
-        print(f"teacher accuracy: {found:.2f}")
+        print(f"teacher accuracy: {found:.2f}" + (" on the hold-out images" if opt.holdout else ""))
         return
     print(f"teacher accuracy: {found:.2f} (published {published:.2f})")
     if abs(found - published) > 1:

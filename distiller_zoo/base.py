@@ -145,11 +145,15 @@ class Distiller(nn.Module):
     @classmethod
     def reads(cls, opt: Namespace) -> set[str]:
         """The names of the loss flags that change anything for this method; the others are named in a warning."""
-        names = {"gamma", "alpha", "rescale", *cls.flags}
+        names = {"gamma", "alpha"}
+        if opt.gamma or opt.alpha:
+            names.add("rescale")
         if opt.alpha and opt.rescale == "none":
             names.add("kd_T")
         if cls.adds_loss():
             names.add("beta")
+        if opt.beta and cls.adds_loss() or cls.two_stage:
+            names.update(cls.flags)
         if cls.two_stage:
             names.add("init_epochs")
         return names

@@ -21,10 +21,11 @@ def in_single(forward: Callable) -> Callable:
         return at_least_single(x) if isinstance(x, Tensor) else [at_least_single(f) for f in x]
 
     @wraps(forward)
-    def wrapped(self, *args):
-        first = args[0] if isinstance(args[0], Tensor) else args[0][0]
+    def wrapped(self, *args, **kwargs):
+        first = next(iter((*args, *kwargs.values())))
+        first = first if isinstance(first, Tensor) else first[0]
         with torch.autocast(first.device.type, enabled=False):
-            return forward(self, *map(single, args))
+            return forward(self, *map(single, args), **{name: single(value) for name, value in kwargs.items()})
     return wrapped
 
 

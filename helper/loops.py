@@ -38,6 +38,7 @@ class Loop:
         self.runs = {learner.trial: run for learner, run in zip(learners, runs, strict=True)}
         self.configs = {learner.trial: config for learner, config in zip(learners, configs, strict=True)}
         self.about = about
+        self.held = "holdout" if opt.holdout else "test"
         self.unsaved: dict = {}  # path -> checkpoint
         self.after_epoch: Callable[[], None] = lambda: None  # the benchmark's clock
 
@@ -168,7 +169,7 @@ class Loop:
                 "points": self.runs[learner.trial].points}
 
     def _stop(self, group: list[Learner], signum: int) -> None:
-        where = f"epoch {group[0].epoch + 1}, step {group[0].step} of {self.loader.steps}"
+        where = f"{self._label(group[0]).lower()}, step {group[0].step} of {self.loader.steps}"
         raise Interrupted(signum, f"stopped by signal {signum} at {where}; {self._keep(group)}")
 
     def _keep(self, group: list[Learner]) -> str:
@@ -231,7 +232,7 @@ class Loop:
         trial = f" trial {learner.trial}:" if len(self.learners) > 1 else ""
         text = f" *{trial} {self._label(learner)}  lr {row['learning_rate']:.4g}  train loss {row['train_loss']:.4f}"
         if learner.stage == "main":
-            text += (f"  Acc@1 {row['train_acc']:.2f}  |  test Acc@1 {row['test_acc']:.2f} "
+            text += (f"  Acc@1 {row['train_acc']:.2f}  |  {self.held} Acc@1 {row['test_acc']:.2f} "
                      f"Acc@5 {row['test_acc_top5']:.2f}")
         if self.opt.mix != "none":
             text += f"  mixed {100 * row['mixed_fraction']:.1f} %"

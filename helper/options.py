@@ -162,11 +162,20 @@ def _with_method(opt: Namespace) -> Namespace:
         raise UserError(f"--distill {opt.distill}: the weights -r, -a, -b leave nothing to train on; give one above 0")
     if opt.batch_size < method.min_batch:
         raise UserError(f"--batch_size {opt.batch_size}: --distill {opt.distill} needs at least {method.min_batch}")
+    opt.warnings = _idle_loss_flags(opt, method)
+    if method.two_stage and not opt.init_epochs:
+        opt.warnings.append(f"--init_epochs 0 leaves --distill {opt.distill} without its first stage")
+    return opt
+
+
+def _idle_loss_flags(opt: Namespace, method) -> list[str]:
+    """A warning for every loss flag that was given and changes nothing; a weight of 0 that has no term is no news."""
     own = {flag for m in distiller_dict.values() for flag in m.flags}
     ignored = (opt.given & {*LOSS_FLAGS, *own}) - method.reads(opt)
-    opt.warnings = [f"--{name} does nothing under --distill {opt.distill}" +
-                    (f" --rescale {opt.rescale}" if name == "kd_T" else "") for name in sorted(ignored)]
-    return opt
+    ignored -= {name for name in ("gamma", "alpha", "beta") if not getattr(opt, name)}
+    why = {"kd_T": f" --rescale {opt.rescale} -a {opt.alpha:g}", "rescale": f" -r {opt.gamma:g} -a {opt.alpha:g}"}
+    why |= {name: f" -b {opt.beta:g}" for name in method.flags}
+    return [f"--{name} does nothing under --distill {opt.distill}{why.get(name, '')}" for name in sorted(ignored)]
 
 
 def _resolved(opt: Namespace) -> Namespace:

@@ -1,9 +1,11 @@
 """What both training scripts do between their flags and their first epoch."""
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -52,6 +54,10 @@ class Claim:
     @classmethod
     def look_up(cls, opt: Namespace, folders: tuple[str, str], name: Callable[[Namespace, str], str]) -> Claim:
         """Raises UserError where a folder holds a run that must not be touched; writes nothing."""
+        wanted = Path(opt.save_dir).absolute()
+        existing = next(folder for folder in (wanted, *wanted.parents) if folder.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            raise UserError(f"--save_dir {opt.save_dir}: {existing} is not a folder that can be written to")
         configs = [resume.config_of(opt, trial) for trial in opt.trial]
         runs = [resume.find_run(opt, name(opt, trial), config, folders)
                 for trial, config in zip(opt.trial, configs, strict=True)]

@@ -37,8 +37,11 @@ def read_teacher(path: str, arch: str | None = None, flags: tuple[str, str] = ("
     as the originals have it: resnet110_vanilla, wrn_40_2_vanilla.
     """
     file = Path(path)
-    state: Any = checkpoint.load(file)
-    weights = checkpoint.weights_of(state, file)
+    try:
+        state: Any = checkpoint.load(file)
+        weights = checkpoint.weights_of(state, file)
+    except UserError as error:
+        raise UserError(f"{flags[0]} {error}") from None
     stored = state.get("arch") if isinstance(state.get("arch"), str) else None
     arch = arch or stored or teacher_name(file)
     if arch not in model_dict:

@@ -1,23 +1,32 @@
-# Sourced by the other scripts: PYTHON becomes an interpreter with requirements.txt installed, in the active
-# environment if there is one, else in .venv beside the code. Installs again only when requirements.txt has changed.
-if [ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ]; then
-  PYTHON=$(command -v python)
-else
-  if [ ! -x .venv/bin/python ]; then
-    for candidate in python3 python3.13 python3.12 python3.11 python3.10 python; do
-      if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then break; fi
-      candidate=
-    done
-    [ -n "$candidate" ] || { echo "error: no Python 3.10 or newer found; install one, with its venv module" >&2; exit 2; }
-    echo "==> making .venv with $("$candidate" --version)"
-    "$candidate" -m venv .venv || { echo "error: $candidate can't make a venv; on Debian: apt install python3-venv" >&2; exit 2; }
+# Sourced by the other scripts, or by a shell of yours: PYTHON becomes an interpreter with requirements.txt installed, in
+# the active environment if there is one, else in .venv beside the code. Installs again only when requirements.txt changed.
+mixkd_python() {
+  local candidate
+  if [ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ]; then
+    PYTHON=${VIRTUAL_ENV:-$CONDA_PREFIX}/bin/python
+    [ -x "$PYTHON" ] || { echo "error: the active environment has no $PYTHON; deactivate it or make it anew" >&2; return 2; }
+    return 0
   fi
   PYTHON=$PWD/.venv/bin/python
-fi
-stamp=$("$PYTHON" -c 'import sys; print(sys.prefix)')/.mixkd-requirements
-if ! cmp -s requirements.txt "$stamp"; then
+  if "$PYTHON" -m pip --version > /dev/null 2>&1; then return 0; fi # else none yet, or half of one
+  for candidate in python3 python3.14 python3.13 python3.12 python3.11 python3.10 python ""; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2> /dev/null; then break; fi
+  done
+  [ -n "$candidate" ] || { echo "error: no Python 3.10 or newer found; install one, with its venv module" >&2; return 2; }
+  echo "==> making .venv with $("$candidate" --version)"
+  "$candidate" -m venv --clear .venv ||
+    { echo "error: $candidate can't make a venv; on Debian: apt install python3-venv" >&2; return 2; }
+}
+
+mixkd_install() {
+  local stamp
+  stamp=$("$PYTHON" -c 'import sys; print(sys.prefix)')/.mixkd-requirements || return 2
+  if cmp -s requirements.txt "$stamp"; then return 0; fi
   echo "==> installing requirements.txt (torch's CUDA build is several GB; this takes minutes, once)"
-  "$PYTHON" -m pip install --quiet --disable-pip-version-check -r requirements.txt
-  cp requirements.txt "$stamp" 2>/dev/null || true
-fi
+  "$PYTHON" -m pip install --quiet --disable-pip-version-check -r requirements.txt ||
+    { echo "error: pip could not install requirements.txt; mend what it says above and start again" >&2; return 2; }
+  cp requirements.txt "$stamp" 2> /dev/null || true
+}
+
+mixkd_python && mixkd_install || return 2
 export PYTHON PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python

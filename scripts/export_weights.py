@@ -21,7 +21,7 @@ from helper.evaluate import evaluate
 from helper.flags import Parser, name_from, path
 from helper.resume import read_config
 from helper.teacher import build, read_teacher
-from helper.util import guard
+from helper.util import UserError, guard
 
 FOLDER = Path(__file__).resolve().parent.parent / "models" / "pretrained"
 
@@ -38,8 +38,10 @@ def main(argv=None):
     parser.add_argument("--data_dir", type=path, default="data")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=path, default=str(FOLDER), help="folder to write to (default models/pretrained)")
+    parser.add_boolean(parser, "--reduced", False, "take weights of less than the full recipe too, into another --out")
     opt = parser.parse(argv)
     file = read_teacher(opt.path)
+    refuse_reduced(opt, file)
     data, device = dataset.load(opt.dataset, opt.data_dir), pick_device(opt.device)
     full = accuracy(file, data, device)
     file.weights = halved(file.weights)
@@ -50,6 +52,20 @@ def main(argv=None):
     checkpoint.save(state, folder / f"{file.arch}.pth")
     add_to_index(folder, file, full, half)
     print(f"{file.arch}: {full:.2f} -> {half:.2f} in half precision, {folder / f'{file.arch}.pth'}")
+
+
+def refuse_reduced(opt, file) -> None:
+    """models/pretrained/ serves full tables, so it takes nothing that was trained on less than their recipe."""
+    if opt.reduced and Path(opt.out).resolve() != FOLDER:
+        return
+    config = read_config(file.path.parent) or {}
+    full = {"dataset": "cifar100", "epochs": 240, "train_fraction": 1.0, "holdout": 0}
+    if config and (less := [f"--{k} {config.get(k)}" for k, v in full.items() if config.get(k) != v]):
+        raise UserError(f"--path {file.path}: trained on less than the full recipe ({', '.join(less)}); train it in "
+                        "full, or give --reduced and another --out")
+    if opt.dataset != full["dataset"]:
+        raise UserError(f"--dataset {opt.dataset}: models/pretrained/ is for {full['dataset']}; give --reduced and "
+                        "another --out")
 
 
 def accuracy(file, data, device: torch.device) -> float:

@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/environment.sh
 folder=${TEACHER_DIR:-save/models}
-url=${TEACHER_URL:-http://shape2prog.csail.mit.edu/repo}
+url=${TEACHER_URL:-https://shape2prog.csail.mit.edu/repo}
 if [ $# -eq 0 ]; then set -- wrn_40_2 resnet56 resnet110 resnet32x4 vgg13 ResNet50; fi
 
 accuracy_of() {
@@ -21,7 +21,7 @@ accuracy_of() {
 }
 
 download() { # URL FILE
-  if command -v curl > /dev/null; then curl --fail --location --show-error --silent --retry 2 --output "$2" "$1"
+  if command -v curl > /dev/null; then curl --fail --location --proto-redir =https --show-error --silent --retry 2 --output "$2" "$1"
   else wget --quiet --tries 3 --output-document "$2" "$1"; fi
 }
 

@@ -53,7 +53,8 @@ for step in "${steps[@]}"; do
         done
       done
       for name in resnet56 resnet110 wrn_40_2; do # small enough to be kept with the code
-        for weights in "${SAVE:-save}"/models/"${name}"_cifar100_lr_0.05_decay_0.0005_trial_*/"${name}"_last.pth; do
+        for trial in 0 1; do # full runs alone carry this plain name
+          weights=${SAVE:-save}/models/${name}_cifar100_lr_0.05_decay_0.0005_trial_$trial/${name}_last.pth
           if [ -e "$weights" ]; then once "export_$name" "$PYTHON" -m scripts.export_weights --path "$weights"; break; fi
         done
       done ;;

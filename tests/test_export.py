@@ -15,6 +15,8 @@ def test_export_and_use(tmp_path, capsys):
     model = model_dict["resnet8"](num_classes=10)
     checkpoint.save({"model": model.state_dict(), "arch": "resnet8"}, tmp_path / "made.pth")
     words = ["--path", str(tmp_path / "made.pth"), "--out", str(tmp_path / "out"), "--dataset", "digits"]
+    assert guard(export_weights.main, words) == 2 and "--reduced" in capsys.readouterr().err
+    words += ["--reduced"]
     assert guard(export_weights.main, words) == 0
     entry = json.loads((tmp_path / "out" / "index.json").read_text())["resnet8"]
     file = read_teacher(str(tmp_path / "out" / "resnet8.pth"))
@@ -27,3 +29,17 @@ def test_export_and_use(tmp_path, capsys):
     assert guard(evaluate.main, ["--path", str(tmp_path / "out" / "resnet8.pth"), "--dataset", "digits"]) == 0
     assert f"{entry['top1_half']:.2f}" in capsys.readouterr().out
     assert guard(export_weights.main, ["--path", str(tmp_path / "none.pth")]) == 2
+
+
+def test_reduced_teachers_stay_out_of_the_pretrained_ones(tmp_path, capsys):
+    model = model_dict["resnet8"](num_classes=100)
+    folder = tmp_path / "models" / "resnet8_run"
+    folder.mkdir(parents=True)
+    checkpoint.save({"model": model.state_dict(), "arch": "resnet8"}, folder / "resnet8_last.pth")
+    config = {"dataset": "cifar100", "epochs": 8, "train_fraction": 0.1, "holdout": 0}
+    (folder / "args.json").write_text(json.dumps({"config": config, "command": []}))
+    before = sorted(export_weights.FOLDER.glob("*"))
+    for more in ([], ["--reduced"]):
+        assert guard(export_weights.main, ["--path", str(folder / "resnet8_last.pth"), *more]) == 2
+        assert "--epochs 8, --train_fraction 0.1" in capsys.readouterr().err
+    assert sorted(export_weights.FOLDER.glob("*")) == before
