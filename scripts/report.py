@@ -90,6 +90,9 @@ def matrix(file: Path) -> Markup:
     columns = list(dict.fromkeys(line["column"] for line in lines))
     rows = list(dict.fromkeys(line["row"] for line in lines))
     texts = {(line["row"], line["column"]): numbers(line) for line in lines}
+    if any("last_top1_mean" not in line for line in lines):  # a head must say it too
+        texts = {(row, f"{column} (reduced)"): text for (row, column), text in texts.items()}
+        columns = [f"{column} (reduced)" for column in columns]
     if len(columns) > 8:
         return html.table(["", *rows], [[c, *(texts.get((r, c), "–") for r in rows)] for c in columns])
     return html.table(["", *columns], [[r, *(texts.get((r, c), "–") for c in columns)] for r in rows])

@@ -46,11 +46,19 @@ def finished_runs(save_dir: Path) -> list[Finished]:
     for parent in ROLES:
         for folder in sorted((save_dir / parent).glob("*/")):
             if (folder / "summary.json").is_file():
-                config = json.loads((folder / "args.json").read_text())["config"]
-                with open(folder / "log.csv", newline="") as log:
-                    rows = [row for row in csv.DictReader(log) if row["stage"] == "main"]
-                found.append(Finished(folder, config, json.loads((folder / "summary.json").read_text()), rows))
+                try:
+                    found.append(read(folder))
+                except (ValueError, KeyError) as error:
+                    raise UserError(f"{folder}: its args.json, log.csv or summary.json is damaged ({error!r}); "
+                                    "move the folder away") from None
     return found
+
+
+def read(folder: Path) -> Finished:
+    config = json.loads((folder / "args.json").read_text())["config"]
+    with open(folder / "log.csv", newline="") as log:
+        rows = [row for row in csv.DictReader(log) if row["stage"] == "main"]
+    return Finished(folder, config, json.loads((folder / "summary.json").read_text()), rows)
 
 
 def print_table(runs: list[Finished]) -> None:
