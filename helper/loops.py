@@ -38,7 +38,6 @@ class Loop:
         self.runs = {learner.trial: run for learner, run in zip(learners, runs, strict=True)}
         self.configs = {learner.trial: config for learner, config in zip(learners, configs, strict=True)}
         self.about = about
-        self.held = "holdout" if opt.holdout else "test"
         self.unsaved: dict = {}  # path -> checkpoint
         self.after_epoch: Callable[[], None] = lambda: None  # the benchmark's clock
 
@@ -232,7 +231,8 @@ class Loop:
         trial = f" trial {learner.trial}:" if len(self.learners) > 1 else ""
         text = f" *{trial} {self._label(learner)}  lr {row['learning_rate']:.4g}  train loss {row['train_loss']:.4f}"
         if learner.stage == "main":
-            text += (f"  Acc@1 {row['train_acc']:.2f}  |  {self.held} Acc@1 {row['test_acc']:.2f} "
+            held = "holdout" if self.opt.holdout else "test"
+            text += (f"  Acc@1 {row['train_acc']:.2f}  |  {held} Acc@1 {row['test_acc']:.2f} "
                      f"Acc@5 {row['test_acc_top5']:.2f}")
         if self.opt.mix != "none":
             text += f"  mixed {100 * row['mixed_fraction']:.1f} %"
