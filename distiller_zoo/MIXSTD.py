@@ -37,14 +37,3 @@ class MIXSTD(Distiller):
     weights = (0.1, 0.9, 0.0)
     needs_features = False
     rescale = "std"
-
-    def __init__(self, opt, pair):
-        super().__init__(opt, pair)
-        self.criterion = MIXSTDLoss(opt)
-
-    def forward(self, out_s, out_t, batch):
-        if not self.rescaled or not self.alpha:  # --rescale none, for the ablation; or no teacher in the loss
-            return super().forward(out_s, out_t, batch)
-        loss_cls, loss_div = self.criterion(out_s[1], out_t[1], batch.targets)
-        terms = {"cls": loss_cls, "div": loss_div}
-        return {name: terms[name] for name in self.term_names()}
