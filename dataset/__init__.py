@@ -6,6 +6,7 @@ from .mixing import Batch, Slots, mix_batch
 from .plan import EpochPlan, MixSpec, plan_epoch
 
 NAMES = (*cifar.CIFAR, "digits")
+SIZES = {**dict.fromkeys(cifar.CIFAR, cifar.SIZES), "digits": digits.SIZES}  # training and test images
 
 
 def __getattr__(name):
@@ -16,7 +17,7 @@ def __getattr__(name):
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["NAMES", "Batch", "Data", "DataError", "DeviceLoader", "EpochPlan", "MixSpec", "Slots", "Split",
+__all__ = ["NAMES", "SIZES", "Batch", "Data", "DataError", "DeviceLoader", "EpochPlan", "MixSpec", "Slots", "Split",
            "TorchLoader", "eval_batches", "load", "mix_batch", "plan_epoch"]
 
 

@@ -22,6 +22,7 @@ CIFAR = {
     "cifar100": ("CIFAR100", 100, (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
     "cifar10": ("CIFAR10", 10, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
 }
+SIZES = 50_000, 10_000  # training and test images, of both
 # RepDistiller's README: last-epoch top-1 of its teachers and of the students it trains alone.
 PUBLISHED = {"cifar100": {
     "wrn_40_2": 75.61, "resnet56": 72.34, "resnet110": 74.31, "resnet32x4": 79.42, "vgg13": 74.64, "ResNet50": 79.34,

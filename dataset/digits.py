@@ -5,6 +5,7 @@ import torch
 from .data import Data, DataError, Split, stratified
 
 N_TEST = 360  # about a fifth of the 1,797 images
+SIZES = 1_797 - N_TEST, N_TEST
 MEAN, STD = 0.3051, 0.3756  # measured on the training split, all pixels
 
 

@@ -29,7 +29,17 @@ from helper.util import UserError, guard
 from models import model_dict
 
 from .classic import Classic
-from .timing import Ours, classic_epoch, classic_seconds, endless, options_for, our_epochs, timed
+from .timing import (
+    Ours,
+    classic_epoch,
+    classic_seconds,
+    endless,
+    flop_per_image,
+    options_for,
+    our_epochs,
+    product_rate,
+    timed,
+)
 
 SATURATED = 1024
 
@@ -129,6 +139,10 @@ def measure_step(opt, data, device, table, pair: str, method: str) -> None:
         large = Ours(Namespace(**{**vars(opt), "trial": ["1"]}), data, model_t.cpu(), name_s, method, device, SATURATED)
         saturated = SATURATED / timed(large.step, large.batches(), 20, opt.rounds, device)
     table.add("step", pair, method, opt, device, slow, fast, len(ours.learners), peak, saturated)
+    work = flop_per_image(opt, data, model_t.cpu(), name_s, method) * ours.images
+    rate = product_rate(device)
+    print(f"      arithmetic: {work / 1e9:.1f} GFLOP a step, {1000 * work / rate:.1f} ms at the {rate / 1e9:.0f} "
+          f"GFLOP/s of a large fp32 matrix product here; ours reaches {work / fast / 1e9:.0f} GFLOP/s")
 
 
 def measure_train(opt, data, device, table, pair: str, method: str) -> None:

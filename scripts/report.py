@@ -22,6 +22,8 @@ from helper.util import UserError, guard
 
 from . import report_page as html
 from .report_page import Markup
+from .table_data import filled
+from .table_output import FAILED, WIDEST
 
 LONGEST = 400  # rows of a CSV that are shown; the file is linked
 KINDS = {"models": "teachers and students alone", "student_model": "distilled students"}
@@ -73,6 +75,8 @@ def folder_parts(folder: Path, tables: list[Path], pictures: list[Path], page: P
     parts = [html.paragraph(folder.name.replace("-", " ", 1), "reduced")] if folder.name.startswith("reduced-") else []
     if folder / "table.csv" in tables:
         parts.append(matrix(folder / "table.csv"))
+    if failed := failures(folder / "table.md"):
+        parts += [html.paragraph("Failed when last tried:", "reduced"), *map(html.paragraph, failed)]
     for picture in pictures:
         parts.append(Markup(f"<h3>{html.text(picture.stem)}</h3>{html.inlined_image(picture, picture.stem)}"))
     for file in tables:
@@ -84,6 +88,12 @@ def folder_parts(folder: Path, tables: list[Path], pictures: list[Path], page: P
     return parts
 
 
+def failures(text: Path) -> list[str]:
+    """The runs that table.md says have failed, each with its reason."""
+    _, _, after = text.read_text().partition(f"\n{FAILED}\n") if text.is_file() else ("", "", "")
+    return [line[2:] for line in after.split("\n## ")[0].splitlines() if line.startswith("- ")]
+
+
 def matrix(file: Path) -> Markup:
     """table.csv as rows x columns: mean, deviation and seeds, below them the published figure and the difference."""
     lines = read_csv(file)
@@ -91,9 +101,11 @@ def matrix(file: Path) -> Markup:
     rows = list(dict.fromkeys(line["row"] for line in lines))
     texts = {(line["row"], line["column"]): numbers(line) for line in lines}
     if any("last_top1_mean" not in line for line in lines):  # a head must say it too
+        rows, columns = filled(rows, columns, lambda key: any(
+            line["seeds"] != "0" for line in lines if (line["row"], line["column"]) == key))
         texts = {(row, f"{column} (reduced)"): text for (row, column), text in texts.items()}
         columns = [f"{column} (reduced)" for column in columns]
-    if len(columns) > 8:
+    if len(columns) > WIDEST:
         return html.table(["", *rows], [[c, *(texts.get((r, c), "–") for r in rows)] for c in columns])
     return html.table(["", *columns], [[r, *(texts.get((r, c), "–") for c in columns)] for r in rows])
 
@@ -151,15 +163,14 @@ def group_of(config: dict, summary: dict, recipe: dict) -> str:
 
 def run_parts(runs: list[tuple[Path, dict, dict]], page: Path, reduced: bool) -> list[Markup]:
     mark = " (reduced)" if reduced else ""
-    head = ["run", "trial", f"last top-1{mark}", f"best top-1{mark}", "of epoch", "epochs", "train fraction",
-            "validated on", "time", "files"]
+    head = ["run", "trial", f"last top-1{mark}", f"best top-1{mark}", "trained", "time", "files"]
     rows, pictures = [], []
     for folder, config, summary in runs:
         files = [folder / name for name in ("log.csv", "timing.csv", "args.json", "summary.json")]
-        links = Markup(" ".join(html.link(file, page, file.name) for file in files if file.is_file()))
-        rows.append([folder.name, config.get("trial", ""), two(summary.get("last_top1")), two(summary.get("best_top1")),
-                     summary.get("best_epoch", ""), summary.get("epochs", ""), config.get("train_fraction", ""),
-                     summary.get("validated_on", ""), hours(summary.get("wall_time_s")), links])
+        links = Markup(" ".join(html.link(file, page, file.stem) for file in files if file.is_file()))
+        best = f"{two(summary.get('best_top1'))} (epoch {summary['best_epoch']})" if summary else ""
+        rows.append([folder.name, config.get("trial", ""), two(summary.get("last_top1")), best,
+                     trained(config, summary), hours(summary.get("wall_time_s")), links])
         curves = folder / "curves.png"
         if curves.is_file():
             pictures.append(html.figure(html.linked_image(curves, page, folder.name), folder.name))
@@ -167,6 +178,16 @@ def run_parts(runs: list[tuple[Path, dict, dict]], page: Path, reduced: bool) ->
     if pictures:
         parts.append(html.details(f"curves ({len(pictures)})", f'<div class="runs">{"".join(pictures)}</div>'))
     return parts
+
+
+def trained(config: dict, summary: dict) -> str:
+    """Epochs, and whatever is less than the full recipe."""
+    parts = [f"{summary['epochs']} epochs" if summary else f"of {config.get('epochs')} epochs"]
+    if config.get("train_fraction", 1) != 1:
+        parts.append(f"{100 * config['train_fraction']:g} % of the images")
+    if summary.get("validated_on", "test") != "test":
+        parts.append(f"validated on {summary['validated_on']}")
+    return ", ".join(parts)
 
 
 def read_json(file: Path) -> dict:

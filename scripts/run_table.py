@@ -21,11 +21,11 @@ from pathlib import Path
 
 from dataset import NAMES
 from helper.flags import Parser, name_from, number, path, trial_list
-from helper.util import Interrupted, UserError, guard
+from helper.util import UserError, guard
 
 from . import readme_tables, table_data, table_output, table_pictures
 from .table_data import Cell, Table
-from .table_jobs import Pool, slug
+from .table_jobs import Pool, slug, stopped
 from .table_plan import ASSUMED, Plan, Run
 from .table_store import Store
 
@@ -99,14 +99,15 @@ def run(plan: Plan, opt: argparse.Namespace) -> None:
 
     def write() -> None:
         plan.look()
-        _, figures = table_output.write(plan, folder)
+        failed = {run.label: pool.reason(run) for run in waiting if pool.reason(run)}
+        _, figures = table_output.write(plan, folder, failed)
         table_pictures.draw(plan.table, plan.size, figures, folder)
 
     signum = pool.train(waiting, write)
     write()
     print(f"==> {folder / 'table.md'}")
     if signum:
-        raise Interrupted(signum, f"stopped by signal {signum}; the runs are saved, the same command goes on with them")
+        raise stopped(signum)
     if failed := [run for run in waiting if pool.reason(run)]:
         raise UserError(f"{len(failed)} of {len(waiting)} runs failed: {'; '.join(run.label for run in failed)}; their "
                         f"logs are in {folder / 'logs'}, the same command tries them again")

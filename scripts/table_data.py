@@ -8,17 +8,19 @@ A table is rows x columns of cells, each cell one training command. Keys of a fi
     rows        name; role: distil (default), student (alone), teacher (the one the column distils from); flags;
                 teacher: flags of the teacher's training; published: one number or null a column, with its source;
                 column_flags: column -> more flags; skip: columns that the method can't serve;
-                per_epoch, per_image: numbers that shrink with --epochs and --train_fraction;
+                per_epoch, per_image: numbers that shrink with --epochs and with the number of training images;
                 series and x: curve and place of a row in the picture; surface: drawn as one
 """
 from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+from dataset import SIZES
 from helper.util import UserError, near
 
 FOLDER = Path(__file__).parent / "tables"
@@ -105,6 +107,17 @@ class Size:
         return "reduced-" + "-".join(name for name, _ in self._changes) if self._changes else ""
 
     @property
+    def images(self) -> tuple[int, int]:
+        """Training images, and those that an epoch is validated on."""
+        train, test = SIZES[self.dataset]
+        return round((train - self.holdout) * self.train_fraction), self.holdout or test
+
+    @property
+    def share(self) -> float:
+        """The recipe's training images that are taken, as a share; another data set counts by its size."""
+        return self.images[0] / SIZES[self.recipe_dataset][0]
+
+    @property
     def schedule(self) -> str:
         """What a change of the number of epochs does to the schedule, in words."""
         return ("The learning rate drops, first stages and warm-ups come at the same shares of the epochs."
@@ -134,12 +147,28 @@ class Table:
         return [Cell(row, column, row.published[i] if row.published else None)
                 for row in self.rows for i, column in enumerate(self.columns) if column not in row.skip]
 
+    def shown(self, size: Size, figures: dict) -> Table:
+        """What a matrix or a picture shows: all of a full table, of a reduced one the part that was run."""
+        if not size.label:
+            return self
+        rows, columns = filled([row.name for row in self.rows], self.columns,
+                               lambda key: key in figures and figures[key].n > 0)
+        return replace(self, rows=[row for row in self.rows if row.name in rows], columns=columns)
+
     def size(self, epochs: int | None = None, train_fraction: float = 1.0, holdout: int = 0,
              dataset: str | None = None) -> Size:
         full, name = self.recipe["epochs"], self.recipe["dataset"]
         if (epochs or full) > full:
             raise UserError(f"--epochs {epochs}: the recipe of table {self.name} has {full}; give {full} or less")
         return Size(full, name, epochs or full, train_fraction, holdout, dataset or name)
+
+
+def filled(rows: Sequence[str], columns: Sequence[str], has: Callable) -> tuple[list[str], list[str]]:
+    """The rows and columns with a number in them; all where there is none. A reduced table is seldom run whole."""
+    there = [(r, c) for r in rows for c in columns if has((r, c))]
+    if not there:
+        return list(rows), list(columns)
+    return [r for r in rows if r in {r for r, _ in there}], [c for c in columns if c in {c for _, c in there}]
 
 
 def names() -> list[str]:

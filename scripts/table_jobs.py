@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import TextIO
 
 from helper.interrupts import Interrupts
+from helper.util import Interrupted
 
 from .table_plan import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 120  # seconds a stopped run may take to save before it is killed
 PR_SET_PDEATHSIG = 1
+COMMAND = "$ "  # begins the line of a log that tells a run's command
 LIBC = ctypes.CDLL(None)  # looked up here: between fork and exec little is allowed
 
 
@@ -82,7 +84,7 @@ class Pool:
         path = self.logs / f"{slug(run.label)}.log"
         argv = run.argv(run.missing)
         log = path.open("a")
-        print(f"$ python {shlex.join(argv)}", file=log, flush=True)
+        print(f"{COMMAND}python {shlex.join(argv)}", file=log, flush=True)
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         if self.slots[slot]:
             environment["CUDA_VISIBLE_DEVICES"] = self.slots[slot]
@@ -102,7 +104,7 @@ class Pool:
             child.log.close()
             status = child.process.returncode
             if status:
-                self.failed[id(child.run)] = last_line(Path(child.log.name)) or f"status {status}"
+                self.failed[id(child.run)] = last_line(Path(child.log.name)) or f"status {status}, without a word"
                 print(f"==> FAILED: {child.run.label}: {self.reason(child.run)}  (log {child.log.name})", flush=True)
             else:
                 print(f"==> finished: {child.run.label}", flush=True)
@@ -120,8 +122,14 @@ class Pool:
                 child.process.kill()
                 child.process.wait()
             child.log.close()
-            print(f"==> stopped: {child.run.label}: {last_line(Path(child.log.name))}", flush=True)
+            said = last_line(Path(child.log.name)) or "before it said anything"
+            print(f"==> stopped: {child.run.label}: {said}", flush=True)
         self.children.clear()
+
+
+def stopped(signum: int) -> Interrupted:
+    """What to raise when a signal ended :meth:`Pool.train`."""
+    return Interrupted(signum, f"stopped by signal {signum}; what had begun is saved, the same command goes on with it")
 
 
 def _die_with_parent() -> None:
@@ -130,8 +138,9 @@ def _die_with_parent() -> None:
 
 
 def last_line(path: Path) -> str:
+    """The last thing a run said; '' where the log ends with its command."""
     lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip() if lines else ""
+    return lines[-1].strip() if lines and not lines[-1].startswith(COMMAND) else ""
 
 
 def slug(text: str) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import csv
 import io
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 
 from helper.checkpoint import save_text
 
@@ -20,6 +21,8 @@ from .table_store import Result
 
 FULL = "full recipe"
 DETAILS = "<!-- cells -->"  # what is above goes into the README
+FAILED = "## Failed"  # the head of the list in table.md
+NONE: Mapping[str, str] = MappingProxyType({})
 WIDEST = 8  # columns; a wider table is turned
 
 
@@ -82,14 +85,14 @@ class Record:
         save_text(_csv(self.HEAD, rows), self.path)
 
 
-def write(plan: Plan, folder: Path) -> tuple[Record, dict[tuple[str, str], Figure]]:
-    """runs.csv, table.csv and table.md into ``folder``."""
+def write(plan: Plan, folder: Path, failed: Mapping[str, str] = NONE) -> tuple[Record, dict[tuple[str, str], Figure]]:
+    """runs.csv, table.csv and table.md into ``folder``. failed: runs that were just tried in vain, with the reason."""
     folder.mkdir(parents=True, exist_ok=True)
     record = Record(folder / "runs.csv", plan)
     record.write()
     figures = {cell.key: Figure.of(record.of(cell)) for cell in plan.table.cells}
     save_text(table_csv(plan, figures), folder / "table.csv")
-    save_text(markdown(plan, figures), folder / "table.md")
+    save_text(markdown(plan, figures, failed), folder / "table.md")
     return record, figures
 
 
@@ -108,23 +111,31 @@ def table_csv(plan: Plan, figures: dict) -> str:
     return _csv(rows[0].keys(), rows)
 
 
-def markdown(plan: Plan, figures: dict) -> str:
+def markdown(plan: Plan, figures: dict, failed: Mapping[str, str] = NONE) -> str:
     table, size = plan.table, plan.size
     title = table.title + (f" ({size.label})" if size.label else "")
     notes = [*table.about]
     if size.label:
         notes.append(f"**{size.label[0].upper()}{size.label[1:]}. These numbers are not to be compared with published "
                      f"ones, which are left out here.** {size.schedule}".strip())
-    notes.append("Last epoch's top-1 accuracy (%), mean ± standard deviation over n seeds"
-                 + ("." if size.label or not table.sources else "; below it the published figure and the difference."))
+    more = "; below it the published figure and the difference" if table.sources else ""
+    more = "; rows and columns without a run are left out" if size.label else more
+    notes.append(f"Last epoch's top-1 accuracy (%), mean ± standard deviation over n seeds{more}.")
     sources = [] if size.label else [f"Published: {text}." for text in table.sources.values()]
     commands = [line for cell in table.cells for line in (f"# {cell.label}", command(plan, cell))]
     names = [table.name, "result_heatmap"] if table.picture == "surfaces" else [table.name]
     pictures = [f"![{_cell(title)}]({name}.png)" for name in names]
     lines = [f"# {title}", "", *_paragraphs(notes), *_matrix(table, size, figures), "", *_paragraphs(sources), DETAILS,
-             "", *_paragraphs(pictures), "## Cells", "", *_details(plan, figures), "",
+             "", *_paragraphs(pictures), *_failures(failed), "## Cells", "", *_details(plan, figures), "",
              "## Commands", "", "```", *commands, "```"]
     return "\n".join(lines) + "\n"
+
+
+def _failures(failed: Mapping[str, str]) -> list[str]:
+    if not failed:
+        return []
+    return [FAILED, "", "The last attempt at these ended with an error; the same command tries them again.", "",
+            *(f"- {_cell(label)}: {_cell(reason)}" for label, reason in failed.items()), ""]
 
 
 def command(plan: Plan, cell: Cell) -> str:
@@ -136,7 +147,8 @@ def _matrix(table: Table, size: Size, figures: dict) -> list[str]:
     """Rows x columns of numbers, turned where there are too many columns."""
     mark = " (reduced)" if size.label else ""
     cells = {cell.key: cell for cell in table.cells}
-    names = [row.name for row in table.rows]
+    table = table.shown(size, figures)
+    names, columns = [row.name for row in table.rows], table.columns
 
     def text(name: str, column: str) -> str:
         cell = cells.get((name, column))
@@ -148,10 +160,10 @@ def _matrix(table: Table, size: Size, figures: dict) -> list[str]:
         difference = _signed(_difference(cell, figure))
         return f"{figure.text or '–'}<br>{cell.published:.2f}" + (f" ({difference})" if difference else "")
 
-    if len(table.columns) > WIDEST:
-        head, lines = names, [[c, *(text(n, c) for n in names)] for c in table.columns]
+    if len(columns) > WIDEST:
+        head, lines = names, [[c, *(text(n, c) for n in names)] for c in columns]
     else:
-        head, lines = table.columns, [[n, *(text(n, c) for c in table.columns)] for n in names]
+        head, lines = columns, [[n, *(text(n, c) for c in columns)] for n in names]
     return _markdown_table(["", *(h + mark for h in head)], lines)
 
 

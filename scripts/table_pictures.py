@@ -19,7 +19,7 @@ LABEL = "last epoch's top-1, %"
 
 def draw(table: Table, size: Size, figures: dict, folder: Path) -> None:
     """NAME.png into ``folder``, and of surfaces result_heatmap.png too. A reduced size says so in the title."""
-    mark = f"\n{size.label}" if size.label else ""
+    table, mark = table.shown(size, figures), f"\n{size.label}" if size.label else ""
     if table.picture == "surfaces":
         _save(_heat_maps(table, figures, f"{table.title}{mark}"), folder / f"{table.name}.png")
         _save(_surfaces(table, figures, f"{table.title}{mark}"), folder / "result_heatmap.png")
@@ -38,7 +38,7 @@ def _points(table: Table, figures: dict, show_published: bool, title: str) -> Ca
     """One panel a column: our mean with its deviation, and the published figure."""
     rows, wide = table.rows, min(len(table.columns), 5)
     high = -(-len(table.columns) // wide)
-    canvas = Canvas(figsize=(2.2 + 2.3 * wide, 1.5 + high * (0.8 + 0.28 * len(rows))), layout="constrained")
+    canvas = Canvas(figsize=(max(6.5, 2.2 + 2.3 * wide), 1.5 + high * (0.8 + 0.28 * len(rows))), layout="constrained")
     axes = canvas.subplots(high, wide, sharey=True, squeeze=False).ravel()
     cells = {cell.key: cell for cell in table.cells}
     for axis, column in zip(axes, table.columns, strict=False):
@@ -53,7 +53,7 @@ def _points(table: Table, figures: dict, show_published: bool, title: str) -> Ca
         axis.grid(axis="x", alpha=0.3)
         axis.set_yticks(range(len(rows)), [row.name for row in rows], fontsize=8)
         axis.tick_params(axis="x", labelsize=8)
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(rows) - 0.5, -0.5)  # the first row on top
     for axis in axes[len(table.columns):]:
         axis.set_axis_off()
     _legend(canvas, axes)
@@ -156,4 +156,4 @@ def _legend(canvas: Canvas, axes) -> None:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     if handles:
-        canvas.legend(handles.values(), handles.keys(), loc="outside upper right", fontsize=8)
+        canvas.legend(handles.values(), handles.keys(), loc="outside lower right", fontsize=8)

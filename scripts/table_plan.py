@@ -21,8 +21,11 @@ from .table_store import Result, Store
 # Relative: it stands in commands, which are shown and kept.
 PRETRAINED = Path(os.path.relpath(Path(__file__).parent.parent / "models" / "pretrained"))
 TEACHER_TRIAL = "0"
-IMAGES = 50_000  # an epoch of the recipe, for the estimates
-ASSUMED = {True: 20_000.0, False: 1_000.0}  # images per second with and without CUDA where no run tells
+# For the estimates: images per second with and without CUDA where no run tells; what a test image costs beside a
+# training image (a student's forward pass beside its step and the teacher's); a process's start, in seconds.
+ASSUMED = {True: 20_000.0, False: 200.0}
+EVALUATION = 0.25
+START = 8.0
 
 
 @dataclass
@@ -117,8 +120,9 @@ class Plan:
         on_cuda = self.opt.device.startswith("cuda") or (self.opt.device == "auto" and torch.cuda.is_available())
         speed = self.store.images_per_s(run.kind, opt, on_cuda)
         epochs = opt.epochs + (opt.init_epochs if "init_epochs" in opt.given else 0)
-        images = IMAGES * self.size.train_fraction * epochs * len(run.missing)
-        return images / (speed or ASSUMED[on_cuda]), speed is not None
+        train, test = self.size.images
+        images = (train + EVALUATION * test) * epochs * len(run.missing)
+        return START + images / (speed or ASSUMED[on_cuda]), speed is not None
 
     # Commands ---------------------------------------------------------------------------------------------------------
 
@@ -159,7 +163,7 @@ class Plan:
 
     def _scaled(self, row: Row) -> list[str]:
         shares = ((row.per_epoch, self.size.epochs / self.size.recipe_epochs),
-                  (row.per_image, self.size.train_fraction))
+                  (row.per_image, self.size.share))
         return [part for numbers, share in shares for name, value in numbers.items()
                 for part in (f"--{name}", str(max(1, round(value * share))))]
 

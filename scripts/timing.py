@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 import dataset
 from distiller_zoo import DistillError, distiller_dict
@@ -109,6 +110,22 @@ def classic_epoch(opt, data, device, model_t, name_s: str, method: str) -> float
     classic.model_s.eval()
     evaluate(classic.model_s, dataset.eval_batches(data.test, data, device, opt.batch_size // 2))
     return time.perf_counter() - began
+
+
+def flop_per_image(opt, data, model_t, name_s: str, method: str) -> float:
+    """Floating point operations of our step for an image (two for a multiply-add): convolutions and products."""
+    small = Namespace(**{**vars(opt), "device": "cpu", "precision": "fp32", "step": "eager", "trial": ["1"]})
+    ours = Ours(small, data, model_t, name_s, method, torch.device("cpu"), batch_size=2)
+    with FlopCounterMode(display=False) as counter:
+        ours.step(next(ours.batches()))
+    return counter.get_total_flops() / 2
+
+
+def product_rate(device, size: int = 3072) -> float:
+    """Operations a second of a large matrix product in fp32: what this device gives where nothing stands in the way."""
+    left, right = torch.rand(2, size, size, device=device)
+    seconds = timed(lambda _: left @ right, iter(int, None), 2, 5, device)
+    return 2 * size**3 / seconds
 
 
 def our_epochs(ours: Ours, data, device, name_s: str, epochs: int) -> float:

@@ -18,17 +18,18 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataset import NAMES
 from distiller_zoo import distiller_dict
 from helper.checkpoint import save_text
 from helper.flags import Parser, name_from, number, path
 from helper.options import parse_student
 from helper.teacher import read_teacher
-from helper.util import Interrupted, UserError, guard
+from helper.util import UserError, guard
 from models import model_dict
 
 from .analysis import list_of
 from .table_data import Size
-from .table_jobs import Pool
+from .table_jobs import Pool, stopped
 from .table_plan import Run
 from .table_store import Entry, Store
 
@@ -61,7 +62,8 @@ def parse(argv=None) -> argparse.Namespace:
                         help="of two-stage methods (default 1)")
     parser.add_argument("--train_fraction", type=number(float, above=0, high=1), default=0.05,
                         help="share of the training images (default 0.05)")
-    parser.add_argument("--dataset", default=None, help="(default: the training script's)")
+    parser.add_argument("--dataset", type=name_from(NAMES, "data set"), default=None,
+                        help="(default: the training script's)")
     parser.add_argument("--jobs", type=number(int, low=1, high=64), default=1, help="runs at once; blurs images/s")
     parser.add_argument("--save_dir", type=path, default="save", help="where run folders go (default ./save)")
     parser.add_argument("--data_dir", type=path, default="data", help="where the data lies (default ./data)")
@@ -83,7 +85,7 @@ def main(argv=None) -> None:
     table.write(pool)
     print(table.text(pool))
     if signum:
-        raise Interrupted(signum, f"stopped by signal {signum}; the runs are saved, the same command goes on with them")
+        raise stopped(signum)
     if failed := [run.label for run in runs if pool.reason(run)]:
         raise UserError(f"{len(failed)} of {len(runs)} runs failed: {'; '.join(failed)}; their logs are in {pool.logs}")
 
@@ -94,12 +96,12 @@ class Table:
     def __init__(self, opt: argparse.Namespace):
         self.opt = opt
         self.arch = read_teacher(opt.path_t).arch
-        self.lines = [self._line(name, mix) for mix in opt.mixes for name in opt.methods]
         recipe = parse_student([])
         if opt.epochs == recipe.epochs and opt.train_fraction == 1:
             raise UserError("--epochs, --train_fraction: that is the full recipe; take scripts.run_table")
         self.size = Size(recipe.epochs, recipe.dataset, opt.epochs, opt.train_fraction, 0,
                          opt.dataset or recipe.dataset)
+        self.lines = [self._line(name, mix) for mix in opt.mixes for name in opt.methods]
         self.store = Store(opt.save_dir)
 
     def _line(self, name: str, mix: str) -> Line:
@@ -119,8 +121,8 @@ class Table:
     def _scaled(self, name: str) -> list[str]:
         """The flags that count epochs or images of the full recipe, for this many."""
         method, flags = distiller_dict[name], []
-        epochs = self.opt.epochs / parse_student([]).epochs
-        for names, share in ((method.per_epoch, epochs), (method.per_image, self.opt.train_fraction)):
+        epochs = self.size.epochs / self.size.recipe_epochs
+        for names, share in ((method.per_epoch, epochs), (method.per_image, self.size.share)):
             for flag in names:
                 flags += [f"--{flag}", str(max(1, round(method.flags[flag]["default"] * share)))]
         return [*flags, "--init_epochs", str(self.opt.init_epochs)] if method.two_stage else flags

@@ -12,7 +12,7 @@ import pytest
 import table_runs
 
 from helper.util import UserError
-from scripts import readme_tables, run_table, table_output
+from scripts import readme_tables, report, run_table, table_data, table_output
 from scripts.table_store import Result
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,6 +67,39 @@ def test_reduced_and_full_never_meet(tmp_path):
     text = (folder / "table.md").read_text()
     assert text.startswith("# Small table (reduced: 24 of 240 epochs, 50 % of the training images)\n")
     assert "resnet14 > resnet8 (reduced)" in text and "same shares of the epochs" in text and "40.00" not in text
+
+
+def test_a_reduced_table_leaves_out_what_was_not_run(tmp_path):
+    rows, columns = ["a", "b", "c"], ["x", "y"]
+    assert table_data.filled(rows, columns, lambda key: key in [("a", "y"), ("c", "y")]) == (["a", "c"], ["y"])
+    assert table_data.filled(rows, columns, lambda key: False) == (rows, columns)
+    _, reduced = filled(tmp_path)
+    _, figures = table_output.write(reduced, tmp_path)
+    above = (tmp_path / "table.md").read_text().split(table_output.DETAILS)[0]
+    assert "| KD | 12.00 ± 1.41 (n=2) |" in above and "MIXSTD" not in above and "rows and columns without" in above
+
+
+def test_failed_runs_stand_in_the_table_and_in_the_report(tmp_path):
+    full, _ = filled(tmp_path)
+    folder = tmp_path / "result" / "small"
+    table_output.write(full, folder, {"MIXSTD, resnet14 > resnet8": "the disk | is full"})
+    assert "- MIXSTD, resnet14 > resnet8: the disk \\| is full\n" in (folder / "table.md").read_text()
+    assert report.failures(folder / "table.md") == ["MIXSTD, resnet14 > resnet8: the disk \\| is full"]
+    report.main(["--out", str(folder.parent), "--save_dir", str(tmp_path / "save")])
+    assert "Failed when last tried" in (folder.parent / "report.html").read_text()
+    table_output.write(full, folder)
+    assert report.failures(folder / "table.md") == []
+
+
+def test_flags_that_count_images_follow_the_data_set(tmp_path):
+    rows = [{"name": "CRD", "flags": "--distill crd --mix none", "per_image": {"nce_k": 16384}}]
+    argv = [table_runs.small_table(tmp_path, rows=rows), "--save_dir", tmp_path / "save"]
+    for more, images, share in (([], (50_000, 10_000), 1), (["--train_fraction", 0.1], (5000, 10_000), 0.1),
+                                (["--dataset", "digits"], (1437, 360), 1437 / 50_000),
+                                (["--holdout", 5000], (45_000, 5000), 0.9)):
+        plan = table_runs.make_plan([*argv, *more])
+        assert plan.size.images == images
+        assert table_runs.run_of(plan, "CRD").parse().nce_k == round(16384 * share)
 
 
 def test_a_run_whose_summary_belies_its_flags_is_not_counted(tmp_path):

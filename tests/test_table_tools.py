@@ -1,9 +1,7 @@
 """The processes of a table, the shell scripts, and the report page."""
 import os
 import re
-import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -12,8 +10,6 @@ from pathlib import Path
 import pytest
 import table_runs
 
-from distiller_zoo import distiller_dict
-from helper.options import parse_student, parse_teacher
 from helper.util import UserError
 from scripts import report, run_table, table_output, table_pictures
 from scripts.table_jobs import Pool, slug
@@ -50,6 +46,13 @@ def test_a_failed_run_is_reported_and_the_others_go_on(tmp_path, capsys):
     assert "FAILED: bad: bad luck" in capsys.readouterr().out
 
 
+def test_a_run_that_said_nothing_has_its_status_as_the_reason(tmp_path):
+    mute = Fake(tmp_path, "mute", "os._exit(3)")
+    pool = Pool(1, [], tmp_path / "logs")
+    assert pool.train([mute], lambda: None) == 0
+    assert pool.reason(mute) == "status 3, without a word"
+
+
 def test_several_jobs_run_at_once_each_on_its_device(tmp_path):
     code = ("(here / os.environ['CUDA_VISIBLE_DEVICES'] / pathlib.Path(sys.argv[0]).stem).touch()\n"
             "end = time.time() + 20\nwhile len(list(here.glob('[01]/*'))) < 4 and time.time() < end: time.sleep(0.02)\n"
@@ -84,126 +87,6 @@ def test_ctrl_c_lets_every_run_save_and_leaves_none(tmp_path):
 
 def test_file_names_are_plain():
     assert slug("KD + FMU, T=4, resnet56 > resnet20 ../$(x)") == "KD_+_FMU_T=4_resnet56_resnet20_.._x"
-
-
-# Shell scripts --------------------------------------------------------------------------------------------------------
-
-@pytest.fixture
-def commands(tmp_path):
-    """Run a script of scripts/ with a python that notes its arguments; returns the argument lists."""
-    stub = tmp_path / "bin" / "python"
-    stub.parent.mkdir()
-    stub.write_text(f'#!/bin/sh\nif [ "$1" = -c ]; then echo "{tmp_path}"; exit; fi\n'
-                    f'for word in "$@"; do printf "%s\\0" "$word"; done >> "{tmp_path}/noted"\n'
-                    f'printf "\\n" >> "{tmp_path}/noted"\n')
-    stub.chmod(0o755)
-    shutil.copy(ROOT / "requirements.txt", tmp_path / ".mixkd-requirements")
-    for name in ("wrn_40_2", "resnet56", "resnet110", "resnet32x4", "vgg13", "ResNet50"):
-        file = tmp_path / "teachers" / f"{name}_vanilla" / "ckpt_epoch_240.pth"
-        file.parent.mkdir(parents=True)
-        file.write_text(name)
-    environment = {**os.environ, "VIRTUAL_ENV": str(tmp_path), "PATH": f"{stub.parent}:{os.environ['PATH']}",
-                   "TEACHER_DIR": str(tmp_path / "teachers")}
-
-    def run(script, *args, **more):
-        done = subprocess.run(["bash", str(ROOT / "scripts" / script), *args], env={**environment, **more}, text=True,
-                              capture_output=True, timeout=60)
-        noted = tmp_path / "noted"
-        lines = [line.split("\0")[:-1] for line in noted.read_text().split("\n")[:-1]] if noted.exists() else []
-        noted.unlink(missing_ok=True)
-        return done, lines
-
-    return run
-
-
-def parsed(line):
-    """The options of one noted command, by our own parsers; what is left of a module's command is its name."""
-    if line[0] == "-m":
-        return run_table.parse(line[2:]) if line[1] == "scripts.run_table" else line[1]
-    return {"train_teacher.py": parse_teacher, "train_student_mixstd.py": parse_student}[line[0]](line[1:])
-
-
-@pytest.mark.parametrize("script, table", [("run_mixkd.sh", "main"), ("run_augmentation.sh", "augmentation"),
-                                           ("run_partial_amount.sh", "partial_amount"), ("run_beta.sh", "beta_a"),
-                                           ("run_cutmix.sh", "cutmix"), ("run_rescale.sh", "rescale")])
-def test_scripts_run_the_students_of_their_tables(commands, tmp_path, script, table):
-    done, lines = commands(script)
-    assert done.returncode == 0, done.stderr
-
-    def facts(opt):
-        keys = ["model_s", "distill", "mix", "gamma", "alpha", "beta", "rescale", "epochs", "learning_rate"]
-        if opt.distill == "kd" and opt.rescale == "none":
-            keys.append("kd_T")
-        if opt.mix != "none":
-            keys += ["pmixup", "beta_a"] + (["partmixup", "pmu_sampling"] if opt.pmixup else [])
-        mixed = Path(opt.path_t).parent.name if table == "augmentation" else "mix=mixup" in opt.path_t
-        name = re.search(r"(resnet\d+x4|resnet\d+|wrn_40_2|vgg13)_", opt.path_t)[1]
-        return name, mixed, *(f"{key}={getattr(opt, key)}" for key in keys)
-
-    found = [parsed(line) for line in lines if line[0] == "train_student_mixstd.py"]
-    assert all(opt.trial == ["1", "2", "3"] and opt.warnings == [] for opt in found)
-    plan = table_runs.make_plan([table, "--save_dir", tmp_path / "save"])
-    wanted = [run.parse() for run in plan.runs.values() if run.kind == "student_model"]
-    assert sorted(map(facts, found)) == sorted(map(facts, wanted))
-    assert all(parsed(line).warnings == [] for line in lines)
-
-
-def test_the_zoo_script_has_every_method_with_its_own_weights(commands):
-    done, lines = commands("run_cifar_distill.sh", "--trial", "7")
-    assert done.returncode == 0, done.stderr
-    found = {opt.distill: opt for opt in map(parsed, lines)}
-    assert set(found) == set(distiller_dict) and len(lines) == len(found)
-    for name, opt in found.items():
-        weights = (opt.gamma, opt.alpha, opt.beta)
-        assert weights == distiller_dict[name].weights and {"gamma", "alpha", "beta"} <= opt.given
-        assert opt.model_s == "resnet8x4" and "resnet32x4" in opt.path_t and opt.mix == "none" and opt.trial == ["7"]
-
-
-def test_the_vanilla_script_trains_the_networks_of_the_tables(commands):
-    done, lines = commands("run_cifar_vanilla.sh")
-    assert done.returncode == 0 and len(lines) == 15
-    for opt in map(parsed, lines):
-        assert opt.learning_rate == (0.01 if opt.model in ("MobileNetV2", "ShuffleV1", "ShuffleV2") else 0.05)
-    _, lines = commands("run_cifar_vanilla.sh", "vgg13", FLAGS="--trial 1,2 --epochs 3")
-    assert [(opt.model, opt.trial, opt.epochs) for opt in map(parsed, lines)] == [("vgg13", ["1", "2"], 3)]
-
-
-def test_reproduce_runs_every_table_and_reports(commands):
-    done, lines = commands("reproduce.sh", "--epochs", "8", "--jobs", "2", STEPS="tables report")
-    assert done.returncode == 0, done.stderr
-    assert lines.pop() == ["-m", "scripts.report"]
-    assert {opt.table for opt in map(parsed, lines)} == set(run_table.table_data.names())
-    assert all((opt.epochs, opt.jobs) == (8, 2) for opt in map(parsed, lines))
-
-
-def test_fetching_teachers(commands, tmp_path):
-    target = tmp_path / "fetched"
-    where = {"TEACHER_DIR": str(target), "TEACHER_URL": f"file://{tmp_path}/teachers"}
-    done, lines = commands("fetch_pretrained_teachers.sh", **where)
-    assert done.returncode == 0, done.stderr
-    assert len(lines) == 6 and all(line[:2] == ["-m", "scripts.evaluate"] for line in lines)
-    assert (target / "vgg13_vanilla" / "ckpt_epoch_240.pth").read_text() == "vgg13" and "72.34" in done.stdout
-    (target / "vgg13_vanilla" / "ckpt_epoch_240.pth").write_text("altered")
-    done, _ = commands("fetch_pretrained_teachers.sh", "vgg13", **where)
-    assert done.returncode == 2 and "not what was downloaded" in done.stderr
-    shutil.rmtree(target)
-    done, _ = commands("fetch_pretrained_teachers.sh", "vgg13", **{**where, "TEACHER_URL": f"file://{tmp_path}/gone"})
-    assert done.returncode == 2 and "run_cifar_vanilla.sh vgg13" in done.stderr
-    assert not list(target.rglob("*.p*"))
-    done, _ = commands("fetch_pretrained_teachers.sh", "vgg12", **where)
-    assert done.returncode == 2 and "not one of RepDistiller's teachers" in done.stderr
-
-
-def test_a_missing_teacher_says_how_to_get_one(commands, tmp_path):
-    done, lines = commands("run_beta.sh", TEACHER_DIR=str(tmp_path / "nowhere"))
-    shipped = (ROOT / "models" / "pretrained" / "resnet56.pth").exists()
-    if not shipped and not list((ROOT / "save" / "models").glob("resnet56_*")):
-        assert done.returncode == 2 and "run_cifar_vanilla.sh resnet56" in done.stderr and not lines
-
-
-@pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "scripts").glob("*.sh")))
-def test_scripts_are_shell(script):
-    subprocess.run(["bash", "-n", str(ROOT / "scripts" / script)], check=True)
 
 
 # Pictures and report --------------------------------------------------------------------------------------------------

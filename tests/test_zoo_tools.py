@@ -117,6 +117,9 @@ def test_the_tables_flags(tmp_path, monkeypatch):
     assert (flags["crd"].nce_k, flags["dkd"].dkd_warmup, flags["reviewkd"].reviewkd_warmup) == (1638, 1, 1)
     assert all(opt.epochs == 1 and opt.mix == "mixup" and opt.pmixup for opt in flags.values())
     assert flags["factor"].init_epochs == 1
+    small = zoo_table.Table(zoo_table.parse(["--path_t", str(tmp_path / "t.pth"), "--methods", "crd", "--dataset",
+                                             "digits", "--train_fraction", "1"]))
+    assert small.lines[0].run.parse().nce_k == round(16384 * 1437 / 50_000)
 
 
 # Flags ----------------------------------------------------------------------------------------------------------------

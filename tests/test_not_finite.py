@@ -1,0 +1,76 @@
+"""Losses and weights that are no numbers: refused or skipped, and nothing good is lost."""
+import csv
+
+import pytest
+import torch
+from small_runs import no_pictures, ok, only_run, refused, train  # noqa: F401 - a fixture
+
+from helper import checkpoint
+from helper.loops import Loop
+from helper.trainer import Trainer
+from helper.util import UserError
+
+WHOLE = ["--epochs", 3]
+
+
+@pytest.mark.parametrize("answer", ["stop", "skip"])
+def test_not_finite_at_once(tmp_path, answer):
+    done = train(tmp_path, *WHOLE, "--learning_rate", "1e30", "--on_nan", answer)
+    refused(done, "not finite", "epoch 1" if answer == "stop" else "epoch", "--learning_rate 1e+30")
+    if answer == "stop":
+        assert "--on_nan skip" in done.err and "no checkpoint was written yet" in done.err
+        assert not list(only_run(tmp_path).glob("*.pth"))
+
+
+def test_not_finite_later_keeps_the_last_good_checkpoint(tmp_path):
+    flags = [*WHOLE, "--lr_decay_epochs", 1, "--lr_decay_rate", "1e30"]
+    refused(train(tmp_path, *flags), "epoch 2", "resume.pth, is kept")
+    state = checkpoint.load(only_run(tmp_path) / "resume.pth", ours=True)
+    assert state["epoch"] == 1 and all(w.isfinite().all() for w in state["model"].values())
+    done = train(tmp_path, *flags, "--resume", "auto", "--on_nan", "skip")
+    assert "going on after main epoch 1" in done.out
+
+
+def test_weights_that_blow_up_in_the_last_step_are_not_saved(tmp_path, monkeypatch):
+    """Every loss was finite, the weights are not: neither evaluated nor kept."""
+    real = Loop._check_finite
+
+    def poison(self, learner, averages):
+        if learner.epoch == 1:
+            next(learner.model.parameters()).data[0, 0, 0, 0] = float("nan")
+        real(self, learner, averages)
+    monkeypatch.setattr(Loop, "_check_finite", poison)
+    refused(train(tmp_path, *WHOLE), "epoch 2", "the weights are not finite")
+    assert checkpoint.load(only_run(tmp_path) / "resume.pth")["epoch"] == 1
+
+
+def test_a_skipped_step_changes_no_weight_buffer_or_memory(tmp_path, monkeypatch):
+    """One batch of NaN in mid-run: with skip it is as if it had not been, in the method's buffers too."""
+    real, seen = Trainer.step, []
+
+    def spoil(self, group, batches):
+        seen.append({k: v.clone() for k, v in (group[0].model.state_dict() | group[0].method.state_dict()).items()})
+        if len(seen) == 5:
+            batches[0].images.fill_(float("nan"))
+        real(self, group, batches)
+    ok(tmp_path, "--epochs", 1)
+    teacher = only_run(tmp_path) / "resnet8_best.pth"
+    monkeypatch.setattr(Trainer, "step", spoil)
+    method = ["--path_t", teacher, "--distill", "crd", "--nce_k", 20]
+    ok(tmp_path, "--epochs", 2, *method, "--on_nan", "skip", role="student")
+    assert all(torch.equal(seen[4][name], seen[5][name]) for name in seen[4]) and "memory" in " ".join(seen[4])
+    with open(only_run(tmp_path, "student") / "log.csv", newline="") as log:
+        assert [row["skipped_steps"] for row in csv.DictReader(log)] == ["0", "1"]
+
+
+def test_one_trial_that_fails_does_not_cost_the_others_their_epoch(tmp_path, monkeypatch):
+    real = Loop._check_finite
+
+    def fail(self, learner, averages):
+        if learner.trial == "1" and learner.epoch == 1:
+            raise UserError("trial 1: not finite")
+        real(self, learner, averages)
+    monkeypatch.setattr(Loop, "_check_finite", fail)
+    refused(train(tmp_path, "--epochs", 2, "--trial", "1,2"), "trial 1: not finite")
+    epochs = {f.name: checkpoint.load(f / "resume.pth")["epoch"] for f in (tmp_path / "models").iterdir()}
+    assert sorted(epochs.values()) == [1, 2]
