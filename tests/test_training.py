@@ -1,7 +1,9 @@
 """The training step: against a plain float64 loop, alone and in company, its sums, its schedule."""
+import gc
 from argparse import Namespace
 
 import pytest
+import small_runs
 import torch
 
 from dataset import Data, DeviceLoader, MixSpec, Split
@@ -208,3 +210,20 @@ def test_mixstd_and_kd_classes_in_closed_form():
         assert ours.item() == pytest.approx(formula.item(), rel=1e-12)
         torch.testing.assert_close(*(torch.autograd.grad(x, z_s, retain_graph=True) for x in (ours, formula)),
                                    rtol=1e-9, atol=1e-12)
+
+
+def test_what_is_held_does_not_grow_with_epochs(tmp_path, monkeypatch):
+    """Bytes of all tensors alive before a step, of a student whose method has memories of its own."""
+    real, held = Trainer.step, []
+
+    def weigh(self, group, batches):
+        gc.collect()
+        storages = [x.untyped_storage() for x in gc.get_objects() if type(x) in (torch.Tensor, torch.nn.Parameter)]
+        held.append(sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values()))
+        real(self, group, batches)
+    small_runs.ok(tmp_path, "--epochs", 1)
+    teacher = small_runs.only_run(tmp_path) / "resnet8_last.pth"
+    monkeypatch.setattr(Trainer, "step", weigh)
+    small_runs.ok(tmp_path, "--epochs", 9, "--path_t", teacher, "--distill", "crd", "--nce_k", 20, role="student")
+    second, ninth = held[len(held) // 9], held[8 * len(held) // 9]
+    assert len(held) % 9 == 0 and 0 < ninth <= second
