@@ -1,4 +1,5 @@
 """The official CIFAR archives: fetched over https, checked, and taken apart file by file."""
+import contextlib
 import hashlib
 import os
 import tarfile
@@ -31,6 +32,7 @@ def fetch(official, data_dir, missing, download=True):
     folder = data_dir / official.base_folder
     archive = data_dir / official.filename
     source = archive if archive.exists() else official.url
+    ours = not data_dir.exists()
     try:
         if archive.exists():
             _unpack(official, archive, folder, missing)
@@ -43,6 +45,9 @@ def fetch(official, data_dir, missing, download=True):
             _download(official.url, archive)
             _unpack(official, archive, folder, missing)
     except (_Refused, OSError, HTTPException, tarfile.TarError, EOFError, zlib.error) as error:
+        with contextlib.suppress(OSError):
+            if ours:
+                data_dir.rmdir()  # only if it is empty
         mend = f"delete {archive} and start again" if source is archive else f"unpack {official.url} in {data_dir}"
         raise DataError(f"{', '.join(missing)} missing in {folder} and not to be had from {source} ({error}): "
                         f"{mend}") from None

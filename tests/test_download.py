@@ -121,3 +121,4 @@ def test_no_network(served):
 
     served.patch.setattr(download, "urlopen", unreachable)
     refused(served, "cut off")
+    assert not served.folder.exists()
