@@ -24,7 +24,8 @@ def pick_device(name: str) -> torch.device:
             raise UserError(f"--device {name}: torch {torch.__version__} sees no CUDA device here; use --device cpu")
         if (device.index or 0) >= torch.cuda.device_count():
             raise UserError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices, counted from 0")
-        torch.cuda.set_device(device)
+        if device.index is not None:  # set_device wants a number; plain "cuda" is the current device
+            torch.cuda.set_device(device)
     return device
 
 

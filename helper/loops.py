@@ -76,6 +76,8 @@ class Loop:
             self._stop(group, interrupts.signum)
         if bar is not None:
             bar.close()
+        if self.trainer.device.type == "cuda":
+            torch.cuda.synchronize(self.trainer.device)  # steps are still queued; the averages would wait for them too
         seconds = time.perf_counter() - began
         share, problems = (self.loader.steps - start) / self.loader.steps, []
         for learner in group:

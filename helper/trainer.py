@@ -101,7 +101,7 @@ class Graphs:
         current.wait_stream(self.side)
 
     def _capture(self, key: tuple, rates: tuple, batches: Sequence, update: Callable) -> tuple:
-        self.captured.pop(key, None)  # the old graph's memory goes first
+        # An old graph of this key goes after the new one stands: a pool that no graph uses can't be captured into.
         static = [replace(b, **{f.name: getattr(b, f.name).clone() for f in fields(b)}) for b in batches]
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self.pool, stream=self.side, capture_error_mode="thread_local"):

@@ -91,8 +91,8 @@ def load(opt: Namespace):
 class Table:
     """Prints a line for every measurement and keeps it for --json."""
 
-    def __init__(self):
-        self.rows: list[dict] = []
+    def __init__(self, file: str | None):
+        self.file, self.rows = file, []
         print(f"{'what':<6}{'pair':<24}{'method':<12}{'classic images/s':>17}{'ms':>8}{'ours images/s':>15}{'ms':>8}"
               f"{'ratio':>8}{'peak MB':>9}{'of saturated':>14}")
 
@@ -103,6 +103,8 @@ class Table:
                           "batch": opt.batch_size, "seeds": seeds, "precision": opt.precision, "step": opt.step,
                           "reference_images_per_s": rates[0], "images_per_s": rates[1], "ratio": rates[1] / rates[0],
                           "peak_memory_mb": peak, "of_saturated": saturated and rates[1] / saturated})
+        if self.file:  # now: a later measurement may fail
+            checkpoint.save_text(json.dumps(self.rows, indent=2) + "\n", Path(self.file))
         last = f"{100 * rates[1] / saturated:>12.0f} %" if saturated else f"{'-':>14}"
         memory = f"{peak:>9.0f}" if peak else f"{'-':>9}"
         print(f"{what:<6}{pair:<24}{method:<12}{rates[0]:>17.0f}{1000 * classic:>8.2f}{rates[1]:>15.0f}"
@@ -134,15 +136,22 @@ def measure_step(opt, data, device, table, pair: str, method: str) -> None:
         torch.cuda.reset_peak_memory_stats(device)
     fast = timed(ours.step, ours.batches(), steps, opt.rounds, device)
     peak = torch.cuda.max_memory_allocated(device) / 2**20 if cuda else None
-    saturated = None
-    if cuda:
-        large = Ours(Namespace(**{**vars(opt), "trial": ["1"]}), data, model_t.cpu(), name_s, method, device, SATURATED)
-        saturated = SATURATED / timed(large.step, large.batches(), 20, opt.rounds, device)
+    saturated = saturated_rate(opt, data, device, model_t, name_s, method) if cuda else None
     table.add("step", pair, method, opt, device, slow, fast, len(ours.learners), peak, saturated)
     work = flop_per_image(opt, data, model_t.cpu(), name_s, method) * ours.images
     rate = product_rate(device)
     print(f"      arithmetic: {work / 1e9:.1f} GFLOP a step, {1000 * work / rate:.1f} ms at the {rate / 1e9:.0f} "
           f"GFLOP/s of a large fp32 matrix product here; ours reaches {work / fast / 1e9:.0f} GFLOP/s")
+
+
+def saturated_rate(opt, data, device, model_t, name_s: str, method: str) -> float | None:
+    """Images per second of one seed at batch SATURATED; None where the device has no room for it."""
+    try:
+        large = Ours(Namespace(**{**vars(opt), "trial": ["1"]}), data, model_t.cpu(), name_s, method, device, SATURATED)
+        return SATURATED / timed(large.step, large.batches(), 20, opt.rounds, device)
+    except torch.cuda.OutOfMemoryError:
+        print(f"      no room for a batch of {SATURATED}: not compared with the saturated step")
+        return None
 
 
 def measure_train(opt, data, device, table, pair: str, method: str) -> None:
@@ -182,7 +191,7 @@ def main(argv=None):
     device = setup.resolve_device(flags)
     opt.device, opt.precision, opt.step = flags.device, flags.precision, flags.step
     print(f"==> {describe(device)}, torch {torch.__version__}, precision {opt.precision}, step {opt.step}")
-    data, table = load(opt), Table()
+    data, table = load(opt), Table(opt.json)
     what = opt.what.split(",")
     if "data" in what:
         measure_data(opt, data, device, table)
@@ -191,8 +200,6 @@ def main(argv=None):
             for name, measure in (("step", measure_step), ("train", measure_train)):
                 if name in what:
                     measure(opt, data, device, table, pair, method)
-    if opt.json:
-        checkpoint.save_text(json.dumps(table.rows, indent=2) + "\n", Path(opt.json))
     if opt.profile:
         profile(opt, data, device)
 

@@ -35,11 +35,15 @@ run_table() {
   keep_going "$1" "$status"
 }
 
+cuda_tests() {
+  "$PYTHON" -c 'import torch; assert torch.cuda.is_available(), "torch sees no CUDA device, the tests would all be skipped"' \
+    && "$PYTHON" -m pytest -m cuda
+}
 speed() { "$PYTHON" -m scripts.benchmark --pairs resnet56:resnet20,wrn_40_2:wrn_16_2 "$@"; }
 
 for step in "${steps[@]}"; do
   case $step in
-    tests) once cuda_tests "$PYTHON" -m pytest -m cuda ;;
+    tests) once cuda_tests cuda_tests ;;
     speed) # one seed with the profile, then three at once, bf16, other methods, whole epochs
       once speed_one speed --what data,step,train --json result/reproduce/speed_one.json \
         --profile result/reproduce/profile.txt

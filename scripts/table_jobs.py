@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from helper.interrupts import Interrupts
-from helper.util import Interrupted
+from helper.util import Interrupted, UserError
 
 from .table_plan import Run
 
@@ -42,7 +42,7 @@ class Pool:
     """
 
     def __init__(self, jobs: int, gpus: list[str], logs: Path):
-        self.slots = [gpu for gpu in gpus or [""] for _ in range(jobs)]
+        self.slots = [name for name in map(visible, gpus) for _ in range(jobs)] if gpus else [""] * jobs
         self.logs = logs
         self.children: list[Child] = []
         self.failed: dict[int, str] = {}
@@ -125,6 +125,16 @@ class Pool:
             said = last_line(Path(child.log.name)) or "before it said anything"
             print(f"==> stopped: {child.run.label}: {said}", flush=True)
         self.children.clear()
+
+
+def visible(gpu: str) -> str:
+    """What CUDA_VISIBLE_DEVICES calls device ``gpu`` of this process, which may itself see only some of them."""
+    if "CUDA_VISIBLE_DEVICES" not in os.environ:
+        return gpu
+    mine = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
+    if int(gpu) >= len(mine):
+        raise UserError(f"--gpus {gpu}: CUDA_VISIBLE_DEVICES shows this process {len(mine)}, counted from 0")
+    return mine[int(gpu)]
 
 
 def stopped(signum: int) -> Interrupted:

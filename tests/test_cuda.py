@@ -1,15 +1,17 @@
 """The step on CUDA: the graph against eager, seeds together against each alone, no wait for the device."""
 import pytest
 import torch
+from method_runs import CAPTURABLE, MethodRun
+from small_runs import DATA, call
 from test_training import a_learner, a_teacher, options, small_data, train, weights
 
+import train_student_mixstd
+import train_teacher
 from dataset import DeviceLoader, MixSpec
-from distiller_zoo import distiller_dict
 from helper.learner import Learner
-from helper.setup import make_learners, pair_of
 from helper.trainer import Trainer
-from models import model_dict
 
+RESCALE = {"kd": "none", "mixstd": "std", None: "none"}
 cuda = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
 
@@ -28,7 +30,7 @@ def cuda_learner(opt, seed=1, name="mixstd") -> Learner:
     return a_learner(opt, seed, name, device="cuda")
 
 
-@pytest.mark.parametrize("name", ["kd", "mixstd", None])
+@pytest.mark.parametrize("name", RESCALE)
 class TestCuda:
     pytestmark = cuda
 
@@ -36,7 +38,7 @@ class TestCuda:
         """Over short last batches (40 images in 16, 16, 8) and a learning-rate drop."""
         results = {}
         for step in ("eager", "graph"):
-            opt = options(step=step, lr_decay_epochs=[5, 10], learning_rate=0.01)
+            opt = options(step=step, rescale=RESCALE[name], lr_decay_epochs=[5, 10], learning_rate=0.01)
             learner = cuda_learner(opt, name=name)
             train([learner], opt, steps=50, device="cuda", teacher=a_teacher("cuda"))
             results[step] = weights(learner), learner.sums.cpu()
@@ -45,7 +47,7 @@ class TestCuda:
 
     def test_seeds_together_equal_each_alone(self, ieee, name):
         for step in ("eager", "graph"):
-            opt = options(step=step, learning_rate=0.01)
+            opt = options(step=step, rescale=RESCALE[name], learning_rate=0.01)
             together = [cuda_learner(opt, seed, name) for seed in (1, 2, 3)]
             train(together, opt, steps=30, device="cuda", teacher=a_teacher("cuda"))
             for seed, learner in zip((1, 2, 3), together, strict=True):
@@ -55,7 +57,7 @@ class TestCuda:
 
     def test_no_host_sync_between_printed_lines(self, name):
         for step in ("eager", "graph"):
-            opt = options(step=step)
+            opt = options(step=step, rescale=RESCALE[name])
             learner = cuda_learner(opt, name=name)
             teacher = a_teacher("cuda")
             train([learner], opt, steps=6, device="cuda", teacher=teacher)  # captures, cuDNN's search
@@ -73,35 +75,35 @@ class TestCuda:
                 torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.parametrize("name", [n for n, m in distiller_dict.items() if not m.uncapturable])
+@pytest.mark.parametrize("name", CAPTURABLE)
 class TestCudaZoo:
     pytestmark = cuda
 
     def test_every_capturable_method_captures(self, ieee, name):
-        """resnet14 to resnet8 on noise: a graphed run follows the eager one."""
-        data, kind, results = small_data(size=32), distiller_dict[name], {}
-        for step in ("eager", "graph"):
-            own = {flag: kwargs["default"] for flag, kwargs in kind.flags.items()}
-            own |= {"nce_k": 8} if "nce_k" in own else {}
-            gamma, alpha, beta = kind.weights
-            opt = options(step=step, gamma=gamma, alpha=alpha, beta=beta, rescale=kind.rescale, learning_rate=1e-4,
-                          **own)
-            torch.manual_seed(7)
-            teacher = model_dict["resnet14"](num_classes=5).eval().requires_grad_(False)
-            pair = pair_of(model_dict["resnet8"](num_classes=5), teacher, data, kind)
-            learner, = make_learners(opt, "resnet8", 5, torch.device("cuda"), lambda seed, o=opt, p=pair: kind(o, p))
-            teacher.cuda()
+        """A graphed run follows the eager one, in the first stage too; weights and the method's own state."""
+        (eager, _), = MethodRun(name, "eager", device="cuda", learning_rate=1e-4).train()
+        (graph, sums), = MethodRun(name, "graph", device="cuda", learning_rate=1e-4).train()
+        torch.testing.assert_close(graph, eager, rtol=1e-3, atol=1e-4)
+        assert torch.isfinite(sums).all()
 
-            def ask(images, net=teacher):
-                with torch.no_grad():
-                    return net(images, is_feat=True, preact=kind.teacher_preact())
-            loader = DeviceLoader(data, 16, MixSpec("mixup"), "cuda", torch.channels_last)
-            trainer = Trainer(opt, ask, [learner], torch.device("cuda"))
-            for epoch in range(1, 5):
-                learner.epoch = epoch - 1
-                learner.begin_epoch()
-                for row in zip(loader.epoch(1, epoch), strict=True):
-                    trainer.step([learner], row)
-            results[step] = weights(learner), learner.sums.cpu()
-        torch.testing.assert_close(results["graph"][0], results["eager"][0], rtol=1e-3, atol=1e-4)
-        assert torch.isfinite(results["graph"][1]).all()
+    def test_seeds_together_with_features(self, ieee, name):
+        together = MethodRun(name, "graph", seeds=(1, 2), device="cuda", learning_rate=1e-4).train()
+        for seed, (result, _) in zip((1, 2), together, strict=True):
+            (alone, _), = MethodRun(name, "graph", seeds=(seed,), device="cuda", learning_rate=1e-4).train()
+            torch.testing.assert_close(result, alone, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", [["mixstd"], ["crd", "--nce_k", 8], ["factor", "--init_epochs", 2], ["kdsvd"]],
+                         ids=lambda method: method[0])
+class TestCudaScripts:
+    pytestmark = cuda
+
+    def test_both_scripts_train_and_resume(self, method, tmp_path):
+        common = ["--save_dir", tmp_path, "--device", "cuda", "--lr_decay_epochs", 2]
+        done = call(train_teacher.main, [*DATA["teacher"], *common, "--epochs", 1])
+        assert done.status == 0, done.err
+        teacher, = (tmp_path / "models").glob("*/resnet8_last.pth")
+        for epochs in (3, 4):  # captures and a drop of the rate; then on from the checkpoint
+            done = call(train_student_mixstd.main, [*DATA["student"], *common, "--path_t", teacher, "--trial", "1,2",
+                                                    "--distill", *method, "--epochs", epochs, "--resume", "auto"])
+            assert done.status == 0, done.err

@@ -14,7 +14,8 @@ def test_export_and_use(tmp_path, capsys):
     torch.manual_seed(0)
     model = model_dict["resnet8"](num_classes=10)
     checkpoint.save({"model": model.state_dict(), "arch": "resnet8"}, tmp_path / "made.pth")
-    words = ["--path", str(tmp_path / "made.pth"), "--out", str(tmp_path / "out"), "--dataset", "digits"]
+    words = ["--path", str(tmp_path / "made.pth"), "--out", str(tmp_path / "out"), "--dataset", "digits",
+             "--device", "cpu"]
     assert guard(export_weights.main, words) == 2 and "--reduced" in capsys.readouterr().err
     words += ["--reduced"]
     assert guard(export_weights.main, words) == 0
@@ -26,7 +27,8 @@ def test_export_and_use(tmp_path, capsys):
     for name, value in model.state_dict().items():
         torch.testing.assert_close(loaded[name], value, rtol=1e-3, atol=1e-6)
     capsys.readouterr()
-    assert guard(evaluate.main, ["--path", str(tmp_path / "out" / "resnet8.pth"), "--dataset", "digits"]) == 0
+    words = ["--path", str(tmp_path / "out" / "resnet8.pth"), "--dataset", "digits", "--device", "cpu"]
+    assert guard(evaluate.main, words) == 0
     assert f"{entry['top1_half']:.2f}" in capsys.readouterr().out
     assert guard(export_weights.main, ["--path", str(tmp_path / "none.pth")]) == 2
 

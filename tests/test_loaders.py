@@ -211,6 +211,7 @@ def test_real_cifar100_batches(real_cifar100):
         assert all(same(a, b) for a, b in zip(DeviceLoader(loaded, 64, mix).epoch(0, 0, start=10), theirs, strict=True))
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("mix", MIXES)

@@ -44,7 +44,7 @@ def command(teacher_file, tmp_path, monkeypatch):
         pair = Namespace(**{**vars(pair_of(SHAPES_S, SHAPES_S)), "n_data": len(labels), "labels": labels})
         words = advised(name, pair, "--path_t", str(teacher_file), "--model_s", "resnet8", "--dataset", "digits",
                         "--train_fraction", "0.05", "--holdout", "40", "--batch_size", "32", "--epochs", "1",
-                        "--init_epochs", "1", "--save_dir", str(tmp_path), *flags)
+                        "--init_epochs", "1", "--device", "cpu", "--save_dir", str(tmp_path), *flags)
         train_student_mixstd.main(words)
         return next((tmp_path / "student_model").iterdir())
     return run

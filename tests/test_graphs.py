@@ -1,0 +1,48 @@
+"""The graph path on a machine without CUDA, by an emulator: capture, replay, several seeds, for every method."""
+import pytest
+import torch
+from graph_emulator import Device, Emulated
+from method_runs import CAPTURABLE, MethodRun
+
+from distiller_zoo import distiller_dict
+
+
+def compared(monkeypatch, *args, **changes):
+    """The emulated graph run against the eager one."""
+    eager = MethodRun(*args, step="eager", **changes).train()
+    run = MethodRun(*args, step="graph", **changes)
+    emulated = Emulated(run.state).patch(monkeypatch)
+    for (weights, sums), (others, other_sums) in zip(run.train(Device()), eager, strict=True):
+        torch.testing.assert_close(weights, others, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(sums, other_sums, rtol=1e-5, atol=1e-6)
+    assert not emulated.forbidden
+    return emulated
+
+
+@pytest.mark.parametrize("name", CAPTURABLE)
+def test_a_replayed_step_is_the_eager_one(name, monkeypatch):
+    emulated = compared(monkeypatch, name)
+    assert emulated.captures == 4 + 2 * distiller_dict[name].two_stage  # full and short batch; once more for the drop
+
+
+@pytest.mark.parametrize("name", ["kd", "mixstd", "crd", "abound"])
+def test_two_seeds_in_one_graph_are_each_what_it_is_alone(name, monkeypatch):
+    compared(monkeypatch, name, seeds=(1, 2), epochs=3)
+
+
+@pytest.mark.parametrize("changes", [{"mode": "relax"}, {"momentum": 0.0}], ids=str)
+def test_other_flags(changes, monkeypatch):
+    compared(monkeypatch, "crd", epochs=3, **changes)
+
+
+def test_the_emulator_sees_what_a_capture_gets_wrong(monkeypatch):
+    """A number that is read by the host is baked in and noted."""
+    kind, real = distiller_dict["kd"], distiller_dict["kd"].forward
+
+    def forward(self, *args, **kwargs):
+        return {name: term * min(2.0, 1.0 + term.item()) for name, term in real(self, *args, **kwargs).items()}
+    monkeypatch.setattr(kind, "forward", forward)
+    run = MethodRun("kd", step="graph", epochs=2)
+    emulated = Emulated(run.state).patch(monkeypatch)
+    run.train(Device())
+    assert emulated.forbidden == {"aten::_local_scalar_dense"}
