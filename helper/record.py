@@ -38,6 +38,7 @@ class Run:
     def __init__(self, folder: Path, tb_folder: Path):
         self.folder, self.tb_folder = folder, tb_folder
         self.logger = None
+        self.source: Path | None = None  # the folder of a shorter run, whose state a new longer one begins with
         self.finished = False  # whether all that was asked for is done and summarised
         self.points: list[tuple[int, float]] = []  # what log_step was given, for a resumed run's TensorBoard
         self._lock = None
@@ -166,7 +167,6 @@ class Run:
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         checkpoint.save_text(json.dumps(summary, indent=2) + "\n", self.folder / "summary.json")
-
 
     def summary(self) -> dict[str, Any]:
         """What write_summary wrote; empty where there is no readable one."""

@@ -84,15 +84,21 @@ def _short(value: Any) -> str:
 def find_run(opt: Namespace, name: str, config: dict[str, Any], folders: tuple[str, str]) -> Run:
     """The folder of this trial: the one named by ``--resume``, the one that holds this configuration, or a new one.
 
+    ``--resume auto`` leaves a run of fewer ``--epochs`` as it is: a longer one begins with its state in a new folder.
+
     Raises UserError, before anything is written, where the folder holds a run that was not to be touched.
     """
     root = Path(opt.save_dir)
     if opt.resume not in (None, "auto"):
         name = Path(opt.resume).resolve().name
-    elif opt.resume == "auto" and not held(root / folders[0] / name):
-        name = _same_configuration(root / folders[0], config) or name
+    source = None
+    if opt.resume == "auto" and not held(root / folders[0] / name):
+        epochs, found = _fitting(root / folders[0], config)
+        name = found.name if found and epochs == config["epochs"] else name
+        source = found if found and found.name != name else None
     folder = root / folders[0] / name
     run = Run(folder, root / folders[1] / name)
+    run.source = source
     found = read_config(folder)
     if opt.resume:
         if found is not None and (differ := differing(config, found)):
@@ -104,14 +110,14 @@ def find_run(opt: Namespace, name: str, config: dict[str, Any], folders: tuple[s
     return run
 
 
-def _same_configuration(parent: Path, config: dict[str, Any]) -> str | None:
+def _fitting(parent: Path, config: dict[str, Any]) -> tuple[int, Path | None]:
     """The folder whose run differs in nothing but free flags and fewer ``--epochs``; of several, the longest run."""
-    fitting = []
+    fitting: list[tuple[int, Path]] = []
     for folder in sorted(parent.glob("*/")):
         found = read_config(folder)
         if found is not None and not differing(config, found) and held(folder):
-            fitting.append((found["epochs"], folder.name))
-    return max(fitting)[1] if fitting else None
+            fitting.append((found["epochs"], folder))
+    return max(fitting, default=(0, None))
 
 
 def held(folder: Path) -> str:
@@ -151,7 +157,20 @@ def load_state(run: Run, config: dict[str, Any], restore: Callable[[dict], None]
     if what := held(run.folder):
         raise UserError(f"{run.folder}: holds {what}, but {NEWEST} is gone; put it back, or start anew with "
                         "--overwrite")
-    return False
+    return run.source is not None and _begin_with(run.source, run.folder, config, restore)
+
+
+def _begin_with(source: Path, folder: Path, config: dict[str, Any], restore: Callable[[dict], None]) -> bool:
+    """Restore the state of the shorter run in ``source`` and copy its best weights; False where that can't be."""
+    try:
+        _restore(source / NEWEST if (source / NEWEST).exists() else source / BEFORE, config, restore)
+        for best in source.glob("*_best.pth"):
+            checkpoint.save(checkpoint.load(best), folder / best.name)
+    except UserError as problem:
+        print(f"WARNING not beginning with the shorter run: {problem}", flush=True)
+        return False
+    print(f"==> beginning with {source}, which stays as it is", flush=True)
+    return True
 
 
 def _restore(path: Path, config: dict[str, Any], restore: Callable[[dict], None]) -> None:

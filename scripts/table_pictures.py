@@ -14,6 +14,7 @@ from helper.checkpoint import save_bytes
 from .table_data import Row, Size, Table
 
 OURS, PUBLISHED = "#1f6fb4", "#d1495b"
+NARROWEST = 8  # inches, so that a title fits
 LABEL = "last epoch's top-1, %"
 
 
@@ -38,7 +39,7 @@ def _points(table: Table, figures: dict, show_published: bool, title: str) -> Ca
     """One panel a column: our mean with its deviation, and the published figure."""
     rows, wide = table.rows, min(len(table.columns), 5)
     high = -(-len(table.columns) // wide)
-    canvas = Canvas(figsize=(max(6.5, 2.2 + 2.3 * wide), 1.5 + high * (0.8 + 0.28 * len(rows))), layout="constrained")
+    canvas = Canvas(figsize=(max(NARROWEST, 2.2 + 2.3 * wide), 1.5 + high * (0.8 + 0.28 * len(rows))), layout="constrained")
     axes = canvas.subplots(high, wide, sharey=True, squeeze=False).ravel()
     cells = {cell.key: cell for cell in table.cells}
     for axis, column in zip(axes, table.columns, strict=False):
@@ -65,7 +66,7 @@ def _points(table: Table, figures: dict, show_published: bool, title: str) -> Ca
 def _curves(table: Table, figures: dict, show_published: bool, title: str) -> Canvas:
     """One panel a column, one line a series over the rows' x."""
     wide = len(table.columns)
-    canvas = Canvas(figsize=(1 + 4.2 * wide, 4.2), layout="constrained")
+    canvas = Canvas(figsize=(max(NARROWEST, 1 + 4.2 * wide), 4.2), layout="constrained")
     axes = canvas.subplots(1, wide, squeeze=False).ravel()
     for axis, column in zip(axes, table.columns, strict=True):
         for series in dict.fromkeys(row.series for row in table.rows):
@@ -95,9 +96,10 @@ def _grid(table: Table, row: Row, figures: dict) -> tuple[list[str], list[str], 
 
 def _heat_maps(table: Table, figures: dict, title: str) -> Canvas:
     """One map a row of the table, teachers down, students across, all on one colour scale."""
-    high = -(-len(table.rows) // 2)
-    canvas = Canvas(figsize=(10, 1.2 + 3.4 * high), layout="constrained")
-    axes = canvas.subplots(high, 2, squeeze=False).ravel()
+    wide = min(len(table.rows), 2)
+    high = -(-len(table.rows) // wide)
+    canvas = Canvas(figsize=(max(NARROWEST, 5 * wide), 1.2 + 3.4 * high), layout="constrained")
+    axes = canvas.subplots(high, wide, squeeze=False).ravel()
     grids = [_grid(table, row, figures) for row in table.rows]
     low, top = _limits([means for _, _, means in grids])
     for axis, row, (teachers, students, means) in zip(axes, table.rows, grids, strict=False):
@@ -109,6 +111,8 @@ def _heat_maps(table: Table, figures: dict, title: str) -> Canvas:
         axis.set_xticks(range(len(students)), map(_depth, students))
         axis.set_yticks(range(len(teachers)), map(_depth, teachers))
         axis.set(title=row.name, xlabel="student depth", ylabel="teacher depth")
+    for axis in axes[len(grids):]:
+        axis.set_axis_off()
     canvas.colorbar(image, ax=axes, label=LABEL, shrink=0.6)
     canvas.suptitle(title, fontsize=11)
     return canvas
@@ -117,7 +121,7 @@ def _heat_maps(table: Table, figures: dict, title: str) -> Canvas:
 def _surfaces(table: Table, figures: dict, title: str) -> Canvas:
     """The paper's two surfaces: accuracy over the depths of teacher and student."""
     rows = [row for row in table.rows if row.surface] or table.rows
-    canvas = Canvas(figsize=(5.5 * len(rows), 5.2), layout="constrained")
+    canvas = Canvas(figsize=(max(NARROWEST, 5.5 * len(rows)), 5.2), layout="constrained")
     grids = [_grid(table, row, figures) for row in rows]
     low, top = _limits([means for _, _, means in grids])
     for place, (row, (teachers, students, means)) in enumerate(zip(rows, grids, strict=True), 1):

@@ -161,15 +161,36 @@ def test_a_finished_run_is_only_shown(whole, monkeypatch):
 def test_epochs_may_grow_and_not_shrink(tmp_path):
     ok(tmp_path / "long", "--epochs", 3)
     ok(tmp_path / "grown", "--epochs", 1)
-    name = only_run(tmp_path / "grown").name
-    ok(tmp_path / "grown", "--epochs", 3, "--resume", "auto")
+    short = only_run(tmp_path / "grown")
+    ok(tmp_path / "grown", "--epochs", 3, "--resume", short)
     grown, long = (next(iter(compared(tmp_path / f).values())) for f in ("grown", "long"))
-    assert only_run(tmp_path / "grown").name == name
+    assert only_run(tmp_path / "grown") == short
     grown["summary.json"]["name"] = long["summary.json"]["name"]
     grown["resume.pth"] = long["resume.pth"]
     assert grown == long
-    done = train(tmp_path / "grown", "--epochs", 2, "--resume", only_run(tmp_path / "grown"))
+    done = train(tmp_path / "grown", "--epochs", 2, "--resume", short)
     refused(done, "--epochs 2, there 3", "shrink")
+
+
+def test_auto_begins_with_a_shorter_run_and_leaves_it(tmp_path):
+    ok(tmp_path / "long", "--epochs", 2)
+    tmp_path = tmp_path / "grown"
+    ok(tmp_path, "--epochs", 1)
+    short = only_run(tmp_path)
+    before = {file.name: file.read_bytes() for file in short.iterdir() if file.is_file()}
+    done = ok(tmp_path, "--epochs", 2, "--resume", "auto")
+    assert f"beginning with {short}" in done.out and "going on after main epoch 1" in done.out
+    assert {file.name: file.read_bytes() for file in short.iterdir() if file.is_file()} == before
+    found, expected = compared(tmp_path), compared(tmp_path.parent / "long")
+    assert {name: found[name] for name in expected} == expected and len(found) == 2
+    assert "is finished" in ok(tmp_path, "--epochs", 1, "--resume", "auto").out
+
+
+def test_auto_starts_anew_beside_a_damaged_shorter_run(tmp_path):
+    ok(tmp_path, "--epochs", 1)
+    (only_run(tmp_path) / "resume.pth").write_bytes(b"no state")
+    done = ok(tmp_path, "--epochs", 2, "--resume", "auto")
+    assert "WARNING not beginning with the shorter run" in done.out and "going on" not in done.out
 
 
 def test_another_configuration_is_refused_by_its_flags(whole, tmp_path):
