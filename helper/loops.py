@@ -163,7 +163,8 @@ class Loop:
 
     def _weights(self, learner: Learner, **more) -> dict:
         optimizer = {} if self.about["role"] == "student" else {"optimizer": learner.optimizer.state_dict()}
-        return {**more, "model": contiguous(learner.model), **optimizer, **self.about}
+        return {**more, "opt": self.configs[learner.trial], "model": contiguous(learner.model), **optimizer,
+                **self.about}
 
     def _resume_state(self, learner: Learner) -> dict:
         return {**learner.state_dict(), "trial": learner.trial, "config": self.configs[learner.trial],
@@ -185,8 +186,7 @@ class Loop:
 
     def _finish(self, learner: Learner) -> None:
         run, last = self.runs[learner.trial], learner.history[-1]
-        config = self.configs[learner.trial]
-        checkpoint.save(self._weights(learner, opt=config), run.folder / f"{self.about['arch']}_last.pth")
+        checkpoint.save(self._weights(learner), run.folder / f"{self.about['arch']}_last.pth")
         run.write_curves(learner.history)
         best = learner.best
         run.write_summary({

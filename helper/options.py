@@ -4,6 +4,7 @@ from __future__ import annotations
 import zlib
 from argparse import Namespace
 from collections.abc import Sequence
+from typing import Any
 
 import dataset
 from dataset import MixSpec
@@ -19,6 +20,12 @@ DEFAULT_TEACHER = "./save/models/resnet110_vanilla/ckpt_epoch_240.pth"
 LOSS_FLAGS = ("gamma", "alpha", "beta", "kd_T", "scale_T", "rescale", "init_epochs")
 COUNT, NATURAL = number(int, low=1, high=10**6), number(int, low=0, high=10**6)
 WEIGHT = number(float, low=0)
+
+
+def full_recipe() -> dict[str, Any]:
+    """What the published tables train on: the scripts' own defaults. Anything less is reduced."""
+    defaults = parse_teacher([]).defaults
+    return {name: defaults[name] for name in ("dataset", "epochs", "train_fraction", "holdout")}
 
 
 def parse_teacher(argv: Sequence[str] | None = None, stored: Stored | None = None) -> Namespace:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,24 @@ from models.folding import folded
 
 from . import checkpoint
 from .device import autocast
+from .resume import read_config
 from .util import UserError, near
 
 
 @dataclass
 class TeacherFile:
-    """A teacher's checkpoint: where it lies, its architecture, its weights and their digest."""
+    """A teacher's checkpoint: where it lies, its architecture, its weights and their digest, and how it was trained
+    as far as the file or the args.json beside it says."""
 
     path: Path
     arch: str
     weights: dict[str, Tensor]
+    trained: dict[str, Any] = field(default_factory=dict)
+
+    def less_than(self, full: dict[str, Any]) -> list[str]:
+        """'--epochs 3', ... for what is known to differ from ``full``; more epochs are no less."""
+        return [f"--{name} {value}" for name, value in self.trained.items()
+                if name in full and (value < full[name] if name == "epochs" else value != full[name])]
 
     @property
     def sha256(self) -> str:
@@ -47,7 +55,18 @@ def read_teacher(path: str, arch: str | None = None, flags: tuple[str, str] = ("
     if arch not in model_dict:
         raise UserError(f"{flags[0]} {path}: it doesn't say its architecture and its folder's name gives "
                         f"{arch!r}{near(arch, model_dict)}; name it with {flags[1]}")
-    return TeacherFile(file, arch, weights)
+    return TeacherFile(file, arch, weights, _trained(state, file))
+
+
+def _trained(state: dict[str, Any], file: Path) -> dict[str, Any]:
+    opt = state.get("opt", {})
+    said = vars(opt) if isinstance(opt, Namespace) else opt if isinstance(opt, dict) else {}
+    known = {**(read_config(file.parent) or {}), **said}
+    kinds = {"dataset": str, "epochs": int, "train_fraction": float, "holdout": int}
+    known = {name: known[name] for name, kind in kinds.items() if type(known.get(name)) is kind}
+    if type(state.get("epoch")) is int and "accuracy" in state:  # ckpt_epoch_N.pth: a state on the way
+        known["epochs"] = min(state["epoch"], known.get("epochs", state["epoch"]))
+    return known
 
 
 def teacher_name(path: Path) -> str:

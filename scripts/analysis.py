@@ -23,6 +23,7 @@ from dataset.data import Data, stratified
 from helper import checkpoint
 from helper import device as devices
 from helper.flags import Parser, name_from, number, path
+from helper.options import full_recipe
 from helper.resume import read_config
 from helper.teacher import TeacherFile, build, read_teacher
 from helper.util import UserError
@@ -111,9 +112,15 @@ def default_label(file: TeacherFile) -> str:
     folder = file.path.resolve().parent
     if folder.parent.name in ROLES and (config := read_config(folder)):
         with contextlib.suppress(KeyError):  # of another program, or of a run of another time
-            return Finished(folder, config, {}, []).label
+            return Finished(folder, config, {}, []).label + less_of(file)
     rest = folder.name.removeprefix("S=").removeprefix(file.arch)
-    return f"{file.arch} {rest.replace('_', ' ').strip()}".strip()
+    return f"{file.arch} {rest.replace('_', ' ').strip()}".strip() + less_of(file)
+
+
+def less_of(file: TeacherFile) -> str:
+    """', reduced: --epochs 3' of a network that says it was trained on less than the full recipe."""
+    less = file.less_than({name: value for name, value in full_recipe().items() if name != "dataset"})
+    return f", reduced: {' '.join(less)}" if less else ""
 
 
 def label_all(opt: Namespace, files: Sequence[TeacherFile]) -> list[str]:
@@ -203,13 +210,17 @@ class Study:
         return scope(self.data, self.total)
 
     def save_table(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
-        """CSV in the folder, each row with the data set, the number of images and whether those are fewer than all."""
-        about = {"dataset": self.data.name, "images": len(self.labels), "reduced": len(self.labels) < self.total}
+        """CSV in the folder. Each row has the data set, the number of images, and whether those are fewer than all or
+        the network was trained on less than the full recipe."""
+        fewer = len(self.labels) < self.total
+        less = {network.label: bool(less_of(network.file)) for network in self.networks}
+        about = {"dataset": self.data.name, "images": len(self.labels), "reduced": fewer}
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, [*rows[0], *about], lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            writer.writerow({k: f"{v:.8g}" if isinstance(v, float) else v for k, v in {**row, **about}.items()})
+            values = {**row, **about, "reduced": fewer or less.get(row.get("network"), False)}
+            writer.writerow({k: f"{v:.8g}" if isinstance(v, float) else v for k, v in values.items()})
         self._save(name, buffer.getvalue().encode())
 
     def save_figure(self, name: str, figure) -> None:

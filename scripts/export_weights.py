@@ -19,6 +19,7 @@ from helper import checkpoint, setup
 from helper.device import pick_device
 from helper.evaluate import evaluate
 from helper.flags import Parser, name_from, path
+from helper.options import full_recipe
 from helper.resume import read_config
 from helper.teacher import build, read_teacher
 from helper.util import UserError, guard
@@ -48,7 +49,8 @@ def main(argv=None):
     half = accuracy(file, data, device)
     folder = Path(opt.out)
     folder.mkdir(parents=True, exist_ok=True)
-    state = {"model": file.weights, "arch": file.arch, "num_classes": data.num_classes, "dataset": data.name}
+    state = {"model": file.weights, "arch": file.arch, "num_classes": data.num_classes, "dataset": data.name,
+             "opt": {name: file.trained.get(name) for name in full_recipe()}}
     checkpoint.save(state, folder / f"{file.arch}.pth")
     add_to_index(folder, file, full, half)
     print(f"{file.arch}: {full:.2f} -> {half:.2f} in half precision, {folder / f'{file.arch}.pth'}")
@@ -58,9 +60,8 @@ def refuse_reduced(opt, file) -> None:
     """models/pretrained/ serves full tables, so it takes nothing that was trained on less than their recipe."""
     if opt.reduced and Path(opt.out).resolve() != FOLDER:
         return
-    config = read_config(file.path.parent) or {}
-    full = {"dataset": "cifar100", "epochs": 240, "train_fraction": 1.0, "holdout": 0}
-    if config and (less := [f"--{k} {config.get(k)}" for k, v in full.items() if config.get(k) != v]):
+    full = full_recipe()
+    if less := file.less_than(full):
         raise UserError(f"--path {file.path}: trained on less than the full recipe ({', '.join(less)}); train it in "
                         "full, or give --reduced and another --out")
     if opt.dataset != full["dataset"]:

@@ -23,7 +23,7 @@ from helper.util import UserError, guard
 from . import report_page as html
 from .report_page import Markup
 from .table_data import filled
-from .table_output import FAILED, WIDEST
+from .table_output import WIDEST, failures
 
 LONGEST = 400  # rows of a CSV that are shown; the file is linked
 KINDS = {"models": "teachers and students alone", "student_model": "distilled students"}
@@ -76,7 +76,8 @@ def folder_parts(folder: Path, tables: list[Path], pictures: list[Path], page: P
     if folder / "table.csv" in tables:
         parts.append(matrix(folder / "table.csv"))
     if failed := failures(folder / "table.md"):
-        parts += [html.paragraph("Failed when last tried:", "reduced"), *map(html.paragraph, failed)]
+        parts += [html.paragraph("Failed when last tried:", "reduced"),
+                  *(html.paragraph(f"{label}: {reason}") for label, reason in failed.items())]
     for picture in pictures:
         parts.append(Markup(f"<h3>{html.text(picture.stem)}</h3>{html.inlined_image(picture, picture.stem)}"))
     for file in tables:
@@ -86,12 +87,6 @@ def folder_parts(folder: Path, tables: list[Path], pictures: list[Path], page: P
         links = Markup(", ".join(html.link(log, page, log.name) for log in logs))
         parts.append(html.details(f"texts and logs ({len(logs)})", html.paragraph(links)))
     return parts
-
-
-def failures(text: Path) -> list[str]:
-    """The runs that table.md says have failed, each with its reason."""
-    _, _, after = text.read_text().partition(f"\n{FAILED}\n") if text.is_file() else ("", "", "")
-    return [line[2:] for line in after.split("\n## ")[0].splitlines() if line.startswith("- ")]
 
 
 def matrix(file: Path) -> Markup:

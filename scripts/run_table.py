@@ -28,6 +28,7 @@ from .table_data import Cell, Table
 from .table_jobs import Pool, slug, stopped
 from .table_plan import ASSUMED, Plan, Run
 from .table_store import Store
+from .table_teachers import vanilla
 
 
 def parse(argv=None) -> argparse.Namespace:
@@ -94,13 +95,18 @@ def chooser(table: Table, pattern: str) -> Callable[[Cell], bool]:
 def run(plan: Plan, opt: argparse.Namespace) -> None:
     """Train what is missing and write the table, again after every run, so that it is never behind."""
     folder = Path(opt.out, slug(plan.table.name), plan.size.folder)
+    try:
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {opt.out}: {folder} can't be made ({error.strerror}); name another folder") from None
     pool = Pool(opt.jobs, opt.gpus, folder / "logs")
-    waiting = plan.waiting
+    waiting, earlier = plan.waiting, table_output.failures(folder / "table.md")
 
     def write() -> None:
         plan.look()
-        failed = {run.label: pool.reason(run) for run in waiting if pool.reason(run)}
-        _, figures = table_output.write(plan, folder, failed)
+        failed = {run.label: pool.reason(run) or earlier.get(run.label)
+                  for run in plan.runs.values() if not run.complete}
+        _, figures = table_output.write(plan, folder, {label: reason for label, reason in failed.items() if reason})
         table_pictures.draw(plan.table, plan.size, figures, folder)
 
     signum = pool.train(waiting, write)
@@ -121,6 +127,8 @@ def show(plan: Plan, opt: argparse.Namespace) -> None:
     for (arch, flags), teacher in plan.teachers.items():
         if teacher.run is None:
             print(f"teacher {arch}{' ' + flags if flags else ''}: {teacher.path}")
+        elif opt.teacher_dir and not flags:
+            print(f"teacher {arch}: not in --teacher_dir ({vanilla(arch)}), so ours")
     shown = [run for run in plan.runs.values() if run.wanted]
     total, told = 0.0, True
     for run in sorted(shown, key=lambda run: run.kind != "models"):
@@ -128,7 +136,7 @@ def show(plan: Plan, opt: argparse.Namespace) -> None:
         total, told = total + seconds, told and known
         print(f"  [{state(run)}] {run.label}" + (f"  about {duration(seconds)}" if run.missing else ""))
         if run.missing:
-            print(f"      {run.command}")
+            print(f"      {run.command()}")
     trials = sum(len(run.wanted) for run in shown)
     missing = sum(len(run.missing) for run in shown)
     slots = opt.jobs * max(1, len(opt.gpus))

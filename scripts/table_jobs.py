@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+import torch
+
 from helper.interrupts import Interrupts
 from helper.util import Interrupted, UserError
 
@@ -129,12 +131,10 @@ class Pool:
 
 def visible(gpu: str) -> str:
     """What CUDA_VISIBLE_DEVICES calls device ``gpu`` of this process, which may itself see only some of them."""
-    if "CUDA_VISIBLE_DEVICES" not in os.environ:
-        return gpu
-    mine = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
-    if int(gpu) >= len(mine):
-        raise UserError(f"--gpus {gpu}: CUDA_VISIBLE_DEVICES shows this process {len(mine)}, counted from 0")
-    return mine[int(gpu)]
+    if int(gpu) >= torch.cuda.device_count():
+        raise UserError(f"--gpus {gpu}: torch sees {torch.cuda.device_count()} CUDA devices here, counted from 0")
+    mine = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return mine[int(gpu)] if mine else gpu
 
 
 def stopped(signum: int) -> Interrupted:

@@ -5,11 +5,9 @@ and says so in its title, its column heads, its CSV fields and its picture.
 """
 from __future__ import annotations
 
-import csv
-import io
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -17,9 +15,9 @@ from helper.checkpoint import save_text
 
 from .table_data import Cell, Size, Table
 from .table_plan import Plan
+from .table_record import FULL, Record, csv_text
 from .table_store import Result
 
-FULL = "full recipe"
 DETAILS = "<!-- cells -->"  # what is above goes into the README
 FAILED = "## Failed"  # the head of the list in table.md
 NONE: Mapping[str, str] = MappingProxyType({})
@@ -34,6 +32,7 @@ class Figure:
     mean: float | None = None
     std: float | None = None
     best: float | None = None  # mean of the best epochs' accuracies
+    trials: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, results: Sequence[Result]) -> Figure:
@@ -41,7 +40,8 @@ class Figure:
         if not last:
             return cls(0)
         std = statistics.stdev(last) if len(last) > 1 else None
-        return cls(len(last), statistics.fmean(last), std, statistics.fmean(result.best_top1 for result in results))
+        return cls(len(last), statistics.fmean(last), std, statistics.fmean(result.best_top1 for result in results),
+                   tuple(result.trial for result in results))
 
     @property
     def text(self) -> str:
@@ -50,53 +50,18 @@ class Figure:
         return f"{self.mean:.2f}" + (f" ± {self.std:.2f}" if self.std is not None else "") + f" (n={self.n})"
 
 
-class Record:
-    """runs.csv of a result folder: every finished run, kept even where its --save_dir is gone."""
-
-    HEAD = ("row", "column", "flags", "size", *(f.name for f in fields(Result)))
-
-    def __init__(self, path: Path, plan: Plan):
-        self.path, self.plan, self.size = path, plan, plan.size.label or FULL
-        self.results: dict[tuple[str, str], dict[str, Result]] = {cell.key: {} for cell in plan.table.cells}
-        self._read()
-        for cell in plan.table.cells:
-            for result in plan.results(cell):
-                self.results[cell.key][result.trial] = result
-
-    def of(self, cell: Cell) -> list[Result]:
-        return [result for _, result in sorted(self.results[cell.key].items(), key=lambda item: _order(item[0]))]
-
-    def _read(self) -> None:
-        """Runs recorded earlier, if they are of a cell that is still asked for, with the same flags, at this size."""
-        flags = {cell.key: _flags(cell) for cell in self.plan.table.cells}
-        if not self.path.exists():
-            return
-        with self.path.open(newline="") as file:
-            for line in csv.DictReader(file):
-                key = line["row"], line["column"]
-                if line["size"] == self.size and flags.get(key) == line["flags"]:
-                    self.results[key][line["trial"]] = Result(
-                        line["trial"], float(line["last_top1"]), float(line["best_top1"]), int(line["best_epoch"]),
-                        float(line["wall_time_s"]), line["hardware"], line["git_commit"], line["folder"])
-
-    def write(self) -> None:
-        rows = [{"row": cell.row.name, "column": cell.column, "flags": _flags(cell), "size": self.size,
-                 **asdict(result)} for cell in self.plan.table.cells for result in self.of(cell)]
-        save_text(_csv(self.HEAD, rows), self.path)
-
-
 def write(plan: Plan, folder: Path, failed: Mapping[str, str] = NONE) -> tuple[Record, dict[tuple[str, str], Figure]]:
     """runs.csv, table.csv and table.md into ``folder``. failed: runs that were just tried in vain, with the reason."""
     folder.mkdir(parents=True, exist_ok=True)
     record = Record(folder / "runs.csv", plan)
     record.write()
     figures = {cell.key: Figure.of(record.of(cell)) for cell in plan.table.cells}
-    save_text(table_csv(plan, figures), folder / "table.csv")
+    save_text(tablecsv_text(plan, figures), folder / "table.csv")
     save_text(markdown(plan, figures, failed), folder / "table.md")
     return record, figures
 
 
-def table_csv(plan: Plan, figures: dict) -> str:
+def tablecsv_text(plan: Plan, figures: dict) -> str:
     """One line a cell. Of a reduced size the fields are called so, and published numbers are left out."""
     table, reduced, rows = plan.table, bool(plan.size.label), []
     prefix = "reduced_" if reduced else ""
@@ -107,8 +72,8 @@ def table_csv(plan: Plan, figures: dict) -> str:
         if not reduced:
             row |= {"published": _two(cell.published), "difference": _signed(_difference(cell, figure)),
                     "source": table.sources.get(cell.row.source, "") if cell.published is not None else ""}
-        rows.append({**row, f"{prefix}best_top1_mean": _two(figure.best), "command": command(plan, cell)})
-    return _csv(rows[0].keys(), rows)
+        rows.append({**row, f"{prefix}best_top1_mean": _two(figure.best), "command": command(plan, cell, figure)})
+    return csv_text(rows[0].keys(), rows)
 
 
 def markdown(plan: Plan, figures: dict, failed: Mapping[str, str] = NONE) -> str:
@@ -122,7 +87,7 @@ def markdown(plan: Plan, figures: dict, failed: Mapping[str, str] = NONE) -> str
     more = "; rows and columns without a run are left out" if size.label else more
     notes.append(f"Last epoch's top-1 accuracy (%), mean ± standard deviation over n seeds{more}.")
     sources = [] if size.label else [f"Published: {text}." for text in table.sources.values()]
-    commands = [line for cell in table.cells for line in (f"# {cell.label}", command(plan, cell))]
+    commands = [line for cell in table.cells for line in (f"# {cell.label}", command(plan, cell, figures[cell.key]))]
     names = [table.name, "result_heatmap"] if table.picture == "surfaces" else [table.name]
     pictures = [f"![{_cell(title)}]({name}.png)" for name in names]
     lines = [f"# {title}", "", *_paragraphs(notes), *_matrix(table, size, figures), "", *_paragraphs(sources), DETAILS,
@@ -135,12 +100,20 @@ def _failures(failed: Mapping[str, str]) -> list[str]:
     if not failed:
         return []
     return [FAILED, "", "The last attempt at these ended with an error; the same command tries them again.", "",
-            *(f"- {_cell(label)}: {_cell(reason)}" for label, reason in failed.items()), ""]
+            *(" ".join(f"- {label}: {reason}".split()) for label, reason in failed.items()), ""]
 
 
-def command(plan: Plan, cell: Cell) -> str:
+def failures(text: Path) -> dict[str, str]:
+    """What :func:`write` noted in a table.md: runs that have failed, each with the reason."""
+    _, _, after = text.read_text().partition(f"\n{FAILED}\n") if text.is_file() else ("", "", "")
+    lines = [line[2:] for line in after.split("\n## ")[0].splitlines() if line.startswith("- ")]
+    return {label: reason for label, _, reason in (line.partition(": ") for line in lines)}
+
+
+def command(plan: Plan, cell: Cell, figure: Figure) -> str:
+    """What trained the cell's seeds, or what would."""
     run = plan.of[cell.key][0]
-    return run.command if run else f"# taken from {plan.teachers[cell.teacher, cell.row.teacher].path}"
+    return run.command(figure.trials) if run else f"# taken from {plan.teachers[cell.teacher, cell.row.teacher].path}"
 
 
 def _matrix(table: Table, size: Size, figures: dict) -> list[str]:
@@ -203,19 +176,3 @@ def _two(value: float | None) -> str:
 
 def _signed(value: float | None) -> str:
     return "" if value is None else f"{value:+.2f}"
-
-
-def _order(trial: str) -> tuple:
-    return (0, int(trial), "") if trial.isdigit() else (1, 0, trial)
-
-
-def _flags(cell: Cell) -> str:
-    return f"{cell.row.role} {' '.join(cell.flags)} | {cell.row.teacher}".strip(" |")
-
-
-def _csv(head: Sequence[str], rows: Sequence[dict]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(head), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

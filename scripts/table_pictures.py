@@ -39,7 +39,8 @@ def _points(table: Table, figures: dict, show_published: bool, title: str) -> Ca
     """One panel a column: our mean with its deviation, and the published figure."""
     rows, wide = table.rows, min(len(table.columns), 5)
     high = -(-len(table.columns) // wide)
-    canvas = Canvas(figsize=(max(NARROWEST, 2.2 + 2.3 * wide), 1.5 + high * (0.8 + 0.28 * len(rows))), layout="constrained")
+    size = max(NARROWEST, 2.2 + 2.3 * wide), 1.5 + high * (0.8 + 0.28 * len(rows))
+    canvas = Canvas(figsize=size, layout="constrained")
     axes = canvas.subplots(high, wide, sharey=True, squeeze=False).ravel()
     cells = {cell.key: cell for cell in table.cells}
     for axis, column in zip(axes, table.columns, strict=False):

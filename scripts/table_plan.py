@@ -1,26 +1,28 @@
 """From a table to its runs: which commands, in which order, what is done, how long the rest may take."""
 from __future__ import annotations
 
-import json
+import contextlib
+import io
 import os
 import shlex
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from helper import checkpoint
 from helper.naming import teacher_name
 from helper.options import parse_student, parse_teacher
+from helper.util import UserError
 
 from .table_data import Cell, Row, Size, Table
 from .table_store import Result, Store
+from .table_teachers import TEACHER_TRIAL, check, stated, vanilla
 
 # Relative: it stands in commands, which are shown and kept.
 PRETRAINED = Path(os.path.relpath(Path(__file__).parent.parent / "models" / "pretrained"))
-TEACHER_TRIAL = "0"
+PLACES = ("--path_t", "--save_dir", "--data_dir", "--device")
 # For the estimates: images per second with and without CUDA where no run tells; what a test image costs beside a
 # training image (a student's forward pass beside its step and the teacher's); a process's start, in seconds.
 ASSUMED = {True: 20_000.0, False: 200.0}
@@ -49,18 +51,27 @@ class Run:
         return "train_teacher.py" if self.kind == "models" else "train_student_mixstd.py"
 
     def parse(self) -> Namespace:
-        return (parse_teacher if self.kind == "models" else parse_student)(list(self.flags))
+        """The flags as the script resolves them; what it would refuse is a UserError here."""
+        complaint = io.StringIO()
+        try:
+            with contextlib.redirect_stderr(complaint):
+                return (parse_teacher if self.kind == "models" else parse_student)(list(self.flags))
+        except SystemExit:
+            raise UserError(complaint.getvalue().split("error: ", 1)[-1]) from None
 
     @property
     def missing(self) -> list[str]:
         return [trial for trial in self.trials if trial in self.wanted - (self.done.keys() - self.again)]
 
-    def argv(self, trials: list[str]) -> list[str]:
+    @property
+    def complete(self) -> bool:
+        return set(self.trials) <= self.done.keys()
+
+    def argv(self, trials: Sequence[str]) -> list[str]:
         return [self.script, *self.flags, "--trial", ",".join(trials), "--resume", "auto"]
 
-    @property
-    def command(self) -> str:
-        return "python " + shlex.join(self.argv(self.trials))
+    def command(self, trials: Sequence[str] = ()) -> str:
+        return "python " + shlex.join(self.argv(trials or self.trials))
 
 
 @dataclass
@@ -77,6 +88,8 @@ class Plan:
 
     def __init__(self, table: Table, size: Size, opt: Namespace, store: Store, only: Callable[[Cell], bool]):
         self.table, self.size, self.opt, self.store = table, size, opt, store
+        if opt.teacher_dir and not Path(opt.teacher_dir).is_dir():
+            raise UserError(f"--teacher_dir {opt.teacher_dir}: no such folder")
         self.runs: dict[tuple, Run] = {}
         self.teachers: dict[tuple[str, str], Teacher] = {}
         self.of: dict[tuple[str, str], tuple[Run | None, list[str]]] = {}
@@ -95,7 +108,10 @@ class Plan:
         """Find what is done."""
         self.store.refresh()
         for run in self.runs.values():
-            opt = run.parse()
+            try:
+                opt = run.parse()
+            except UserError as error:
+                raise UserError(f"table {self.table.name}, {run.label}: {error}") from None
             candidates = self._candidates_of(run)
             for trial in run.trials:
                 entry = self.store.find(run.kind, opt, trial, self.size, candidates)
@@ -113,6 +129,23 @@ class Plan:
         if run is None:
             return [] if self.size.label else stated(self.teachers[cell.teacher, cell.row.teacher].path)
         return [run.done[trial] for trial in trials if trial in run.done]
+
+    def teacher_of(self, cell: Cell) -> Teacher | None:
+        return self.teachers[cell.teacher, cell.row.teacher] if cell.row.role == "distil" else None
+
+    def configuration(self, cell: Cell) -> str:
+        """All that decides a cell's numbers but the teacher's weights: the run's flags without its places."""
+        run, _ = self.of[cell.key]
+        if run is None:
+            return "taken as a file"
+        words, kept = iter(run.flags), []
+        for word in words:
+            if word in PLACES:
+                next(words)  # its value
+            else:
+                kept.append(word)
+        before = f"teacher {cell.row.teacher}: " if cell.row.teacher and cell.row.role == "distil" else ""
+        return f"{before}{run.script} {shlex.join(kept)}"
 
     def seconds(self, run: Run) -> tuple[float, bool]:
         """Estimated time of the missing trials, and whether finished runs tell (else ASSUMED)."""
@@ -178,13 +211,15 @@ class Plan:
         opt = probe.parse()
         entry = self.store.find("models", opt, TEACHER_TRIAL, self.size)
         expected = Path(self.opt.save_dir, "models", teacher_name(opt, TEACHER_TRIAL), f"{arch}_last.pth")
-        own = entry.folder / expected.name if entry else expected
+        begun = entry.folder if entry else self.store.begun("models", opt, TEACHER_TRIAL)
+        own = begun / expected.name if begun else expected
         given, others = [], []
         if not flags and not self.size.holdout and self.size.dataset == self.size.recipe_dataset:
-            vanilla = Path(f"{arch}_vanilla", "ckpt_epoch_240.pth")
-            given = [Path(self.opt.teacher_dir, vanilla)] if self.opt.teacher_dir else []
-            others = [PRETRAINED / f"{arch}.pth", Path(self.opt.save_dir, "models", vanilla)]
+            given = [Path(self.opt.teacher_dir, vanilla(arch))] if self.opt.teacher_dir else []
+            others = [PRETRAINED / f"{arch}.pth", Path(self.opt.save_dir, "models", vanilla(arch))]
         found = next((path for path in (*given, own, *others) if path.is_file()), own)
+        if found != own:
+            check(found, arch, self.size, self.table)
         run = None
         if found == own:
             run = self._run("models", words, f"teacher {arch}{' ' + flags if flags else ''}")
@@ -202,18 +237,4 @@ class Plan:
         if run.kind == "models":
             return ()
         path = Path(run.flags[run.flags.index("--path_t") + 1])
-        return next(t.candidates for t in self.teachers.values() if t.path == path)
-
-
-def stated(path: Path) -> list[Result]:
-    """The accuracy that a teacher which came as a file states, itself or in index.json beside it, else nothing.
-
-    Such a teacher is of the full recipe, so this belongs into full tables only.
-    """
-    accuracy = checkpoint.load(path).get("accuracy")
-    index = path.with_name("index.json")
-    if accuracy is None and index.is_file():
-        accuracy = json.loads(index.read_text()).get(path.stem, {}).get("top1")
-    if accuracy is None:
-        return []
-    return [Result(TEACHER_TRIAL, float(accuracy), float(accuracy), 0, 0.0, "", "", str(path.parent))]
+        return (path,) if path.is_file() else next(t.candidates for t in self.teachers.values() if t.path == path)

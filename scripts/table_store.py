@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from helper.resume import FREE, config_of, read_config
+from helper.resume import FREE, config_of, held, read_config
 from helper.teacher import read_teacher
 
 from .table_data import Size
 
 # Settled only when a run starts. The teacher is compared by its weights, see Store.find.
 LATE = {"precision", "step", "path_t", "teacher_sha256"}
+DIGITS = 12  # of a teacher's sha256 that are kept
 DEFAULT_PRECISIONS = ("fp32", "tf32")
 
 
@@ -31,6 +32,7 @@ class Result:
     hardware: str
     git_commit: str
     folder: str
+    teacher: str = ""  # beginning of the sha256 of the weights it was distilled from
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class Entry:
     def result(self) -> Result:
         s = self.summary
         return Result(self.config["trial"], s["last_top1"], s["best_top1"], s["best_epoch"], s["wall_time_s"],
-                      self.environment.get("hardware", ""), self.environment.get("git_commit", ""), str(self.folder))
+                      self.environment.get("hardware", ""), self.environment.get("git_commit", ""), str(self.folder),
+                      str(self.config.get("teacher_sha256", ""))[:DIGITS])
 
 
 class Store:
@@ -72,6 +75,12 @@ class Store:
                 return entry
         return None
 
+    def begun(self, kind: str, opt: Namespace, trial: str) -> Path | None:
+        """The folder of an unfinished run of this configuration, which ``--resume auto`` goes on in."""
+        config = config_of(opt, trial)
+        return next((entry.folder for entry in self.entries[kind]
+                     if entry.summary is None and _same(config, entry.config) and held(entry.folder)), None)
+
     def images_per_s(self, kind: str, opt: Namespace, on_cuda: bool) -> float | None:
         """Median throughput of the runs most like this one: same networks and method, else same trained network."""
         speeds = [(entry.config, entry.images_per_s) for entry in self.entries[kind]
@@ -90,9 +99,11 @@ def _read(folder: Path) -> Entry | None:
         return None
     try:
         environment = json.loads((folder / "args.json").read_text()).get("environment", {})
-        summary = folder / "summary.json"
-        return Entry(folder, config, environment, json.loads(summary.read_text()) if summary.exists() else None,
-                     _speed(folder / "timing.csv"))
+        file = folder / "summary.json"
+        summary = json.loads(file.read_text()) if file.exists() else None
+        if not isinstance(summary, (dict, type(None))):
+            return None
+        return Entry(folder, config, environment, summary, _speed(folder / "timing.csv"))
     except (OSError, ValueError):
         return None  # being written, or damaged: it doesn't count as done
 
@@ -118,6 +129,11 @@ def _same_teacher(found: dict, teachers: tuple[Path, ...]) -> bool:
     if there:
         return found.get("teacher_sha256") in [_digest(path, path.stat().st_mtime_ns) for path in there]
     return Path(found.get("path_t", "")) in teachers
+
+
+def digest(path: Path) -> str:
+    """The weights in a file, as :class:`Result` names a teacher."""
+    return _digest(path, path.stat().st_mtime_ns)[:DIGITS]
 
 
 @cache

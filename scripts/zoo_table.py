@@ -158,7 +158,7 @@ class Table:
                "state": "not run yet", "hardware": "", "command": ""}
         if line.run is None:
             return {**row, "state": f"refused: {line.refused}"}
-        row["command"] = self._shown(line.run.command)
+        row["command"] = self._shown(line.run.command())
         if (entry := self.entry(line.run)) is not None:
             return {**row, **measured(entry), "seeds": 1, "state": "", "hardware": entry.environment["hardware"]}
         reason = pool.reason(line.run)

@@ -4,12 +4,12 @@ import subprocess
 import sys
 from argparse import Namespace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from analysis_runs import SHARED, assert_picture, run, save_network, two_networks
 
+from helper.teacher import TeacherFile
 from helper.util import guard
 from scripts import analysis, calibration, evaluate, robustness, tsne
 
@@ -82,7 +82,7 @@ def test_settings_say_what_was_run(paths, tmp_path):
 
 def test_equal_labels_are_told_apart(tmp_path):
     def file(path):
-        return SimpleNamespace(path=tmp_path / path, arch="resnet8")
+        return TeacherFile(tmp_path / path, "resnet8", {})
 
     opt = Namespace(labels=None)
     labels = analysis.label_all(opt, [file("resnet8_x/a.pth"), file("resnet8_x/b.pth"), file("resnet20/a.pth")])
@@ -97,7 +97,15 @@ def test_a_foreign_args_json_is_no_obstacle(tmp_path):
         folder = tmp_path / "models" / "resnet8_x"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "args.json").write_text(text)
-        assert analysis.default_label(SimpleNamespace(path=folder / "a.pth", arch="resnet8")) == "resnet8 x"
+        assert analysis.default_label(TeacherFile(folder / "a.pth", "resnet8", {})) == "resnet8 x"
+
+
+def test_a_network_of_less_than_the_recipe_is_labelled_so(tmp_path):
+    def label(**trained):
+        return analysis.default_label(TeacherFile(tmp_path / "resnet8_x" / "a.pth", "resnet8", {}, trained))
+
+    assert label(epochs=3, train_fraction=0.1) == "resnet8 x, reduced: --epochs 3 --train_fraction 0.1"
+    assert label(epochs=240, train_fraction=1.0, holdout=0, dataset="digits") == label(epochs=300) == "resnet8 x"
 
 
 @pytest.mark.parametrize("tool", [*TOOLS, "evaluate"])

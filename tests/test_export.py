@@ -33,6 +33,13 @@ def test_export_and_use(tmp_path, capsys):
     assert guard(export_weights.main, ["--path", str(tmp_path / "none.pth")]) == 2
 
 
+def test_a_reduced_teacher_is_known_outside_its_folder(tmp_path, capsys):
+    state = {"model": model_dict["resnet8"](num_classes=100).state_dict(), "arch": "resnet8", "opt": {"epochs": 3}}
+    checkpoint.save(state, tmp_path / "copied.pth")
+    assert guard(export_weights.main, ["--path", str(tmp_path / "copied.pth"), "--device", "cpu"]) == 2
+    assert "--epochs 3" in capsys.readouterr().err
+
+
 def test_reduced_teachers_stay_out_of_the_pretrained_ones(tmp_path, capsys):
     model = model_dict["resnet8"](num_classes=100)
     folder = tmp_path / "models" / "resnet8_run"

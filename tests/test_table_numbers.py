@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 import table_runs
 
+from helper import checkpoint
 from helper.util import UserError
-from scripts import readme_tables, report, run_table, table_data, table_output
+from models import model_dict
+from scripts import readme_tables, report, run_table, table_data, table_output, table_record
 from scripts.table_store import Result
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,12 +85,11 @@ def test_failed_runs_stand_in_the_table_and_in_the_report(tmp_path):
     full, _ = filled(tmp_path)
     folder = tmp_path / "result" / "small"
     table_output.write(full, folder, {"MIXSTD, resnet14 > resnet8": "the disk | is full"})
-    assert "- MIXSTD, resnet14 > resnet8: the disk \\| is full\n" in (folder / "table.md").read_text()
-    assert report.failures(folder / "table.md") == ["MIXSTD, resnet14 > resnet8: the disk \\| is full"]
+    assert table_output.failures(folder / "table.md") == {"MIXSTD, resnet14 > resnet8": "the disk | is full"}
     report.main(["--out", str(folder.parent), "--save_dir", str(tmp_path / "save")])
     assert "Failed when last tried" in (folder.parent / "report.html").read_text()
     table_output.write(full, folder)
-    assert report.failures(folder / "table.md") == []
+    assert table_output.failures(folder / "table.md") == {}
 
 
 def test_flags_that_count_images_follow_the_data_set(tmp_path):
@@ -128,6 +129,41 @@ def test_recorded_runs_stay_when_the_run_folders_are_gone(tmp_path):
     table_output.write(other, folder)
     assert read_csv(folder / "table.csv")["KD"]["seeds"] == "0"  # recorded under other flags
     assert before.count("\n") == 4
+
+
+def test_runs_of_another_recipe_stay_in_the_record_and_out_of_the_table(tmp_path):
+    """A table's file that was edited for a while leaves nothing in the table of the old recipe, and loses nothing."""
+    words, folder = ["--save_dir", tmp_path / "save", "--trial", "1"], tmp_path / "result"
+    edited = {"dataset": "digits", "epochs": 1, "batch_size": 64, "lr_decay_epochs": []}
+    plan = table_runs.make_plan([table_runs.small_table(tmp_path, recipe=edited), *words])
+    table_runs.finish(plan, table_runs.run_of(plan, "KD"), "1", 12.0)
+    table_output.write(table_runs.make_plan([table_runs.small_table(tmp_path, recipe=edited), *words]), folder)
+    assert read_csv(folder / "table.csv")["KD"]["seeds"] == "1"
+    table_output.write(table_runs.make_plan([table_runs.small_table(tmp_path), *words]), folder)
+    assert read_csv(folder / "table.csv")["KD"]["seeds"] == "0"
+    again = table_runs.make_plan([table_runs.small_table(tmp_path, recipe=edited), "--save_dir", tmp_path / "none"])
+    table_output.write(again, folder)
+    assert read_csv(folder / "table.csv")["KD"]["last_top1_mean"] == "12.00"
+    (folder / "runs.csv").write_text("row,column\nKD,x\n")
+    with pytest.raises(UserError, match="runs.csv: damaged"):
+        table_output.write(plan, folder)
+
+
+def test_seeds_of_two_teachers_are_never_averaged(tmp_path):
+    plan = table_runs.make_plan([table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--trial", "1,2,3"])
+    cell = next(cell for cell in plan.table.cells if cell.row.name == "KD")
+    record = table_record.Record(tmp_path / "runs.csv", plan)
+    for trial, last, teacher in (("1", 60.0, "a" * 12), ("2", 61.0, "a" * 12), ("3", 10.0, "b" * 12)):
+        record._put(record._place(cell), Result(trial, last, last, 1, 1.0, "", "", "", teacher))
+    assert [result.trial for result in record.of(cell)] == ["1", "2"]  # no teacher is there: the most seeds
+    record.write()
+    assert len(table_record.Record(tmp_path / "runs.csv", plan).lines) == 3
+    teacher = model_dict["resnet14"](num_classes=100).state_dict()
+    path = plan.teachers["resnet14", ""].path
+    path.parent.mkdir(parents=True)
+    checkpoint.save({"model": teacher, "arch": "resnet14"}, path)
+    record._put(record._place(cell), Result("2", 70.0, 70.0, 1, 1.0, "", "", "", checkpoint.digest(teacher)[:12]))
+    assert [result.last_top1 for result in record.of(cell)] == [70.0]  # the plan's own teacher
 
 
 # README ---------------------------------------------------------------------------------------------------------------

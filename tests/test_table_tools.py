@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import table_runs
+import torch
 
 from helper.util import UserError
 from scripts import report, run_table, table_output, table_pictures
@@ -54,17 +55,19 @@ def test_a_run_that_said_nothing_has_its_status_as_the_reason(tmp_path):
 
 
 def test_devices_are_counted_among_those_one_may_use(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-7")
     assert Pool(2, ["1", "0"], tmp_path).slots == ["GPU-7", "GPU-7", "5", "5"]
     assert Pool(2, [], tmp_path).slots == ["", ""]
     with pytest.raises(UserError, match="--gpus 2"):
         Pool(1, ["2"], tmp_path)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    assert Pool(1, ["3"], tmp_path).slots == ["3"]
+    assert Pool(1, ["1"], tmp_path).slots == ["1"]
 
 
 def test_several_jobs_run_at_once_each_on_its_device(tmp_path, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     code = ("(here / os.environ['CUDA_VISIBLE_DEVICES'] / pathlib.Path(sys.argv[0]).stem).touch()\n"
             "end = time.time() + 20\nwhile len(list(here.glob('[01]/*'))) < 4 and time.time() < end: time.sleep(0.02)\n"
             "sys.exit(len(list(here.glob('[01]/*'))) < 4)")

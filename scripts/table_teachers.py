@@ -1,0 +1,41 @@
+"""Teachers that a table takes as files: RepDistiller's, fetched or one's own, and those of models/pretrained/."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from helper import checkpoint
+from helper.teacher import read_teacher
+from helper.util import UserError
+
+from .table_data import Size, Table
+from .table_store import Result
+
+TEACHER_TRIAL = "0"
+
+
+def check(path: Path, arch: str, size: Size, table: Table) -> None:
+    """A teacher that comes as a file serves as one of the full recipe, so it must not say that it is less."""
+    full = {"dataset": size.recipe_dataset, "epochs": size.recipe_epochs, "train_fraction": 1.0, "holdout": 0}
+    if less := read_teacher(str(path), arch).less_than(full):
+        raise UserError(f"teacher {path}: trained on less than the recipe of table {table.name} ({', '.join(less)}); "
+                        "put another in its place, or remove it and it is trained")
+
+
+def vanilla(arch: str) -> Path:
+    """RepDistiller's name of a teacher's file."""
+    return Path(f"{arch}_vanilla", "ckpt_epoch_240.pth")
+
+
+def stated(path: Path) -> list[Result]:
+    """The accuracy that a teacher which came as a file states, itself or in index.json beside it, else nothing.
+
+    Such a teacher is of the full recipe, so this belongs into full tables only.
+    """
+    accuracy = checkpoint.load(path).get("accuracy")
+    index = path.with_name("index.json")
+    if accuracy is None and index.is_file():
+        accuracy = json.loads(index.read_text()).get(path.stem, {}).get("top1")
+    if accuracy is None:
+        return []
+    return [Result(TEACHER_TRIAL, float(accuracy), float(accuracy), 0, 0.0, "", "", str(path.parent))]
