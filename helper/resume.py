@@ -162,10 +162,13 @@ def load_state(run: Run, config: dict[str, Any], restore: Callable[[dict], None]
 
 def _begin_with(source: Path, folder: Path, config: dict[str, Any], restore: Callable[[dict], None]) -> bool:
     """Restore the state of the shorter run in ``source`` and copy its best weights; False where that can't be."""
+    path = source / NEWEST if (source / NEWEST).exists() else source / BEFORE
     try:
-        _restore(source / NEWEST if (source / NEWEST).exists() else source / BEFORE, config, restore)
+        _restore(path, config, restore)
         for best in source.glob("*_best.pth"):
             checkpoint.save(checkpoint.load(best), folder / best.name)
+        # Last: once the record of these epochs is written, the folder counts as a run, which needs a state to go on.
+        checkpoint.save({**checkpoint.load(path, ours=True), "config": config}, folder / NEWEST)
     except UserError as problem:
         print(f"WARNING not beginning with the shorter run: {problem}", flush=True)
         return False

@@ -34,6 +34,8 @@ def resolve_device(opt: Namespace, uncapturable: str = "") -> torch.device:
     if opt.step == "graph" and device.type != "cuda":
         raise UserError("--step graph: a CUDA graph needs --device cuda; on the CPU use eager or compile")
     opt.step = opt.step or ("graph" if device.type == "cuda" else "eager")
+    if opt.precision == "tf32" and device.type == "cpu":
+        print("WARNING --precision tf32 changes nothing on the CPU")
     if opt.step == "graph" and opt.on_nan == "skip":
         uncapturable = "--on_nan skip looks at every loss"
     if opt.step == "graph" and uncapturable:

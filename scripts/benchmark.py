@@ -13,6 +13,7 @@ saturated step, the same networks at batch 1024, per image.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from argparse import Namespace
 from itertools import chain
@@ -49,13 +50,15 @@ def parse(argv) -> Namespace:
     parser.add_argument("--what", default="data,step", help="of data, step, train (default data,step)")
     parser.add_argument("--pairs", default="resnet56:resnet20", help="teacher:student,... (default resnet56:resnet20)")
     parser.add_argument("--methods", default="mixstd", help="of --distill's (default mixstd)")
-    parser.add_argument("--mix", type=name_from(("none", "mixup", "cutmix"), "mixing"), default="mixup")
+    parser.add_argument("--mix", type=name_from(("none", "mixup"), "mixing"), default="mixup",
+                        help="none, mixup: what the classic path has (default mixup)")
     parser.add_argument("--batch_size", type=number(int, low=2, high=4096), default=64)
     parser.add_argument("--trial", type=trial_list, default=["1"], help="1,2,3 measures three seeds at once")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default=None)
     parser.add_argument("--step", default=None)
-    parser.add_argument("--num_workers", type=number(int, low=0, high=64), default=2, help="of the classic path")
+    parser.add_argument("--num_workers", type=number(int, low=0, high=64), default=None,
+                        help="of the classic path (default 2 on the CPU; on CUDA MIX-KD's 8, or one a core)")
     parser.add_argument("--rounds", type=number(int, low=1, high=1000), default=5, help="timed rounds (default 5)")
     parser.add_argument("--steps", type=number(int, low=1, high=10000), default=None,
                         help="steps a round (default 10 on the CPU, 100 on CUDA)")
@@ -101,6 +104,7 @@ class Table:
         rates = opt.batch_size / classic, seeds * opt.batch_size / ours
         self.rows.append({"what": what, "pair": pair, "method": method, "device": describe(device),
                           "batch": opt.batch_size, "seeds": seeds, "precision": opt.precision, "step": opt.step,
+                          "reference_workers": opt.num_workers,
                           "reference_images_per_s": rates[0], "images_per_s": rates[1], "ratio": rates[1] / rates[0],
                           "peak_memory_mb": peak, "of_saturated": saturated and rates[1] / saturated})
         if self.file:  # now: a later measurement may fail
@@ -190,6 +194,8 @@ def main(argv=None):
     flags = options_for(opt, "resnet8", "kd", opt.batch_size)
     device = setup.resolve_device(flags)
     opt.device, opt.precision, opt.step = flags.device, flags.precision, flags.step
+    if opt.num_workers is None:
+        opt.num_workers = 2 if device.type == "cpu" else min(8, os.cpu_count() or 1)
     print(f"==> {describe(device)}, torch {torch.__version__}, precision {opt.precision}, step {opt.step}")
     data, table = load(opt), Table(opt.json)
     what = opt.what.split(",")

@@ -45,14 +45,14 @@ def main(argv=None):
     refuse_reduced(opt, file)
     data, device = dataset.load(opt.dataset, opt.data_dir), pick_device(opt.device)
     full = accuracy(file, data, device)
-    file.weights = halved(file.weights)
+    original, file.weights = file.sha256, halved(file.weights)
     half = accuracy(file, data, device)
     folder = Path(opt.out)
     folder.mkdir(parents=True, exist_ok=True)
     state = {"model": file.weights, "arch": file.arch, "num_classes": data.num_classes, "dataset": data.name,
              "opt": {name: file.trained.get(name) for name in full_recipe()}}
     checkpoint.save(state, folder / f"{file.arch}.pth")
-    add_to_index(folder, file, full, half)
+    add_to_index(folder, file, original, full, half)
     print(f"{file.arch}: {full:.2f} -> {half:.2f} in half precision, {folder / f'{file.arch}.pth'}")
 
 
@@ -73,12 +73,13 @@ def accuracy(file, data, device: torch.device) -> float:
     return evaluate(build(file, data.num_classes).to(device), setup.test_batches(data, device)()).top1
 
 
-def add_to_index(folder: Path, file, full: float, half: float) -> None:
+def add_to_index(folder: Path, file, original: str, full: float, half: float) -> None:
     index = folder / "index.json"
     entries = json.loads(index.read_text()) if index.exists() else {}
     config = read_config(file.path.parent)
     command = json.loads((file.path.parent / "args.json").read_text())["command"] if config else []
-    entries[file.arch] = {"top1": full, "top1_half": half, "command": " ".join(command), "sha256": file.sha256}
+    entries[file.arch] = {"top1": full, "top1_half": half, "command": " ".join(command),
+                           "sha256": file.sha256, "sha256_full": original}
     checkpoint.save_text(json.dumps(entries, indent=2) + "\n", index)
 
 

@@ -77,7 +77,7 @@ def folder_parts(folder: Path, tables: list[Path], pictures: list[Path], page: P
         parts.append(matrix(folder / "table.csv"))
     if failed := failures(folder / "table.md"):
         parts += [html.paragraph("Failed when last tried:", "reduced"),
-                  *(html.paragraph(f"{label}: {reason}") for label, reason in failed.items())]
+                  *map(html.paragraph, failed)]
     for picture in pictures:
         parts.append(Markup(f"<h3>{html.text(picture.stem)}</h3>{html.inlined_image(picture, picture.stem)}"))
     for file in tables:

@@ -12,16 +12,17 @@ all="main cutmix beta_a repdistiller_same repdistiller_cross partial_amount zoo_
 read -r -a tables <<< "${TABLES:-$all}"
 mkdir -p result/reproduce
 failed=()
+version=$(git rev-parse HEAD 2>/dev/null || echo "no version")
 
 once() { # once NAME COMMAND...: skipped if it has succeeded at this commit; its output is kept
   local name=$1 mark status=0
   shift
   mark="result/reproduce/$name.done"
-  if [ "$(cat "$mark" 2>/dev/null)" = "$(git rev-parse HEAD 2>/dev/null)" ]; then echo "==> $name: done"; return; fi
+  if [ -s "$mark" ] && [ "$(cat "$mark")" = "$version" ]; then echo "==> $name: done"; return; fi
   echo "==> $name: $*"
   "$@" 2>&1 | tee "result/reproduce/$name.log" || status=$?
   keep_going "$name" "$status"
-  if [ "$status" -eq 0 ]; then git rev-parse HEAD > "$mark" 2>/dev/null || true; fi
+  if [ "$status" -eq 0 ]; then echo "$version" > "$mark"; fi
 }
 
 keep_going() { # a signal stops everything, a failure is reported at the end
@@ -35,15 +36,15 @@ run_table() {
   keep_going "$1" "$status"
 }
 
-cuda_tests() {
-  "$PYTHON" -c 'import torch; assert torch.cuda.is_available(), "torch sees no CUDA device, the tests would all be skipped"' \
-    && "$PYTHON" -m pytest -m cuda
+on_cuda() { # on_cuda MODULE ARGUMENTS...: without a device it would pass and prove nothing
+  "$PYTHON" -c 'import torch; assert torch.cuda.is_available(), "torch sees no CUDA device, which this is for"' \
+    && "$PYTHON" -m "$@"
 }
-speed() { "$PYTHON" -m scripts.benchmark --pairs resnet56:resnet20,wrn_40_2:wrn_16_2 "$@"; }
+speed() { on_cuda scripts.benchmark --pairs resnet56:resnet20,wrn_40_2:wrn_16_2 "$@"; }
 
 for step in "${steps[@]}"; do
   case $step in
-    tests) once cuda_tests cuda_tests ;;
+    tests) once cuda_tests on_cuda pytest -m cuda ;;
     speed) # one seed with the profile, then three at once, bf16, other methods, whole epochs
       once speed_one speed --what data,step,train --json result/reproduce/speed_one.json \
         --profile result/reproduce/profile.txt

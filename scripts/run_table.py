@@ -25,7 +25,7 @@ from helper.util import UserError, guard
 
 from . import readme_tables, table_data, table_output, table_pictures
 from .table_data import Cell, Table
-from .table_jobs import Pool, slug, stopped
+from .table_jobs import Pool, slug, stopped, visible
 from .table_plan import ASSUMED, Plan, Run
 from .table_store import Store
 from .table_teachers import vanilla
@@ -74,6 +74,8 @@ def main(argv=None) -> None:
         for name in table_data.names():
             print(f"{name:20} {table_data.load(name).title}")
         return
+    for gpu in opt.gpus:
+        visible(gpu)
     table = table_data.load(opt.table)
     size = table.size(opt.epochs, opt.train_fraction, opt.holdout, opt.dataset)
     plan = Plan(table, size, opt, Store(opt.save_dir), chooser(table, opt.only))
@@ -100,7 +102,9 @@ def run(plan: Plan, opt: argparse.Namespace) -> None:
     except OSError as error:
         raise UserError(f"--out {opt.out}: {folder} can't be made ({error.strerror}); name another folder") from None
     pool = Pool(opt.jobs, opt.gpus, folder / "logs")
-    waiting, earlier = plan.waiting, table_output.failures(folder / "table.md")
+    waiting, noted = plan.waiting, table_output.failures(folder / "table.md")
+    earlier = {run.label: line.removeprefix(f"{run.label}: ") for run in plan.runs.values() for line in noted
+               if line.startswith(f"{run.label}: ")}
 
     def write() -> None:
         plan.look()

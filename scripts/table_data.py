@@ -20,12 +20,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from dataset import NAMES, SIZES
+from dataset import SIZES
 from helper.util import UserError, near
 
+from .table_checks import impossible, no_number, wrong_type
+
 FOLDER = Path(__file__).parent / "tables"
-PICTURES = ("points", "curves", "surfaces")
-ROLES = ("distil", "student", "teacher")
 
 
 @dataclass(frozen=True)
@@ -184,61 +184,13 @@ def load(name: str) -> Table:
     if not path.is_file():
         raise UserError(f"table {name!r}: unknown{near(name, names())}; tables: {', '.join(names())}, or a .json file")
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(), parse_constant=no_number)
         rows = [Row(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}) for row in content["rows"]]
         table = Table(path.stem, **{**content, "rows": rows})
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: not a table ({error}); see scripts/table_data.py for its keys") from None
     if path.resolve().parent != FOLDER.resolve() and path.stem in names():
         raise UserError(f"{path}: {path.stem} is a table of the project, whose results would mix; rename the file")
-    if problem := _wrong_type(table) or _problem(table):
+    if problem := wrong_type(table) or impossible(table):
         raise UserError(f"{path}: {problem}")
     return table
-
-
-def _is(kind, *values) -> bool:
-    return all(type(value) in kind if isinstance(kind, tuple) else type(value) is kind for value in values)
-
-
-def _wrong_type(table: Table) -> str:
-    """What no table can have, in words; '' if every value is of its kind."""
-    recipe = table.recipe
-    if not _is(dict, recipe) or recipe.get("dataset") not in NAMES:
-        return f"recipe: dataset must be one of {', '.join(NAMES)}"
-    if not _is(int, recipe.get("epochs")) or recipe["epochs"] < 1:
-        return "recipe: epochs must be a whole number from 1"
-    drops = recipe.get("lr_decay_epochs")
-    if not _is(list, drops) or not _is(int, *drops):
-        return "recipe: lr_decay_epochs must be a list of epochs, as [150, 180, 210]"
-    if not _is(str, table.trial, table.title, *table.columns) or not _is(list, table.columns, table.about):
-        return 'trial and title are texts, as "1,2,3", and columns and about are lists of texts'
-    if table.picture not in PICTURES:
-        return f"picture {table.picture!r} is none of {', '.join(PICTURES)}"
-    for row in table.rows:
-        if not _is(str, row.name, row.flags, row.teacher, row.source, row.series, *row.column_flags.values()):
-            return f"row {row.name}: its name, flags, teacher, source and series must be texts"
-        if not _is(tuple, row.published, row.skip) or not _is((int, float, type(None)), *row.published):
-            return f"row {row.name}: published is a list of numbers or null, skip a list of columns"
-        if not _is((int, float), *row.per_epoch.values(), *row.per_image.values()):
-            return f"row {row.name}: per_epoch and per_image map flags to numbers"
-        for flags in (row.flags, row.teacher, *row.column_flags.values()):
-            try:
-                shlex.split(flags)
-            except ValueError as error:
-                return f"row {row.name}: flags {flags!r} ({error})"
-    return ""
-
-
-def _problem(table: Table) -> str:
-    if len({row.name for row in table.rows}) < len(table.rows) or len(set(table.columns)) < len(table.columns):
-        return "two rows or two columns have the same name"
-    for row in table.rows:
-        if row.role not in ROLES:
-            return f"row {row.name}: role {row.role!r} is none of {', '.join(ROLES)}"
-        if row.published and len(row.published) != len(table.columns):
-            return f"row {row.name}: {len(row.published)} published numbers for {len(table.columns)} columns"
-        if row.published and row.source not in table.sources:
-            return f"row {row.name}: published numbers without a source"
-        if unknown := {*row.column_flags, *row.skip} - {*table.columns}:
-            return f"row {row.name}: names columns that are none: {', '.join(sorted(unknown))}"
-    return ""

@@ -103,11 +103,10 @@ def _failures(failed: Mapping[str, str]) -> list[str]:
             *(" ".join(f"- {label}: {reason}".split()) for label, reason in failed.items()), ""]
 
 
-def failures(text: Path) -> dict[str, str]:
-    """What :func:`write` noted in a table.md: runs that have failed, each with the reason."""
+def failures(text: Path) -> list[str]:
+    """What :func:`write` noted in a table.md: 'label: reason' of the runs that have failed."""
     _, _, after = text.read_text().partition(f"\n{FAILED}\n") if text.is_file() else ("", "", "")
-    lines = [line[2:] for line in after.split("\n## ")[0].splitlines() if line.startswith("- ")]
-    return {label: reason for label, _, reason in (line.partition(": ") for line in lines)}
+    return [line[2:] for line in after.split("\n## ")[0].splitlines() if line.startswith("- ")]
 
 
 def command(plan: Plan, cell: Cell, figure: Figure) -> str:

@@ -108,15 +108,18 @@ class Plan:
         """Find what is done."""
         self.store.refresh()
         for run in self.runs.values():
-            try:
-                opt = run.parse()
-            except UserError as error:
-                raise UserError(f"table {self.table.name}, {run.label}: {error}") from None
+            opt = self._parsed(run)
             candidates = self._candidates_of(run)
             for trial in run.trials:
                 entry = self.store.find(run.kind, opt, trial, self.size, candidates)
                 if entry is not None:
                     run.done[trial] = entry.result()
+
+    def _parsed(self, run: Run) -> Namespace:
+        try:
+            return run.parse()
+        except UserError as error:
+            raise UserError(f"table {self.table.name}, {run.label}: {error}") from None
 
     @property
     def waiting(self) -> list[Run]:
@@ -207,8 +210,7 @@ class Plan:
         if (arch, flags) in self.teachers:
             return self.teachers[arch, flags]
         words = ["--model", arch, *shlex.split(flags)]
-        probe = Run("models", (*words, *self._common()), "")
-        opt = probe.parse()
+        opt = self._parsed(Run("models", (*words, *self._common()), f"teacher {arch} {flags}".strip()))
         entry = self.store.find("models", opt, TEACHER_TRIAL, self.size)
         expected = Path(self.opt.save_dir, "models", teacher_name(opt, TEACHER_TRIAL), f"{arch}_last.pth")
         begun = entry.folder if entry else self.store.begun("models", opt, TEACHER_TRIAL)

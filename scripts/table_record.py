@@ -16,7 +16,7 @@ from helper.util import UserError
 
 from .table_data import Cell
 from .table_plan import Plan
-from .table_store import Result, digest
+from .table_store import Result, digests
 
 FULL = "full recipe"
 CELL = ("row", "column", "configuration", "size")  # what a line is a run of
@@ -35,14 +35,16 @@ class Record:
                 self._put(self._place(cell), result)
 
     def of(self, cell: Cell) -> list[Result]:
-        """The finished runs of a cell: of the plan's teacher, else of the one with the most seeds."""
+        """The finished runs of a cell, all of one teacher: the plan's, or where its weights are nowhere (only records
+        were kept) the one with the most seeds."""
         groups: dict[str, list[Result]] = {}
         for place, result in self.lines.values():
             if place == self._place(cell):
                 groups.setdefault(result.teacher, []).append(result)
         teacher = self.plan.teacher_of(cell)
-        current = digest(teacher.path) if teacher and teacher.path.is_file() else None
-        chosen = groups.get(current) or max(groups.values(), key=len, default=[])
+        if teacher and teacher.path.is_file():
+            groups = {name: groups[name] for name in digests(teacher.path) if name in groups}
+        chosen = max(groups.values(), key=len, default=[])
         return sorted(chosen, key=lambda result: _order(result.trial))
 
     def write(self) -> None:

@@ -127,13 +127,19 @@ def _same_teacher(found: dict, teachers: tuple[Path, ...]) -> bool:
         return True
     there = [path for path in teachers if path.is_file()]
     if there:
-        return found.get("teacher_sha256") in [_digest(path, path.stat().st_mtime_ns) for path in there]
+        return str(found.get("teacher_sha256"))[:DIGITS] in {name for path in there for name in digests(path)}
     return Path(found.get("path_t", "")) in teachers
 
 
-def digest(path: Path) -> str:
-    """The weights in a file, as :class:`Result` names a teacher."""
-    return _digest(path, path.stat().st_mtime_ns)[:DIGITS]
+def digests(path: Path) -> list[str]:
+    """The weights in a file, as :class:`Result` names a teacher, and those that it is the half-precision copy of."""
+    names = [_digest(path, path.stat().st_mtime_ns)]
+    try:
+        entry = json.loads(path.with_name("index.json").read_text())[path.stem]
+        names += [entry["sha256_full"]] if entry["sha256"] == names[0] else []
+    except (OSError, ValueError, LookupError, TypeError):
+        pass  # no export
+    return [str(name)[:DIGITS] for name in names]
 
 
 @cache

@@ -18,7 +18,7 @@ class MethodRun:
         self.kind, self.data, self.device = distiller_dict[name], small_data(size=32), device
         own = {flag: kwargs["default"] for flag, kwargs in self.kind.flags.items()}
         own |= {"nce_k": 8} if "nce_k" in own else {}
-        own |= {flag: 2 for flag in own if flag.endswith("warmup")}
+        own |= {flag: 4 for flag in own if flag.endswith("warmup")}  # still rising in the captured steps
         gamma, alpha, beta = self.kind.weights
         defaults = {"gamma": gamma, "alpha": alpha, "beta": beta, "rescale": self.kind.rescale, "learning_rate": 1e-3,
                     "lr_decay_epochs": [3], "init_epochs": 2 if self.kind.two_stage else 0, "epochs": 4,

@@ -186,6 +186,32 @@ def test_auto_begins_with_a_shorter_run_and_leaves_it(tmp_path):
     assert "is finished" in ok(tmp_path, "--epochs", 1, "--resume", "auto").out
 
 
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_a_longer_run_killed_before_its_first_save_goes_on(teacher, tmp_path, role):
+    flags = ["--path_t", teacher, "--distill", "crd", "--nce_k", 20] if role == "student" else []
+    ok(tmp_path / "long", *flags, "--epochs", 2, role=role)
+    ok(tmp_path / "grown", *flags, "--epochs", 1, role=role)
+    killed(tmp_path / "grown", *flags, "--epochs", 2, "--resume", "auto", at=1, role=role)
+    ok(tmp_path / "grown", *flags, "--epochs", 2, "--resume", "auto", role=role)
+    found, expected = compared(tmp_path / "grown", role), compared(tmp_path / "long", role)
+    assert {name: found[name] for name in expected} == expected and len(found) == 2
+
+
+def test_a_trial_that_waits_for_another_keeps_what_it_began_with(tmp_path, monkeypatch):
+    """Stopped while trial 2 catches up with trial 1's shorter run, before trial 1 makes a step."""
+    flags = ["--epochs", 2, "--trial", "1,2", "--resume", "auto"]
+    ok(tmp_path, "--epochs", 1, "--trial", 1)
+    with monkeypatch.context() as patch:
+        real = Trainer.step
+
+        def interrupted(self, group, batches):
+            os.kill(os.getpid(), signal.SIGTERM)
+            real(self, group, batches)
+        patch.setattr(Trainer, "step", interrupted)
+        assert train(tmp_path, *flags).status == 128 + signal.SIGTERM
+    assert "going on after main epoch 1, step 0" in ok(tmp_path, *flags).out
+
+
 def test_auto_starts_anew_beside_a_damaged_shorter_run(tmp_path):
     ok(tmp_path, "--epochs", 1)
     (only_run(tmp_path) / "resume.pth").write_bytes(b"no state")

@@ -21,7 +21,19 @@ from models import model_dict
     ({"rows": [{"name": "a", "flags": "--mix 'none"}]}, "No closing quotation"),
     ({"rows": [{"name": "a", "published": 70, "source": "here"}]}, "published is a list"),
     ({"rows": [{"name": "a", "published": ["70"], "source": "here"}]}, "published is a list"),
-    ({"rows": [{"name": "a", "distill": "kd"}]}, "not a table")], ids=lambda value: str(value)[:40])
+    ({"rows": [{"name": "a", "distill": "kd"}]}, "not a table"), ({"sources": None}, "sources"),
+    ({"about": [1]}, "about"), ({"rows": []}, "no rows"),
+    ({"columns": ["resnet8>resnet8"]}, "column 'resnet8>resnet8'"),
+    ({"columns": ["resnet8 > resnet8 > resnet8"]}, "TEACHER > STUDENT"),
+    ({"columns": ["resnet8"]}, "TEACHER > STUDENT"),
+    *(({"rows": [{"name": "a", **row}]}, words) for row, words in (
+        ({"per_image": [1]}, "per_image must map"), ({"column_flags": None}, "column_flags"), ({"x": "a"}, "x must be"),
+        ({"skip": [[1]]}, "skip"), ({"per_image": {"nce_k": float("nan")}}, "NaN is no number"),
+        ({"flags": "--train_fraction 0.5"}, "--train_fraction is decided"), ({"flags": "--holdout=9"}, "--holdout is"),
+        ({"flags": "--batch_size 32"}, "--batch_size is decided"), ({"teacher": "--epochs 9"}, "--epochs is decided"),
+        ({"column_flags": {"resnet14 > resnet8": "--path_t x"}}, "--path_t is"), ({"flags": "--help"}, "--help is"))),
+    ({"recipe": {**table_runs.SMALL["recipe"], "train_fraction": 0.5}}, "train_fraction is not")],
+    ids=lambda value: str(value)[:40])
 def test_a_mistake_in_a_file_is_one_line(tmp_path, changes, words):
     path = table_runs.small_table(tmp_path, **changes)
     with pytest.raises(UserError, match=words) as caught:

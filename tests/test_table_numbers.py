@@ -1,6 +1,7 @@
 """What tables come to: means of seeds, files that never mix sizes, the README, and a real table that is killed."""
 import csv
 import fcntl
+import json
 import os
 import statistics
 import subprocess
@@ -12,10 +13,11 @@ import pytest
 import table_runs
 
 from helper import checkpoint
+from helper.teacher import read_teacher
 from helper.util import UserError
 from models import model_dict
 from scripts import readme_tables, report, run_table, table_data, table_output, table_record
-from scripts.table_store import Result
+from scripts.table_store import Result, digests
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -85,11 +87,11 @@ def test_failed_runs_stand_in_the_table_and_in_the_report(tmp_path):
     full, _ = filled(tmp_path)
     folder = tmp_path / "result" / "small"
     table_output.write(full, folder, {"MIXSTD, resnet14 > resnet8": "the disk | is full"})
-    assert table_output.failures(folder / "table.md") == {"MIXSTD, resnet14 > resnet8": "the disk | is full"}
+    assert table_output.failures(folder / "table.md") == ["MIXSTD, resnet14 > resnet8: the disk | is full"]
     report.main(["--out", str(folder.parent), "--save_dir", str(tmp_path / "save")])
     assert "Failed when last tried" in (folder.parent / "report.html").read_text()
     table_output.write(full, folder)
-    assert table_output.failures(folder / "table.md") == {}
+    assert table_output.failures(folder / "table.md") == []
 
 
 def test_flags_that_count_images_follow_the_data_set(tmp_path):
@@ -164,6 +166,14 @@ def test_seeds_of_two_teachers_are_never_averaged(tmp_path):
     checkpoint.save({"model": teacher, "arch": "resnet14"}, path)
     record._put(record._place(cell), Result("2", 70.0, 70.0, 1, 1.0, "", "", "", checkpoint.digest(teacher)[:12]))
     assert [result.last_top1 for result in record.of(cell)] == [70.0]  # the plan's own teacher
+    checkpoint.save({"model": {name: weight + 1 for name, weight in teacher.items()}, "arch": "resnet14"}, path)
+    assert record.of(cell) == []  # another one: none of these seeds is its student
+    index = {path.stem: {"sha256": digests(path)[0], "sha256_full": "a" * 12}}
+    path.with_name("index.json").write_text(json.dumps(index))
+    assert record.of(cell) == []  # an index that doesn't fit
+    index[path.stem]["sha256"] = read_teacher(str(path)).sha256
+    path.with_name("index.json").write_text(json.dumps(index))
+    assert [result.trial for result in record.of(cell)] == ["1", "2"]  # a half-precision copy of theirs
 
 
 # README ---------------------------------------------------------------------------------------------------------------
