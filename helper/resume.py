@@ -164,11 +164,11 @@ def _begin_with(source: Path, folder: Path, config: dict[str, Any], restore: Cal
     """Restore the state of the shorter run in ``source`` and copy its best weights; False where that can't be."""
     path = source / NEWEST if (source / NEWEST).exists() else source / BEFORE
     try:
-        _restore(path, config, restore)
+        state = _restore(path, config, restore)
         for best in source.glob("*_best.pth"):
             checkpoint.save(checkpoint.load(best), folder / best.name)
         # Last: once the record of these epochs is written, the folder counts as a run, which needs a state to go on.
-        checkpoint.save({**checkpoint.load(path, ours=True), "config": config}, folder / NEWEST)
+        checkpoint.save({**state, "config": config}, folder / NEWEST)
     except UserError as problem:
         print(f"WARNING not beginning with the shorter run: {problem}", flush=True)
         return False
@@ -176,7 +176,7 @@ def _begin_with(source: Path, folder: Path, config: dict[str, Any], restore: Cal
     return True
 
 
-def _restore(path: Path, config: dict[str, Any], restore: Callable[[dict], None]) -> None:
+def _restore(path: Path, config: dict[str, Any], restore: Callable[[dict], None]) -> dict[str, Any]:
     state = checkpoint.load(path, ours=True)
     known = isinstance(state, dict) and isinstance(state.get("config"), dict)
     if not known or state.get("trial") != config["trial"]:
@@ -190,6 +190,7 @@ def _restore(path: Path, config: dict[str, Any], restore: Callable[[dict], None]
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         why = str(error).strip().split("\n")[0][:120]  # torch complains of wrong shapes and types in many ways
         raise UserError(f"{path}: does not fit this version of the code ({type(error).__name__}: {why})") from None
+    return state
 
 
 def _unsound(state: dict[str, Any]) -> str:

@@ -214,9 +214,9 @@ class Study:
         the network was trained on less than the full recipe."""
         fewer = len(self.labels) < self.total
         less = {network.label: bool(less_of(network.file)) for network in self.networks}
-        about = {"dataset": self.data.name, "images": len(self.labels), "reduced": fewer}
+        about = {"dataset": self.data.name, "images": len(self.labels)}
         buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, [*rows[0], *about], lineterminator="\n")
+        writer = csv.DictWriter(buffer, [*rows[0], *about, "reduced"], lineterminator="\n")
         writer.writeheader()
         for row in rows:
             values = {**row, **about, "reduced": fewer or less.get(row.get("network"), False)}

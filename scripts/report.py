@@ -96,8 +96,8 @@ def matrix(file: Path) -> Markup:
     rows = list(dict.fromkeys(line["row"] for line in lines))
     texts = {(line["row"], line["column"]): numbers(line) for line in lines}
     if any("last_top1_mean" not in line for line in lines):  # a head must say it too
-        rows, columns = filled(rows, columns, lambda key: any(
-            line["seeds"] != "0" for line in lines if (line["row"], line["column"]) == key))
+        there = {(line["row"], line["column"]) for line in lines if line["seeds"] != "0"}
+        rows, columns = filled(rows, columns, there.__contains__)
         texts = {(row, f"{column} (reduced)"): text for (row, column), text in texts.items()}
         columns = [f"{column} (reduced)" for column in columns]
     if len(columns) > WIDEST:

@@ -56,12 +56,12 @@ def write(plan: Plan, folder: Path, failed: Mapping[str, str] = NONE) -> tuple[R
     record = Record(folder / "runs.csv", plan)
     record.write()
     figures = {cell.key: Figure.of(record.of(cell)) for cell in plan.table.cells}
-    save_text(tablecsv_text(plan, figures), folder / "table.csv")
+    save_text(table_csv(plan, figures), folder / "table.csv")
     save_text(markdown(plan, figures, failed), folder / "table.md")
     return record, figures
 
 
-def tablecsv_text(plan: Plan, figures: dict) -> str:
+def table_csv(plan: Plan, figures: dict) -> str:
     """One line a cell. Of a reduced size the fields are called so, and published numbers are left out."""
     table, reduced, rows = plan.table, bool(plan.size.label), []
     prefix = "reduced_" if reduced else ""

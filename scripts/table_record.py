@@ -38,8 +38,9 @@ class Record:
         """The finished runs of a cell, all of one teacher: the plan's, or where its weights are nowhere (only records
         were kept) the one with the most seeds."""
         groups: dict[str, list[Result]] = {}
+        wanted = self._place(cell)
         for place, result in self.lines.values():
-            if place == self._place(cell):
+            if place == wanted:
                 groups.setdefault(result.teacher, []).append(result)
         teacher = self.plan.teacher_of(cell)
         if teacher and teacher.path.is_file():

@@ -6,6 +6,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from statistics import median
@@ -121,6 +122,7 @@ def flop_per_image(opt, data, model_t, name_s: str, method: str) -> float:
     return counter.get_total_flops() / 2
 
 
+@cache
 def product_rate(device, size: int = 3072) -> float:
     """Operations a second of a large matrix product in fp32: what this device gives where nothing stands in the way."""
     left, right = torch.rand(2, size, size, device=device)

@@ -31,6 +31,7 @@ from .analysis import list_of
 from .table_data import Size
 from .table_jobs import Pool, stopped
 from .table_plan import Run
+from .table_record import csv_text
 from .table_store import Entry, Store
 
 MIXES = {"none": ["--mix", "none"], "partial": ["--mix", "mixup"], "full": ["--mix", "mixup", "--no-pmixup"],
@@ -138,11 +139,7 @@ class Table:
         folder = Path(self.opt.out)
         folder.mkdir(parents=True, exist_ok=True)
         rows = [self._row(line, pool) for line in self.lines]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        save_text(text.getvalue(), folder / "table.csv")
+        save_text(csv_text(list(rows[0]), rows), folder / "table.csv")
         save_text(self._markdown(rows), folder / "table.md")
 
     def text(self, pool: Pool) -> str:
