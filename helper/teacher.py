@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from models import model_dict
 from models.folding import folded
+from models.winograd import accelerate
 
 from . import checkpoint
 from .device import autocast
@@ -94,6 +95,8 @@ class Teacher:
 
     def __init__(self, model: nn.Module, opt: Namespace, device: torch.device, features: bool, preact: bool):
         self.model = folded(model).to(device)
+        if opt.conv == "winograd":
+            accelerate(self.model)
         self.precision, self.device = opt.precision, device
         self.features, self.preact = features, preact
         self.compiled = torch.compile(self.model, dynamic=False) if opt.step == "compile" else self.model

@@ -1,0 +1,280 @@
+// 3x3 convolution, stride 1, padding 1, by Winograd's F(2x2, 3x3); winograd.py has the equations and the contract.
+//
+// Images lie as (n, h, w, channel), h and w even, channels in whole multiples of 16. The image is cut into tiles of 2x2
+// outputs. A block of tiles is transformed into 16 small matrices (tile, channel) that stay in the cache, each is
+// multiplied with its matrix of filters, and the products are transformed back: 16 multiplications where the definition
+// has 36. Each thread owns whole tiles, so a result depends on nothing but the inputs and the number of threads.
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+
+namespace {
+
+#ifdef __AVX512F__
+constexpr int LANES = 16;
+#else
+constexpr int LANES = 8;
+#endif
+constexpr int TILES = 8;        // of a block forward: as many sums as fit the registers
+constexpr int TILES_BACK = 32;  // of a block of the weights' gradient, which sums over tiles
+constexpr int ROWS = 8;         // input channels at once there
+
+typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef int64_t Int;
+
+inline Vector load(const float* p) { return *reinterpret_cast<const Vector*>(p); }
+inline void store(float* p, Vector v) { *reinterpret_cast<Vector*>(p) = v; }
+
+struct Buffer {
+  Int size;
+  float* data;
+  explicit Buffer(Int size) : size(size), data(static_cast<float*>(std::aligned_alloc(64, (size * 4 + 63) / 64 * 64))) {
+    if (!data) std::abort();
+  }
+  Buffer(const Buffer&) = delete;
+  ~Buffer() { std::free(data); }
+  void clear() { std::fill(data, data + size, 0.f); }
+};
+
+struct Grid {
+  Int n, h, w;
+  Int tiles() const { return n * (h / 2) * (w / 2); }
+};
+
+// Walks over tiles: the upper left output lies at (y, x) of its image and is pixel `pixel` of all images.
+struct Tile {
+  Int y, x, pixel;
+
+  Tile(const Grid& grid, Int index) {
+    const Int row = grid.w / 2, image = row * (grid.h / 2);
+    y = index % image / row * 2;
+    x = index % row * 2;
+    pixel = (index / image * grid.h + y) * grid.w + x;
+  }
+
+  void next(const Grid& grid) {
+    x += 2;
+    pixel += 2;
+    if (x < grid.w) return;
+    x = 0;
+    pixel += grid.w;
+    y = y + 2 < grid.h ? y + 2 : 0;
+  }
+};
+
+// out[16][T][c] = B'dB for the 4x4 patch d that each of `count` tiles reads; outside the image it reads `zeros`, of c.
+template <int T>
+void transform_input(const float* x, const float* zeros, const Grid& grid, Int c, Int first, Int count, float* out) {
+  Tile tile(grid, first);
+  for (Int t = 0; t < count; t++, tile.next(grid)) {
+    const float* patch = x + (tile.pixel - grid.w - 1) * c;
+    const bool outside_y[4] = {tile.y == 0, false, false, tile.y + 2 == grid.h};
+    const bool outside_x[4] = {tile.x == 0, false, false, tile.x + 2 == grid.w};
+    const float* at[4][4];
+#pragma GCC unroll 4
+    for (int a = 0; a < 4; a++)
+#pragma GCC unroll 4
+      for (int b = 0; b < 4; b++) at[a][b] = outside_y[a] || outside_x[b] ? zeros : patch + (a * grid.w + b) * c;
+    for (Int j = 0; j < 2 * c; j += 16) {  // the tile below reads two rows more
+      __builtin_prefetch(patch + (4 * grid.w + 1) * c + j);
+      __builtin_prefetch(patch + (5 * grid.w + 1) * c + j);
+    }
+    for (Int j = 0; j < c; j += LANES) {
+      Vector e[4][4];
+#pragma GCC unroll 4
+      for (int b = 0; b < 4; b++) {
+        const Vector d0 = load(at[0][b] + j), d1 = load(at[1][b] + j), d2 = load(at[2][b] + j), d3 = load(at[3][b] + j);
+        e[0][b] = d0 - d2;
+        e[1][b] = d1 + d2;
+        e[2][b] = d2 - d1;
+        e[3][b] = d1 - d3;
+      }
+      float* to = out + t * c + j;
+#pragma GCC unroll 4
+      for (int a = 0; a < 4; a++, to += 4 * T * c) {
+        store(to, e[a][0] - e[a][2]);
+        store(to + T * c, e[a][1] + e[a][2]);
+        store(to + 2 * T * c, e[a][2] - e[a][1]);
+        store(to + 3 * T * c, e[a][1] - e[a][3]);
+      }
+    }
+  }
+}
+
+// out[16][c][LANES] = GgG' for LANES filters g of c channels; stride: of filter, channel, row and column.
+void transform_filters(const float* g, const Int* stride, Int c, float* out) {
+  for (Int j = 0; j < c; j++)
+    for (int lane = 0; lane < LANES; lane++) {
+      const float* at = g + lane * stride[0] + j * stride[1];
+      float m[4][3];
+      for (int q = 0; q < 3; q++) {
+        const float p0 = at[q * stride[3]], p1 = at[stride[2] + q * stride[3]], p2 = at[2 * stride[2] + q * stride[3]];
+        m[0][q] = p0;
+        m[1][q] = (p0 + p2 + p1) / 2;
+        m[2][q] = (p0 + p2 - p1) / 2;
+        m[3][q] = p2;
+      }
+      for (int a = 0; a < 4; a++) {
+        float* to = out + (4 * a * c + j) * LANES + lane;
+        to[0] = m[a][0];
+        to[c * LANES] = (m[a][0] + m[a][2] + m[a][1]) / 2;
+        to[2 * c * LANES] = (m[a][0] + m[a][2] - m[a][1]) / 2;
+        to[3 * c * LANES] = m[a][2];
+      }
+    }
+}
+
+// y = A'mA + bias for each of `count` tiles, m the 16 products of its patch v with the filters u.
+void multiply(const float* v, const float* u, const float* bias, const Grid& grid, Int c, Int k, Int first, Int count,
+              float* y) {
+  alignas(64) float m[16][TILES][LANES];
+  for (Int f = 0; f < k; f += LANES, u += 16 * c * LANES) {
+    for (int p = 0; p < 16; p++) {
+      Vector sum[TILES] = {};
+      const float *left = v + p * TILES * c, *right = u + p * c * LANES;
+      for (Int j = 0; j < c; j++) {
+        const Vector filters = load(right + j * LANES);
+#pragma GCC unroll 8
+        for (int t = 0; t < TILES; t++) sum[t] += filters * left[t * c + j];
+      }
+#pragma GCC unroll 8
+      for (int t = 0; t < TILES; t++) store(m[p][t], sum[t]);
+    }
+    const Vector shift = bias ? load(bias + f) : Vector{};
+    Tile tile(grid, first);
+    for (Int t = 0; t < count; t++, tile.next(grid)) {
+      float* to = y + tile.pixel * k + f;
+      for (Int z = 0; z < 2; z++) {  // what the next block will write
+        __builtin_prefetch(to + (2 * TILES + z) * k, 1);
+        __builtin_prefetch(to + (2 * TILES + z + grid.w) * k, 1);
+      }
+      Vector e[2][4];
+#pragma GCC unroll 4
+      for (int q = 0; q < 4; q++) {
+        const Vector m1 = load(m[4 + q][t]), m2 = load(m[8 + q][t]);
+        e[0][q] = load(m[q][t]) + m1 + m2;
+        e[1][q] = m1 - m2 - load(m[12 + q][t]);
+      }
+#pragma GCC unroll 2
+      for (int a = 0; a < 2; a++, to += grid.w * k) {
+        store(to, e[a][0] + e[a][1] + e[a][2] + shift);
+        store(to + k, e[a][1] - e[a][2] - e[a][3] + shift);
+      }
+    }
+  }
+}
+
+// out[16][T][k] = A dy A' for the 2x2 outputs dy of each of `count` tiles.
+template <int T>
+void transform_gradient(const float* dy, const Grid& grid, Int k, Int first, Int count, float* out) {
+  Tile tile(grid, first);
+  for (Int t = 0; t < count; t++, tile.next(grid)) {
+    const float* from = dy + tile.pixel * k;
+    for (Int f = 0; f < k; f += LANES) {
+      Vector e[4][2];
+#pragma GCC unroll 2
+      for (int b = 0; b < 2; b++) {
+        const Vector upper = load(from + b * k + f), lower = load(from + (grid.w + b) * k + f);
+        e[0][b] = upper;
+        e[1][b] = upper + lower;
+        e[2][b] = upper - lower;
+        e[3][b] = -lower;
+      }
+      float* to = out + t * k + f;
+#pragma GCC unroll 4
+      for (int a = 0; a < 4; a++, to += 4 * T * k) {
+        store(to, e[a][0]);
+        store(to + T * k, e[a][0] + e[a][1]);
+        store(to + 2 * T * k, e[a][0] - e[a][1]);
+        store(to + 3 * T * k, -e[a][1]);
+      }
+    }
+  }
+}
+
+// sum[16][c][k] += v' z over `count` tiles, for the patches v[16][T][c] and the gradients z[16][T][k].
+template <int T>
+void accumulate(const float* v, const float* z, Int c, Int k, Int count, float* sum) {
+  for (int p = 0; p < 16; p++, v += T * c, z += T * k)
+    for (Int f = 0; f < k; f += LANES)
+      for (Int j = 0; j < c; j += ROWS) {
+        float* to = sum + (p * c + j) * k + f;
+        Vector part[ROWS];
+#pragma GCC unroll 8
+        for (int i = 0; i < ROWS; i++) part[i] = load(to + i * k);
+        for (Int t = 0; t < count; t++) {
+          const Vector gradient = load(z + t * k + f);
+#pragma GCC unroll 8
+          for (int i = 0; i < ROWS; i++) part[i] += gradient * v[t * c + j + i];
+        }
+#pragma GCC unroll 8
+        for (int i = 0; i < ROWS; i++) store(to + i * k, part[i]);
+      }
+}
+
+// The 3x3 gradient G'mG of one filter and channel, m summed over `parts` sums that lie `size` apart.
+void transform_back(const float* sums, Int parts, Int size, Int step, const Int* stride, float* dg) {
+  float m[4][4] = {}, e[3][4];
+  for (int p = 0; p < 16; p++)
+    for (Int part = 0; part < parts; part++) m[p / 4][p % 4] += sums[part * size + p * step];
+  for (int q = 0; q < 4; q++) {
+    e[0][q] = m[0][q] + (m[1][q] + m[2][q]) / 2;
+    e[1][q] = (m[1][q] - m[2][q]) / 2;
+    e[2][q] = m[3][q] + (m[1][q] + m[2][q]) / 2;
+  }
+  for (int a = 0; a < 3; a++) {
+    float* to = dg + a * stride[2];
+    to[0] = e[a][0] + (e[a][1] + e[a][2]) / 2;
+    to[stride[3]] = (e[a][1] - e[a][2]) / 2;
+    to[2 * stride[3]] = e[a][3] + (e[a][1] + e[a][2]) / 2;
+  }
+}
+
+}  // namespace
+
+extern "C" void convolve(const float* x, const float* g, const Int* stride, const float* bias, float* y, Int n, Int h,
+                         Int w, Int c, Int k, int threads) {
+  const Grid grid{n, h, w};
+  Buffer filters(16 * c * k);
+#pragma omp parallel num_threads(threads)
+  {
+#pragma omp for schedule(static)
+    for (Int f = 0; f < k; f += LANES) transform_filters(g + f * stride[0], stride, c, filters.data + 16 * c * f);
+    Buffer patches(16 * TILES * c), zeros(c);
+    patches.clear();  // a last block that is not full multiplies the rest too
+    zeros.clear();
+#pragma omp for schedule(static)
+    for (Int first = 0; first < grid.tiles(); first += TILES) {
+      const Int count = std::min<Int>(TILES, grid.tiles() - first);
+      transform_input<TILES>(x, zeros.data, grid, c, first, count, patches.data);
+      multiply(patches.data, filters.data, bias, grid, c, k, first, count, y);
+    }
+  }
+}
+
+extern "C" void weight_gradient(const float* x, const float* dy, float* dg, const Int* stride, Int n, Int h, Int w,
+                                Int c, Int k, int threads) {
+  const Grid grid{n, h, w};
+  const Int size = 16 * c * k, blocks = (grid.tiles() + TILES_BACK - 1) / TILES_BACK;
+  Buffer sums(size * threads);
+#pragma omp parallel num_threads(threads)
+  {
+    Buffer patches(16 * TILES_BACK * c), gradients(16 * TILES_BACK * k), zeros(c);
+    zeros.clear();
+#pragma omp for schedule(static)
+    for (int part = 0; part < threads; part++) {
+      float* mine = sums.data + part * size;
+      std::fill(mine, mine + size, 0.f);
+      for (Int b = blocks * part / threads; b < blocks * (part + 1) / threads; b++) {
+        const Int first = b * TILES_BACK, count = std::min<Int>(TILES_BACK, grid.tiles() - first);
+        transform_input<TILES_BACK>(x, zeros.data, grid, c, first, count, patches.data);
+        transform_gradient<TILES_BACK>(dy, grid, k, first, count, gradients.data);
+        accumulate<TILES_BACK>(patches.data, gradients.data, c, k, count, mine);
+      }
+    }
+#pragma omp for schedule(static)
+    for (Int j = 0; j < c; j++)
+      for (Int i = 0; i < k; i++)
+        transform_back(sums.data + j * k + i, threads, size, c * k, stride, dg + i * stride[0] + j * stride[1]);
+  }
+}

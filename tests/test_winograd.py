@@ -1,0 +1,243 @@
+"""The CPU's 3x3 convolution: against torch's in float64, in training, and where it must stand back."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from distiller_zoo import distiller_dict
+from helper.options import parse_student
+from helper.setup import make_learners
+from models import model_dict, native, winograd
+from models.folding import folded
+
+ROOT = Path(__file__).resolve().parent.parent
+SHAPES = [(2, 16, 16, 8, 8), (3, 16, 32, 6, 10), (5, 48, 16, 4, 4), (1, 32, 64, 2, 34), (64, 64, 64, 8, 8)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled():
+    try:
+        winograd.library()
+    except winograd.Unavailable as error:
+        pytest.skip(str(error))
+
+
+def layer(c, k, bias=True, seed=0):
+    torch.manual_seed(seed)
+    return nn.Conv2d(c, k, 3, padding=1, bias=bias)
+
+
+def uses_kernel(net, x):
+    """Whether a call goes through the kernel."""
+    with torch.profiler.profile() as events:
+        net(x)
+    return any(event.key == "mixkd::convolve" for event in events.key_averages())
+
+
+def outcome(net, x, dy, convert=lambda t: t):
+    """Output and the gradients of input, weight and bias."""
+    x = convert(x).clone().requires_grad_()
+    y = net(x)
+    return [y, *torch.autograd.grad(y, [x, *net.parameters()], convert(dy))]
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("n, c, k, h, w", SHAPES)
+def test_values_and_gradients_are_those_of_the_definition(n, c, k, h, w, bias, layout):
+    exact, ours = layer(c, k, bias).double(), winograd.accelerate(layer(c, k, bias).to(memory_format=layout))
+    x, dy = torch.randn(n, c, h, w).to(memory_format=layout), torch.randn(n, k, h, w)
+    assert 64 * n * h * w // 4 < c * k or uses_kernel(ours, x)
+    for got, want in zip(outcome(ours, x, dy), outcome(exact, x, dy, torch.Tensor.double), strict=True):
+        assert got.shape == want.shape
+        assert (got - want).abs().max() <= 1e-5 * want.abs().max()
+
+
+def test_a_value_by_hand():
+    """One filter tap at a time picks one shifted pixel; the border reads zeros."""
+    image = torch.arange(36.0).reshape(1, 1, 6, 6).expand(1, 16, 6, 6).contiguous()
+    padded = F.pad(image, (1, 1, 1, 1))
+    net = winograd.accelerate(layer(16, 16, bias=False))
+    for row in range(3):
+        for column in range(3):
+            with torch.no_grad():
+                net.weight.zero_()
+                net.weight[:, 5, row, column] = torch.arange(16.0)
+                want = torch.arange(16.0).reshape(1, 16, 1, 1) * padded[:, 5:6, row:row + 6, column:column + 6]
+                torch.testing.assert_close(net(image), want, rtol=0, atol=1e-3)  # of values up to 525
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_share_the_tiles(threads):
+    net, x, dy = winograd.accelerate(layer(16, 32)), torch.randn(3, 16, 6, 6), torch.randn(3, 32, 6, 6)
+    before = torch.get_num_threads()
+    try:
+        alone = outcome(net, x, dy)
+        torch.set_num_threads(threads)
+        shared, again = outcome(net, x, dy), outcome(net, x, dy)
+    finally:
+        torch.set_num_threads(before)
+    assert all(map(torch.equal, shared, again))  # the same threads, the same bits
+    for one, other in zip(alone, shared, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("shape, dtype", [((2, 16, 7, 8), torch.float32), ((2, 16, 8, 7), torch.float32),
+                                          ((2, 16, 8, 8), torch.float64), ((16, 8, 8), torch.float32)])
+def test_torch_computes_what_the_kernel_does_not_serve(shape, dtype):
+    plain = layer(16, 16).to(dtype)
+    ours, x = winograd.accelerate(layer(16, 16).to(dtype)), torch.randn(shape, dtype=dtype)
+    assert torch.equal(ours(x), plain(x)) and not uses_kernel(ours, x)
+
+
+def test_few_tiles_and_autocast_are_left_to_torch():
+    ours, x = winograd.accelerate(layer(64, 64)), torch.randn(3, 64, 8, 8)
+    assert not uses_kernel(ours, x) and uses_kernel(ours, torch.randn(4, 64, 8, 8))
+    ours, x = winograd.accelerate(layer(16, 16)), torch.randn(4, 16, 8, 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert ours(x).dtype == torch.bfloat16 and not uses_kernel(ours, x)
+    assert uses_kernel(ours, x)
+
+
+def test_only_convolutions_of_its_kind_are_changed():
+    kinds = [nn.Conv2d(16, 16, 3, 2, 1), nn.Conv2d(16, 16, 3, padding=0), nn.Conv2d(16, 16, 1),
+             nn.Conv2d(3, 16, 3, 1, 1), nn.Conv2d(16, 24, 3, 1, 1),
+             nn.Conv2d(16, 16, 3, 1, 2, dilation=2), nn.Conv2d(32, 32, 3, 1, 1, groups=2),
+             nn.Conv2d(16, 16, 3, 1, 1, padding_mode="reflect"), nn.Conv2d(16, 16, 3, padding="same")]
+    assert {type(m) for m in winograd.accelerate(nn.ModuleList(kinds))} == {nn.Conv2d}
+    net = model_dict["resnet20"](num_classes=100)
+    names = {name: value.shape for name, value in net.state_dict().items()}
+    winograd.accelerate(net)
+    assert sum(isinstance(m, winograd.WinogradConv2d) for m in net.modules()) == 16  # 19, but the stem and two strides
+    assert {name: value.shape for name, value in net.state_dict().items()} == names
+
+
+@pytest.mark.parametrize("name", ["resnet56", "wrn_40_2", "vgg13", "resnet8x4", "ResNet50", "ShuffleV2"])
+def test_whole_networks(name):
+    torch.manual_seed(0)
+    net = folded(model_dict[name](num_classes=100))
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        exact = net.double()(x.double())
+        ours = winograd.accelerate(net.float())(x)
+    assert (ours - exact).abs().max() <= 2e-5 * exact.abs().max()
+
+
+def trained(conv, dtype, seed):
+    """All weights of a resnet8 after three steps of SGD."""
+    opt = parse_student(["--model_s", "resnet8", "--distill", "kd", "--trial", str(seed)])
+    opt.conv, opt.step, opt.precision = conv, "eager", "fp32"
+    learner, = make_learners(opt, "resnet8", 10, torch.device("cpu"), lambda seed: distiller_dict["kd"](opt, None))
+    net = learner.model.train().to(dtype)
+    assert any(isinstance(m, winograd.WinogradConv2d) for m in net.modules()) == (conv == "winograd")
+    sgd, generator = torch.optim.SGD(net.parameters(), 0.05, 0.9), torch.Generator().manual_seed(seed)
+    for _ in range(3):
+        x, y = torch.randn(16, 3, 16, 16, generator=generator), torch.randint(10, (16,), generator=generator)
+        sgd.zero_grad()
+        F.cross_entropy(net(x.to(dtype)), y).backward()
+        sgd.step()
+    return torch.cat([p.detach().flatten() for p in net.parameters()]).double()
+
+
+def test_training_stays_as_near_the_exact_path_as_torchs_convolutions_do():
+    """In the median of seeds: where an input of a ReLU rounds to the other side of zero, either path jumps."""
+    ours, theirs = [], []
+    for seed in range(7):
+        exact = trained("torch", torch.float64, seed)
+        ours.append((trained("winograd", torch.float32, seed) - exact).norm() / exact.norm())
+        theirs.append((trained("torch", torch.float32, seed) - exact).norm() / exact.norm())
+    assert 0 < median(ours) < 2 * median(theirs) < 1e-6
+
+
+def test_compiled_it_is_the_same():
+    net, x, dy = winograd.accelerate(layer(16, 16)), torch.randn(4, 16, 8, 8), torch.randn(4, 16, 8, 8)
+    fast = torch.compile(nn.Sequential(net, nn.ReLU()), dynamic=False)
+    x.requires_grad_()
+    for got, want in zip(torch.autograd.grad(fast(x), [x, net.weight], dy),
+                         torch.autograd.grad(net(x).relu(), [x, net.weight], dy), strict=True):
+        torch.testing.assert_close(got, want)
+    tests = ("test_schema", "test_faketensor")
+    torch.library.opcheck(torch.ops.mixkd.convolve.default, (x.detach(), net.weight.detach(), None, True),
+                          test_utils=tests)
+    torch.library.opcheck(torch.ops.mixkd.weight_gradient.default, (x.detach(), dy, net.weight.detach()),
+                          test_utils=tests)
+
+
+def test_a_second_derivative_is_refused():
+    net, x = winograd.accelerate(layer(16, 16)), torch.randn(4, 16, 8, 8, requires_grad=True)
+    slope, = torch.autograd.grad(net(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
+
+
+# Making it --------------------------------------------------------------------------------------------------------
+
+
+def test_the_library_is_made_once_and_mended(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    source = tmp_path / "tiny.cpp"
+    source.write_text('extern "C" int three() { return 3; }')
+    assert native.load(source).three() == 3
+    made, = (tmp_path / "mixkd").glob("*.so")
+    before = made.stat().st_mtime_ns
+    monkeypatch.setattr(native, "_compile", lambda *_: pytest.fail("compiled again"))
+    assert native.load(source).three() == 3 and made.stat().st_mtime_ns == before
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    source.write_text('extern "C" int three() { return 4; }')
+    other = tmp_path / "mixkd" / f"tiny-{native._digest(source, native._compiler())}.so"
+    other.write_bytes(b"no library")
+    assert native.load(source).three() == 4
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    source = tmp_path / "tiny.cpp"
+    source.write_text('extern "C" int five() { return 5; }')
+    assert native.load(source).five() == 5
+
+
+@pytest.mark.parametrize("compiler, source, why", [
+    ("no-such-compiler -O2", "", "no C\\+\\+ compiler no-such-compiler, as CXX names it"),
+    ("", "no C++", "can't compile bad.cpp: .*bad.cpp.*error"),
+])
+def test_no_compiler_or_no_luck_is_one_line(tmp_path, monkeypatch, compiler, source, why):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("CXX", compiler)
+    bad = tmp_path / "bad.cpp"
+    bad.write_text(source)
+    with pytest.raises(native.Unavailable, match=why) as caught:
+        native.load(bad)
+    assert "\n" not in str(caught.value)
+
+
+def command(tmp_path, *flags, **environment):
+    words = [sys.executable, "train_teacher.py", "--model", "resnet8", "--dataset", "digits", "--epochs", "1",
+             "--lr_decay_epochs", "1", "--train_fraction", "0.1", "--device", "cpu",
+             "--save_dir", str(tmp_path / "save")]
+    return subprocess.run([*words, *flags], cwd=ROOT, capture_output=True, text=True, timeout=300,
+                          env={**os.environ, "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python", **environment})
+
+
+def test_without_a_compiler_training_goes_on_and_says_so(tmp_path):
+    done = command(tmp_path, CXX="no-such-compiler")
+    assert done.returncode == 0, done.stderr
+    assert "==> --conv torch, which is slower: no C++ compiler no-such-compiler, as CXX names it" in done.stdout
+
+
+@pytest.mark.parametrize("flags, environment, line", [
+    ([], {"CXX": "no-such-compiler"},
+     "--conv winograd: no C++ compiler no-such-compiler, as CXX names it; use --conv auto"),
+    (["--precision", "bf16"], {},
+     "--conv winograd: its kernel computes in single precision, not in --precision bf16; use --conv auto"),
+])
+def test_asked_for_in_vain_it_is_refused(tmp_path, flags, environment, line):
+    done = command(tmp_path, "--conv", "winograd", *flags, **environment)
+    assert done.returncode == 2 and line in done.stderr and not (tmp_path / "save").exists()
