@@ -25,26 +25,29 @@ def load(source: Path) -> ctypes.CDLL:
     It is kept in ``$XDG_CACHE_HOME/mixkd`` (``~/.cache/mixkd``) under a name that holds its source, compiler and
     processor, so a home shared by several machines serves each its own. Raises :class:`Unavailable`.
     """
-    compiler = _compiler()
-    name = f"{source.stem}-{_digest(source, compiler)}.so"
+    try:
+        compiler = _compiler()
+        name = f"{source.stem}-{_digest(source, compiler)}.so"
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise Unavailable(f"the C++ compiler that CXX names can't be run: {error}") from None
     try:
         cached = _cache() / name
         if not cached.exists():
             cached.parent.mkdir(parents=True, exist_ok=True)
             _compile(compiler, source, cached)
         return ctypes.CDLL(str(cached))
-    except OSError:  # a home that can't be written to, or a damaged library: once for this process
+    except (OSError, RuntimeError):  # no home, none that can be written to, or a damaged library: for this process only
         with tempfile.TemporaryDirectory() as folder:
             library = Path(folder, name)
-            _compile(compiler, source, library)
             try:
+                _compile(compiler, source, library)
                 return ctypes.CDLL(str(library))
             except OSError as error:
                 raise Unavailable(f"what {compiler[0]} made can't be loaded: {error}") from None
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser(), "mixkd")
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mixkd")
 
 
 def _compiler() -> list[str]:
@@ -76,6 +79,9 @@ def _compile(compiler: list[str], source: Path, library: Path) -> None:
         if done.returncode:
             why = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[0]
             raise Unavailable(f"{shlex.join(compiler)} can't compile {source.name}: {why}")
+        ctypes.CDLL(beside)  # what can't be loaded is not kept
+        with open(beside, "rb") as file:
+            os.fsync(file.fileno())
         os.replace(beside, library)
     except subprocess.TimeoutExpired:
         raise Unavailable(f"{compiler[0]} took longer than 300 s") from None

@@ -11,7 +11,8 @@ patch d and a 3x3 filter g,
 16 multiplications where the definition has 36. The gradient of the input is the same convolution with filters turned
 by 180 degrees and channels exchanged; that of the filters is G' [ sum over tiles (B' d B) * (A dY A') ] G.
 In single precision outputs and input gradients are as near the exact ones as the direct method's, or nearer (a quarter
-of the products to sum up); the filters' gradient is off by a few 1e-6 of its largest entry.
+of the products to sum up); the filters' gradient is off by a few 1e-6 of its largest entry. What is not finite spreads
+over the 4x4 patch that holds it, infinity as NaN, within its image and filter. No second derivatives, no torch.func.
 """
 from __future__ import annotations
 
@@ -35,9 +36,12 @@ POINTER, INT = ctypes.c_void_p, ctypes.c_int64
 def library() -> ctypes.CDLL:
     """The compiled kernels. Raises :class:`Unavailable` with the reason."""
     kernels = native.load(Path(__file__).with_suffix(".cpp"))
-    kernels.convolve.argtypes = [POINTER] * 5 + [INT] * 5 + [ctypes.c_int]
-    kernels.weight_gradient.argtypes = [POINTER] * 4 + [INT] * 5 + [ctypes.c_int]
-    kernels.convolve.restype = kernels.weight_gradient.restype = None
+    try:
+        kernels.convolve.argtypes = [POINTER] * 5 + [INT] * 5 + [ctypes.c_int]
+        kernels.weight_gradient.argtypes = [POINTER] * 4 + [INT] * 5 + [ctypes.c_int]
+        kernels.convolve.restype = kernels.weight_gradient.restype = None
+    except AttributeError as error:
+        raise Unavailable(f"the library holds no kernel: {error}") from None
     return kernels
 
 
@@ -68,6 +72,7 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) 
     if transposed:  # channels exchanged, walked from the last tap to the first
         strides = (by_channel, by_filter, -row, -column)
         start += 2 * (row + column) * weight.element_size()
+    bias = None if bias is None else bias.contiguous()
     library().convolve(x.data_ptr(), start, (INT * 4)(*strides), _pointer(bias), y.data_ptr(), *_sizes(x, y.shape[1]))
     return y
 
@@ -119,9 +124,12 @@ class WinogradConv2d(nn.Conv2d):
 
     def _suits(self, x: Tensor) -> bool:
         """Single precision on the CPU, even height and width, and enough tiles to pay for transforming the filters."""
-        if x.dim() != 4 or x.shape[2] % 2 or x.shape[3] % 2 or torch.is_autocast_enabled("cpu"):
+        if x.dim() != 4 or x.shape[1] != self.in_channels or torch.is_autocast_enabled("cpu"):
             return False
-        if any(t.device.type != "cpu" or t.dtype != torch.float32 for t in (x, self.weight)):
+        given = [t for t in (x, self.weight, self.bias) if t is not None]
+        if any(t.device.type != "cpu" or t.dtype != torch.float32 or t.layout != torch.strided for t in given):
+            return False
+        if x.shape[2] % 2 or x.shape[3] % 2:
             return False
         tiles = x.shape[0] * x.shape[2] * x.shape[3] // 4
         return 64 * tiles >= self.in_channels * self.out_channels  # measured from 16 to 512 channels

@@ -95,6 +95,19 @@ def test_torch_computes_what_the_kernel_does_not_serve(shape, dtype):
     assert torch.equal(ours(x), plain(x)) and not uses_kernel(ours, x)
 
 
+def test_what_does_not_fit_is_torchs_error_or_torchs_result():
+    ours, plain = winograd.accelerate(layer(16, 32)), layer(16, 32)
+    for channels in (8, 32):
+        with pytest.raises(RuntimeError, match="to have 16 channels"):
+            ours(torch.randn(4, channels, 8, 8))
+    x, bias = torch.randn(4, 16, 8, 8), torch.randn(64)[::2]
+    ours.bias, plain.bias = nn.Parameter(bias), nn.Parameter(bias)
+    torch.testing.assert_close(ours(x), plain(x))
+    ours.bias = nn.Parameter(bias.double())
+    with pytest.raises(RuntimeError):
+        ours(x)
+
+
 def test_few_tiles_and_autocast_are_left_to_torch():
     ours, x = winograd.accelerate(layer(64, 64)), torch.randn(3, 64, 8, 8)
     assert not uses_kernel(ours, x) and uses_kernel(ours, torch.randn(4, 64, 8, 8))
@@ -205,6 +218,9 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("compiler, source, why", [
     ("no-such-compiler -O2", "", "no C\\+\\+ compiler no-such-compiler, as CXX names it"),
+    ("g++ 'oops", "", "the C\\+\\+ compiler that CXX names can't be run: No closing quotation"),
+    ("/proc/self/cmdline-none/x", "", "no C\\+\\+ compiler"),
+    ("true", "", "can't be loaded"),
     ("", "no C++", "can't compile bad.cpp: .*bad.cpp.*error"),
 ])
 def test_no_compiler_or_no_luck_is_one_line(tmp_path, monkeypatch, compiler, source, why):
