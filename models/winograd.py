@@ -45,10 +45,6 @@ def library() -> ctypes.CDLL:
     return kernels
 
 
-def _pointer(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
-
-
 def _sizes(x: Tensor, filters: int) -> tuple[int, ...]:
     n, c, h, w = x.shape
     return n, h, w, c, filters, torch.get_num_threads()
@@ -73,7 +69,8 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) 
         strides = (by_channel, by_filter, -row, -column)
         start += 2 * (row + column) * weight.element_size()
     bias = None if bias is None else bias.contiguous()
-    library().convolve(x.data_ptr(), start, (INT * 4)(*strides), _pointer(bias), y.data_ptr(), *_sizes(x, y.shape[1]))
+    shift = None if bias is None else bias.data_ptr()
+    library().convolve(x.data_ptr(), start, (INT * 4)(*strides), shift, y.data_ptr(), *_sizes(x, y.shape[1]))
     return y
 
 
