@@ -12,7 +12,7 @@ from torch import nn
 
 import dataset
 from distiller_zoo import Distiller, Pair
-from models import model_dict, winograd
+from models import kernels, model_dict
 
 from . import device as devices
 from . import resume
@@ -27,7 +27,7 @@ FORMAT = torch.channels_last  # what cuDNN's tensor cores and oneDNN's blocked k
 
 
 def resolve_device(opt: Namespace, uncapturable: str = "") -> torch.device:
-    """Fill in device, precision, step and conv as they will be used, and say what was chosen and why."""
+    """Fill in device, precision, step and kernels as they will be used, and say what was chosen and why."""
     device = devices.pick_device(opt.device)
     opt.device = str(device)
     opt.precision = opt.precision or devices.default_precision(device)
@@ -41,29 +41,29 @@ def resolve_device(opt: Namespace, uncapturable: str = "") -> torch.device:
     if opt.step == "graph" and uncapturable:
         print(f"==> --step eager in place of graph: {uncapturable}")
         opt.step = "eager"
-    opt.conv = _pick_conv(opt, device)
+    opt.kernels = _pick_kernels(opt, device)
     devices.set_threads(opt.threads)
     devices.set_precision(opt.precision, device)
     return device
 
 
-def _pick_conv(opt: Namespace, device: torch.device) -> str:
-    """winograd or torch; ``--conv auto`` takes what there is, ``--conv winograd`` is held to its word."""
-    asked, unfit = opt.conv == "winograd", ""
+def _pick_kernels(opt: Namespace, device: torch.device) -> str:
+    """native or torch; ``--kernels auto`` takes what there is, ``--kernels native`` is held to its word."""
+    asked, unfit = opt.kernels == "native", ""
     if device.type != "cpu":
-        unfit = f"its kernel is for the CPU, not for --device {opt.device}"
+        unfit = f"they are for the CPU, not for --device {opt.device}"
     elif opt.precision == "bf16":
-        unfit = "its kernel computes in single precision, not in --precision bf16"
-    elif opt.conv != "torch":
+        unfit = "they compute in single precision, not in --precision bf16"
+    elif opt.kernels != "torch":
         try:
-            winograd.library()
-        except winograd.Unavailable as error:
+            kernels.load()
+        except kernels.Unavailable as error:
             unfit = str(error)
             if not asked:
-                print(f"==> --conv torch, which is slower: {error}")
+                print(f"==> --kernels torch, which are slower: {error}")
     if asked and unfit:
-        raise UserError(f"--conv winograd: {unfit}; use --conv auto")
-    return "torch" if unfit or opt.conv == "torch" else "winograd"
+        raise UserError(f"--kernels native: {unfit}; use --kernels auto")
+    return "torch" if unfit or opt.kernels == "torch" else "native"
 
 
 @dataclass
@@ -171,8 +171,8 @@ def make_learners(opt: Namespace, name: str, num_classes: int, device: torch.dev
             model = model_dict[name](num_classes=num_classes)
             criterion = method(seed)
         model = model.to(device, memory_format=FORMAT)
-        if opt.conv == "winograd":
-            winograd.accelerate(model)
+        if opt.kernels == "native":
+            kernels.accelerate(model)
         learners.append(Learner(opt, trial, seed, model, criterion.to(device)))
     return learners
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from models import model_dict
 from models.folding import folded
-from models.winograd import accelerate
+from models.kernels import accelerate, fused
 
 from . import checkpoint
 from .device import autocast
@@ -95,8 +95,8 @@ class Teacher:
 
     def __init__(self, model: nn.Module, opt: Namespace, device: torch.device, features: bool, preact: bool):
         self.model = folded(model).to(device)
-        if opt.conv == "winograd":
-            accelerate(self.model)
+        if opt.kernels == "native":
+            self.model = fused(accelerate(self.model), features, features and preact)
         self.precision, self.device = opt.precision, device
         self.features, self.preact = features, preact
         self.compiled = torch.compile(self.model, dynamic=False) if opt.step == "compile" else self.model
@@ -107,5 +107,5 @@ class Teacher:
         net = self.compiled if len(images) in self.full else self.model
         with autocast(self.precision, self.device):
             if self.features:
-                return net(images, is_feat=True, preact=self.preact)
-            return [], net(images)
+                return net(images, True, self.preact)
+            return [], net(images, False, False)

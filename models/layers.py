@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 import torch.nn.functional as F
 from torch import nn
 
+from .norm import NativeBatchNorm2d
+
 
 class FeatureNet(nn.Module, ABC):
     """A classifier that shows its features.
@@ -58,6 +60,20 @@ def run_stages(x, stages, preact):
         x, pre = stage(x)
         features.append(pre if preact else x)
     return features, x
+
+
+def norm_relu(norm, x):
+    """ReLU of a batch norm, in one pass where the norm has one (models.norm)."""
+    return norm(x, relu=True) if isinstance(norm, NativeBatchNorm2d) else F.relu(norm(x), inplace=True)
+
+
+def norm_add(norm, x, shortcut):
+    """Batch norm and a residual sum, in one pass where the norm has one (models.norm)."""
+    if isinstance(norm, NativeBatchNorm2d):
+        return norm(x, residual=shortcut)
+    out = norm(x)
+    out += shortcut
+    return out
 
 
 def conv3x3(c_in, c_out, stride=1, groups=1):

@@ -19,17 +19,29 @@ class Unavailable(Exception):
     """No compiled library here; the message is one line that says why."""
 
 
-def load(source: Path) -> ctypes.CDLL:
+def load(source: Path, functions: dict[str, list]) -> ctypes.CDLL:
     """The library compiled from ``source`` for this very machine, by ``$CXX`` or the first of c++, g++, clang++.
 
-    It is kept in ``$XDG_CACHE_HOME/mixkd`` (``~/.cache/mixkd``) under a name that holds its source, compiler and
-    processor, so a home shared by several machines serves each its own. Raises :class:`Unavailable`.
+    functions: the types of each function's arguments; none returns anything. The library is kept in
+    ``$XDG_CACHE_HOME/mixkd`` (``~/.cache/mixkd``) under a name that holds its source, the headers beside it, compiler
+    and processor, so a home shared by several machines serves each its own. Raises :class:`Unavailable`.
     """
+    library = _load(source)
+    try:
+        for name, arguments in functions.items():
+            getattr(library, name).argtypes = arguments
+            getattr(library, name).restype = None
+    except AttributeError as error:
+        raise Unavailable(f"the library of {source.name} lacks a function: {error}") from None
+    return library
+
+
+def _load(source: Path) -> ctypes.CDLL:
     try:
         compiler = _compiler()
         name = f"{source.stem}-{_digest(source, compiler)}.so"
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        raise Unavailable(f"the C++ compiler that CXX names can't be run: {error}") from None
+        raise Unavailable(f"the C++ compiler{_named()} can't be run: {error}") from None
     try:
         cached = _cache() / name
         if not cached.exists():
@@ -44,6 +56,10 @@ def load(source: Path) -> ctypes.CDLL:
                 return ctypes.CDLL(str(library))
             except OSError as error:
                 raise Unavailable(f"what {compiler[0]} made can't be loaded: {error}") from None
+
+
+def _named() -> str:
+    return " that CXX names" if os.environ.get("CXX") else ""
 
 
 def _cache() -> Path:
@@ -65,7 +81,8 @@ def _digest(source: Path, compiler: list[str]) -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(errors="replace").splitlines() if info.exists() else []
     processor = sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
-    parts = [source.read_bytes(), repr([compiler, FLAGS, processor]).encode(), version]
+    headers = [path.read_bytes() for path in sorted(source.parent.glob("*.h"))]
+    parts = [source.read_bytes(), *headers, repr([compiler, FLAGS, processor]).encode(), version]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 

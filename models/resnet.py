@@ -5,10 +5,9 @@ norm; the paper's CIFAR networks pad with zeros instead.
 """
 from functools import partial
 
-import torch.nn.functional as F
 from torch import nn
 
-from .layers import FeatureNet, Stage, conv3x3, global_pool, init_convolutions, projection, run_stages
+from .layers import FeatureNet, Stage, conv3x3, global_pool, init_convolutions, norm_add, norm_relu, projection, run_stages
 
 
 class BasicBlock(nn.Module):
@@ -25,10 +24,8 @@ class BasicBlock(nn.Module):
         self.downsample = downsample
 
     def forward(self, x):
-        out = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        out = self.bn2(self.conv2(out))
-        out += x if self.downsample is None else self.downsample(x)
-        return out
+        out = norm_relu(self.bn1, self.conv1(x))
+        return norm_add(self.bn2, self.conv2(out), x if self.downsample is None else self.downsample(x))
 
 
 class ResNet(FeatureNet):

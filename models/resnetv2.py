@@ -4,7 +4,6 @@ The ImageNet network with a 3x3 stem of stride 1 and no max pooling, and the str
 """
 from functools import partial
 
-import torch.nn.functional as F
 from torch import nn
 
 from .layers import FeatureNet, Stage, conv1x1, conv3x3, global_pool, init_convolutions, projection, run_stages
@@ -27,11 +26,9 @@ class Bottleneck(nn.Module):
         self.shortcut = projection(c_in, c_out, stride) if stride != 1 or c_in != c_out else nn.Sequential()
 
     def forward(self, x):
-        out = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        out = F.relu(self.bn2(self.conv2(out)), inplace=True)
-        out = self.bn3(self.conv3(out))
-        out += self.shortcut(x)
-        return out
+        out = norm_relu(self.bn1, self.conv1(x))
+        out = norm_relu(self.bn2, self.conv2(out))
+        return norm_add(self.bn3, self.conv3(out), self.shortcut(x))
 
 
 class BottleneckResNet(FeatureNet):
@@ -62,7 +59,7 @@ class BottleneckResNet(FeatureNet):
         return [stage[-1].bn3 for stage in (self.layer1, self.layer2, self.layer3, self.layer4)]
 
     def run(self, x, preact):
-        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = norm_relu(self.bn1, self.conv1(x))
         features, x = run_stages(x, (self.layer1, self.layer2, self.layer3, self.layer4), preact)
         pooled = global_pool(x)
         return [*features, pooled], self.linear(pooled)

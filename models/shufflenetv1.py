@@ -31,13 +31,13 @@ class ShuffleUnit(nn.Module):
         self.strided = strided
 
     def forward(self, x):
-        out = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        out = norm_relu(self.bn1, self.conv1(x))
         out = channel_shuffle(out, self.groups)
-        out = F.relu(self.bn2(self.conv2(out)), inplace=True)
-        out = self.bn3(self.conv3(out))
+        out = norm_relu(self.bn2, self.conv2(out))
+        out = self.conv3(out)
         if self.strided:
-            return torch.cat([out, F.avg_pool2d(x, 3, stride=2, padding=1)], 1)
-        return out + x
+            return torch.cat([self.bn3(out), F.avg_pool2d(x, 3, stride=2, padding=1)], 1)
+        return norm_add(self.bn3, out, x)
 
 
 class ShuffleNetV1(FeatureNet):
@@ -60,7 +60,7 @@ class ShuffleNetV1(FeatureNet):
         self.linear = nn.Linear(c_in, num_classes)
 
     def run(self, x, preact):
-        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = norm_relu(self.bn1, self.conv1(x))
         features, x = run_stages(x, (self.layer1, self.layer2, self.layer3), preact)
         pooled = global_pool(x)
         return [*features, pooled], self.linear(pooled)

@@ -25,7 +25,7 @@ class SplitUnit(nn.Module):
         self.bn3 = nn.BatchNorm2d(half)
 
     def forward(self, x):
-        out = F.relu(self.bn1(self.conv1(x[:, self.half:])), inplace=True)
+        out = norm_relu(self.bn1, self.conv1(x[:, self.half:]))
         out = self.bn2(self.conv2(out))
         return x[:, :self.half], self.bn3(self.conv3(out))
 
@@ -49,7 +49,7 @@ class DownUnit(nn.Module):
 
     def forward(self, x):
         left = self.bn2(self.conv2(self.bn1(self.conv1(x))))
-        right = F.relu(self.bn3(self.conv3(x)), inplace=True)
+        right = norm_relu(self.bn3, self.conv3(x))
         right = self.bn5(self.conv5(self.bn4(self.conv4(right))))
         return channel_shuffle(F.relu(torch.cat([left, right], 1), inplace=True), 2)
 
@@ -89,12 +89,12 @@ class ShuffleNetV2(FeatureNet):
         self.linear = nn.Linear(last, num_classes)
 
     def run(self, x, preact):
-        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = norm_relu(self.bn1, self.conv1(x))
         features = [x]
         for stage in (self.layer1, self.layer2, self.layer3):
             x, halves = stage(x)
             features.append(torch.cat(halves, 1) if preact else x)
-        pooled = global_pool(F.relu(self.bn2(self.conv2(x)), inplace=True))
+        pooled = global_pool(norm_relu(self.bn2, self.conv2(x)))
         return [*features, pooled], self.linear(pooled)
 
 

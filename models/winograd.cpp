@@ -5,36 +5,14 @@
 // multiplied with its matrix of filters, and the products are transformed back: 16 multiplications where the definition
 // has 36. Each thread owns whole tiles, so a result depends on nothing but the inputs and the number of threads.
 #include <algorithm>
-#include <cstdint>
-#include <cstdlib>
+
+#include "vector.h"
 
 namespace {
 
-#ifdef __AVX512F__
-constexpr int LANES = 16;
-#else
-constexpr int LANES = 8;
-#endif
 constexpr int TILES = 8;        // of a block forward: as many sums as fit the registers
 constexpr int TILES_BACK = 32;  // of a block of the weights' gradient, which sums over tiles
 constexpr int ROWS = 8;         // input channels at once there
-
-typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4)));
-typedef int64_t Int;
-
-inline Vector load(const float* p) { return *reinterpret_cast<const Vector*>(p); }
-inline void store(float* p, Vector v) { *reinterpret_cast<Vector*>(p) = v; }
-
-struct Buffer {
-  Int size;
-  float* data;
-  explicit Buffer(Int size) : size(size), data(static_cast<float*>(std::aligned_alloc(64, (size * 4 + 63) / 64 * 64))) {
-    if (!data) std::abort();
-  }
-  Buffer(const Buffer&) = delete;
-  ~Buffer() { std::free(data); }
-  void clear() { std::fill(data, data + size, 0.f); }
-};
 
 struct Grid {
   Int n, h, w;
@@ -124,9 +102,15 @@ void transform_filters(const float* g, const Int* stride, Int c, float* out) {
     }
 }
 
-// y = A'mA + bias for each of `count` tiles, m the 16 products of its patch v with the filters u.
-void multiply(const float* v, const float* u, const float* bias, const Grid& grid, Int c, Int k, Int first, Int count,
-              float* y) {
+// What happens to an output: a bias, the same pixel of a residual, a ReLU. Null pointers stand for none.
+struct Finish {
+  const float *bias, *residual;
+  bool relu;
+};
+
+// y = A'mA, finished, for each of `count` tiles, m the 16 products of its patch v with the filters u.
+void multiply(const float* v, const float* u, const Finish& finish, const Grid& grid, Int c, Int k, Int first,
+              Int count, float* y) {
   alignas(64) float m[16][TILES][LANES];
   for (Int f = 0; f < k; f += LANES, u += 16 * c * LANES) {
     for (int p = 0; p < 16; p++) {
@@ -140,13 +124,18 @@ void multiply(const float* v, const float* u, const float* bias, const Grid& gri
 #pragma GCC unroll 8
       for (int t = 0; t < TILES; t++) store(m[p][t], sum[t]);
     }
-    const Vector shift = bias ? load(bias + f) : Vector{};
+    const Vector shift = finish.bias ? load(finish.bias + f) : Vector{};
+    const auto put = [&](Int at, Vector value) {
+      value += shift;
+      if (finish.residual) value += load(finish.residual + at);
+      store(y + at, finish.relu ? rectified(value) : value);
+    };
     Tile tile(grid, first);
     for (Int t = 0; t < count; t++, tile.next(grid)) {
-      float* to = y + tile.pixel * k + f;
+      Int at = tile.pixel * k + f;
       for (Int z = 0; z < 2; z++) {  // what the next block will write
-        __builtin_prefetch(to + (2 * TILES + z) * k, 1);
-        __builtin_prefetch(to + (2 * TILES + z + grid.w) * k, 1);
+        __builtin_prefetch(y + at + (2 * TILES + z) * k, 1);
+        __builtin_prefetch(y + at + (2 * TILES + z + grid.w) * k, 1);
       }
       Vector e[2][4];
 #pragma GCC unroll 4
@@ -156,9 +145,9 @@ void multiply(const float* v, const float* u, const float* bias, const Grid& gri
         e[1][q] = m1 - m2 - load(m[12 + q][t]);
       }
 #pragma GCC unroll 2
-      for (int a = 0; a < 2; a++, to += grid.w * k) {
-        store(to, e[a][0] + e[a][1] + e[a][2] + shift);
-        store(to + k, e[a][1] - e[a][2] - e[a][3] + shift);
+      for (int a = 0; a < 2; a++, at += grid.w * k) {
+        put(at, e[a][0] + e[a][1] + e[a][2]);
+        put(at + k, e[a][1] - e[a][2] - e[a][3]);
       }
     }
   }
@@ -232,22 +221,23 @@ void transform_back(const float* sums, Int parts, Int size, Int step, const Int*
 
 }  // namespace
 
-extern "C" void convolve(const float* x, const float* g, const Int* stride, const float* bias, float* y, Int n, Int h,
-                         Int w, Int c, Int k, int threads) {
+extern "C" void convolve(const float* x, const float* g, const Int* stride, const float* bias, const float* residual,
+                         bool relu, float* y, Int n, Int h, Int w, Int c, Int k, int threads) {
   const Grid grid{n, h, w};
-  Buffer filters(16 * c * k);
+  const Finish finish{bias, residual, relu};
+  Buffer<float> filters(16 * c * k);
 #pragma omp parallel num_threads(threads)
   {
 #pragma omp for schedule(static)
     for (Int f = 0; f < k; f += LANES) transform_filters(g + f * stride[0], stride, c, filters.data + 16 * c * f);
-    Buffer patches(16 * TILES * c), zeros(c);
+    Buffer<float> patches(16 * TILES * c), zeros(c);
     patches.clear();  // a last block that is not full multiplies the rest too
     zeros.clear();
 #pragma omp for schedule(static)
     for (Int first = 0; first < grid.tiles(); first += TILES) {
       const Int count = std::min<Int>(TILES, grid.tiles() - first);
       transform_input<TILES>(x, zeros.data, grid, c, first, count, patches.data);
-      multiply(patches.data, filters.data, bias, grid, c, k, first, count, y);
+      multiply(patches.data, filters.data, finish, grid, c, k, first, count, y);
     }
   }
 }
@@ -256,10 +246,10 @@ extern "C" void weight_gradient(const float* x, const float* dy, float* dg, cons
                                 Int c, Int k, int threads) {
   const Grid grid{n, h, w};
   const Int size = 16 * c * k, blocks = (grid.tiles() + TILES_BACK - 1) / TILES_BACK;
-  Buffer sums(size * threads);
+  Buffer<float> sums(size * threads);
 #pragma omp parallel num_threads(threads)
   {
-    Buffer patches(16 * TILES_BACK * c), gradients(16 * TILES_BACK * k), zeros(c);
+    Buffer<float> patches(16 * TILES_BACK * c), gradients(16 * TILES_BACK * k), zeros(c);
     zeros.clear();
 #pragma omp for schedule(static)
     for (int part = 0; part < threads; part++) {

@@ -21,6 +21,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import native
@@ -35,14 +36,11 @@ POINTER, INT = ctypes.c_void_p, ctypes.c_int64
 @cache
 def library() -> ctypes.CDLL:
     """The compiled kernels. Raises :class:`Unavailable` with the reason."""
-    kernels = native.load(Path(__file__).with_suffix(".cpp"))
-    try:
-        kernels.convolve.argtypes = [POINTER] * 5 + [INT] * 5 + [ctypes.c_int]
-        kernels.weight_gradient.argtypes = [POINTER] * 4 + [INT] * 5 + [ctypes.c_int]
-        kernels.convolve.restype = kernels.weight_gradient.restype = None
-    except AttributeError as error:
-        raise Unavailable(f"the library holds no kernel: {error}") from None
-    return kernels
+    sizes = [INT] * 5 + [ctypes.c_int]
+    return native.load(Path(__file__).with_suffix(".cpp"), {
+        "convolve": [POINTER] * 5 + [ctypes.c_bool, POINTER] + sizes,
+        "weight_gradient": [POINTER] * 4 + sizes,
+    })
 
 
 def _sizes(x: Tensor, filters: int) -> tuple[int, ...]:
@@ -56,25 +54,27 @@ def _last(x: Tensor) -> Tensor:
 
 # Operators, so that torch.compile can pass them by and autograd's function below stays the only gradient.
 _operators = torch.library.Library("mixkd", "DEF")
-_operators.define("convolve(Tensor x, Tensor weight, Tensor? bias, bool transposed) -> Tensor")
+_operators.define("convolve(Tensor x, Tensor weight, Tensor? bias, Tensor? residual, bool relu, bool transposed) -> Tensor")
 _operators.define("weight_gradient(Tensor x, Tensor dy, Tensor weight) -> Tensor")
 
 
-def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) -> Tensor:
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, relu: bool,
+              transposed: bool) -> Tensor:
     """(B, C, H, W) with (K, C, 3, 3) to (B, K, H, W); ``transposed``: (B, K, H, W) back to (B, C, H, W)."""
-    x, y = _last(x), _convolve_shape(x, weight, bias, transposed)
+    x, y = _last(x), _convolve_shape(x, weight, bias, residual, relu, transposed)
     by_filter, by_channel, row, column = weight.stride()
     strides, start = (by_filter, by_channel, row, column), weight.data_ptr()
     if transposed:  # channels exchanged, walked from the last tap to the first
         strides = (by_channel, by_filter, -row, -column)
         start += 2 * (row + column) * weight.element_size()
     bias = None if bias is None else bias.contiguous()
-    shift = None if bias is None else bias.data_ptr()
-    library().convolve(x.data_ptr(), start, (INT * 4)(*strides), shift, y.data_ptr(), *_sizes(x, y.shape[1]))
+    residual = None if residual is None else _last(residual)
+    library().convolve(x.data_ptr(), start, (INT * 4)(*strides), *(None if t is None else t.data_ptr()
+                       for t in (bias, residual)), relu, y.data_ptr(), *_sizes(x, y.shape[1]))
     return y
 
 
-def _convolve_shape(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) -> Tensor:
+def _convolve_shape(x, weight, bias, residual, relu, transposed) -> Tensor:
     n, _, h, w = x.shape
     return torch.empty(n, weight.shape[int(transposed)], h, w, dtype=x.dtype, device=x.device,
                        memory_format=torch.channels_last)
@@ -98,14 +98,14 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias):
         ctx.save_for_backward(x, weight)
-        return torch.ops.mixkd.convolve(x, weight, bias, False)
+        return torch.ops.mixkd.convolve(x, weight, bias, None, False, False)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, dy):
         x, weight = ctx.saved_tensors
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
-        return (torch.ops.mixkd.convolve(dy, weight, None, True) if needs_x else None,
+        return (torch.ops.mixkd.convolve(dy, weight, None, None, False, True) if needs_x else None,
                 torch.ops.mixkd.weight_gradient(x, dy, weight) if needs_weight else None,
                 dy.sum((0, 2, 3)) if needs_bias else None)
 
@@ -113,11 +113,19 @@ class _Convolution(torch.autograd.Function):
 class WinogradConv2d(nn.Conv2d):
     """A 3x3 convolution of stride 1 that takes the kernel where it is faster, and torch's own path elsewhere."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, K, H, W); with the kernel channels_last, whatever ``x`` is."""
-        if self._suits(x):
-            return _Convolution.apply(x, self.weight, self.bias)
-        return super().forward(x)
+    def forward(self, x: Tensor, residual: Tensor | None = None, relu: bool = False) -> Tensor:
+        """(B, C, H, W) to (B, K, H, W), plus ``residual``, through a ReLU if ``relu``; with the kernel channels_last,
+        whatever ``x`` is."""
+        suits = self._suits(x)
+        if suits and not torch.is_grad_enabled() and (residual is None or self._takes(residual, x)):
+            return torch.ops.mixkd.convolve(x, self.weight, self.bias, residual, relu, False)
+        y = _Convolution.apply(x, self.weight, self.bias) if suits else super().forward(x)
+        y = y if residual is None else y + residual
+        return F.relu(y, inplace=True) if relu else y
+
+    def _takes(self, residual: Tensor, x: Tensor) -> bool:
+        return (residual.shape == (x.shape[0], self.out_channels, *x.shape[2:]) and residual.dtype == x.dtype
+                and residual.device == x.device and residual.layout == torch.strided)
 
     def _suits(self, x: Tensor) -> bool:
         """Single precision on the CPU, even height and width, and enough tiles to pay for transforming the filters."""

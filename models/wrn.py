@@ -23,8 +23,8 @@ class PreactBlock(nn.Module):
         self.convShortcut = conv1x1(c_in, c_out, stride) if c_in != c_out else None
 
     def forward(self, x):
-        active = F.relu(self.bn1(x), inplace=True)
-        out = F.relu(self.bn2(self.conv1(active)), inplace=True)
+        active = norm_relu(self.bn1, x)
+        out = norm_relu(self.bn2, self.conv1(active))
         return self.conv2(out) + (x if self.convShortcut is None else self.convShortcut(active))
 
 
@@ -69,7 +69,7 @@ class WideResNet(FeatureNet):
         features = [self.conv1(x)]
         for block in (self.block1, self.block2, self.block3):
             features.append(block(features[-1]))
-        pooled = global_pool(F.relu(self.bn1(features[-1]), inplace=True))
+        pooled = global_pool(norm_relu(self.bn1, features[-1]))
         if preact:
             norms = self.get_bn_before_relu()
             features[1:] = [bn(f) for bn, f in zip(norms, features[1:], strict=True)]

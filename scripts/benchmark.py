@@ -57,7 +57,7 @@ def parse(argv) -> Namespace:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default=None)
     parser.add_argument("--step", default=None)
-    parser.add_argument("--conv", default=None)
+    parser.add_argument("--kernels", default=None)
     parser.add_argument("--num_workers", type=number(int, low=0, high=64), default=None,
                         help="of the classic path (default 2 on the CPU; on CUDA MIX-KD's 8, or one a core)")
     parser.add_argument("--rounds", type=number(int, low=1, high=1000), default=5, help="timed rounds (default 5)")
@@ -105,7 +105,7 @@ class Table:
         rates = opt.batch_size / classic, seeds * opt.batch_size / ours
         self.rows.append({"what": what, "pair": pair, "method": method, "device": describe(device),
                           "batch": opt.batch_size, "seeds": seeds, "precision": opt.precision, "step": opt.step,
-                          "conv": opt.conv, "reference_workers": opt.num_workers,
+                          "kernels": opt.kernels, "reference_workers": opt.num_workers,
                           "reference_images_per_s": rates[0], "images_per_s": rates[1], "ratio": rates[1] / rates[0],
                           "peak_memory_mb": peak, "of_saturated": saturated and rates[1] / saturated})
         if self.file:  # now: a later measurement may fail
@@ -194,11 +194,11 @@ def main(argv=None):
     opt = parse(argv)
     flags = options_for(opt, "resnet8", "kd", opt.batch_size)
     device = setup.resolve_device(flags)
-    opt.device, opt.precision, opt.step, opt.conv = flags.device, flags.precision, flags.step, flags.conv
+    opt.device, opt.precision, opt.step, opt.kernels = flags.device, flags.precision, flags.step, flags.kernels
     if opt.num_workers is None:
         opt.num_workers = 2 if device.type == "cpu" else min(8, os.cpu_count() or 1)
     print(f"==> {describe(device)}, torch {torch.__version__}, precision {opt.precision}, step {opt.step}, "
-          f"conv {opt.conv}")
+          f"kernels {opt.kernels}")
     data, table = load(opt), Table(opt.json)
     what = opt.what.split(",")
     if "data" in what:

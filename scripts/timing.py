@@ -34,7 +34,7 @@ def options_for(opt: Namespace, model_s: str, method: str, batch_size: int) -> N
     """The flags that train_student_mixstd.py would resolve to."""
     words = ["--model_s", model_s, "--distill", method, "--mix", opt.mix, "--batch_size", str(batch_size),
              "--device", opt.device, "--trial", ",".join(opt.trial), "--data_dir", opt.data_dir]
-    for name in ("precision", "step", "conv"):
+    for name in ("precision", "step", "kernels"):
         words += [f"--{name}", getattr(opt, name)] if getattr(opt, name) else []
     return parse_student(words)
 
@@ -115,7 +115,7 @@ def classic_epoch(opt, data, device, model_t, name_s: str, method: str) -> float
 
 def flop_per_image(opt, data, model_t, name_s: str, method: str) -> float:
     """Floating point operations of our step for an image (two for a multiply-add): convolutions and products."""
-    small = Namespace(**{**vars(opt), "device": "cpu", "precision": "fp32", "step": "eager", "conv": "torch",
+    small = Namespace(**{**vars(opt), "device": "cpu", "precision": "fp32", "step": "eager", "kernels": "torch",
                          "trial": ["1"]})  # the counter knows torch's operators only
     ours = Ours(small, data, model_t, name_s, method, torch.device("cpu"), batch_size=2)
     with FlopCounterMode(display=False) as counter:

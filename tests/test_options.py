@@ -37,7 +37,7 @@ RANGES = {  # flag: values that are taken, values that are not
     "save_freq": (["1"], ["0"]),
     "precision": (["fp32", "tf32", "bf16"], ["fp16"]),
     "step": (["eager", "compile"], ["fast"]),
-    "conv": (["auto", "winograd", "torch"], ["fft"]),
+    "kernels": (["auto", "native", "torch"], ["fast"]),
     "threads": (["0", "4"], ["-1", "5000"]),
     "on_nan": (["stop", "skip"], ["ignore"]),
     "trial": (
@@ -221,7 +221,7 @@ SOME = {
     "momentum": ["0.9", "0.8"],
     "holdout": ["0", "1"],
     "precision": ["fp32", "bf16"],
-    "conv": ["auto", "torch"],
+    "kernels": ["auto", "torch"],
     "weight_decay": ["5e-4", "0.0005", "0.05"],
     "learning_rate": ["0.05", "0.5"],
 }

@@ -27,7 +27,7 @@ def options(**changes):
     return Namespace(**{
         "gamma": 0.1, "alpha": 0.9, "beta": 0.0, "kd_T": 4.0, "rescale": "none", "learning_rate": 0.05,
         "lr_decay_epochs": [1], "lr_decay_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "batch_size": 16,
-        "epochs": 2, "init_epochs": 0, "on_nan": "stop", "precision": "fp32", "step": "eager", "conv": "torch",
+        "epochs": 2, "init_epochs": 0, "on_nan": "stop", "precision": "fp32", "step": "eager", "kernels": "torch",
         "label_smoothing": 0.0, "trial": ["1"], **changes})
 
 

@@ -1,0 +1,96 @@
+"""The compiled kernels of this folder put to use in a network."""
+from __future__ import annotations
+
+import operator
+
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+
+from . import norm, winograd
+from .native import Unavailable
+
+__all__ = ["Unavailable", "accelerate", "fused", "load"]
+
+SUMS = (operator.add, operator.iadd)
+
+
+def load() -> None:
+    """Compile what isn't yet. Raises :class:`Unavailable` with the reason."""
+    winograd.library()
+    norm.library()
+
+
+def accelerate(net: nn.Module) -> nn.Module:
+    """Let every layer of ``net`` that can use a kernel use it: the same modules, parameters and names."""
+    return norm.accelerate(winograd.accelerate(net))
+
+
+class _Layers(fx.Tracer):
+    """Looks into blocks, not into layers: which kernel a layer takes is settled when it is called."""
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return isinstance(module, (nn.Conv2d, nn.BatchNorm2d)) or super().is_leaf_module(module, name)
+
+
+def fused(net: nn.Module, is_feat: bool, preact: bool) -> fx.GraphModule:
+    """``net`` (a layers.FeatureNet, accelerated, that only looks) for calls with these two arguments and no others.
+
+    Its 3x3 convolutions take in the sum with a shortcut and the ReLU that alone read them, where nobody sees what is in
+    between. It shares its layers with ``net``.
+    """
+    arguments = {"is_feat": is_feat, "preact": preact}
+    graph = _Layers().trace(net, concrete_args=arguments)
+    modules = dict(net.named_modules())
+    for node in list(graph.nodes):
+        if node.op == "call_module" and isinstance(modules[node.target], nn.Identity):  # a batch norm that is folded
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+    for node in list(graph.nodes):
+        if node.op == "call_module" and isinstance(modules[node.target], winograd.WinogradConv2d):
+            _take_in(graph, modules, node)
+    graph.lint()
+    return fx.GraphModule(net, graph)
+
+
+def _take_in(graph: fx.Graph, modules: dict, conv: fx.Node) -> None:
+    chain, more = [conv], {}
+    reader = _only_reader(conv)
+    if reader is not None and reader.target in SUMS and _shortcut(reader, conv) is not None:
+        more["residual"] = _shortcut(reader, conv)
+        chain.append(reader)
+        reader = _only_reader(reader)
+    if reader is not None and _is_relu(reader, modules):
+        more["relu"] = True
+        chain.append(reader)
+    if not more or any(_writes(node, modules) for node in conv.args[0].users):  # it is read later than before
+        return
+    with graph.inserting_before(chain[-1]):
+        whole = graph.call_module(conv.target, conv.args, more)
+    chain[-1].replace_all_uses_with(whole)
+    for node in reversed(chain):
+        graph.erase_node(node)
+
+
+def _only_reader(node: fx.Node) -> fx.Node | None:
+    return next(iter(node.users)) if len(node.users) == 1 else None
+
+
+def _shortcut(node: fx.Node, conv: fx.Node) -> fx.Node | None:
+    """What a sum adds to the convolution; None where it is the shortcut that is written to."""
+    left, right = node.args
+    if left is conv and isinstance(right, fx.Node) and right is not conv:
+        return right
+    return left if right is conv and node.target is operator.add and isinstance(left, fx.Node) else None
+
+
+def _is_relu(node: fx.Node, modules: dict) -> bool:
+    return (node.target in (F.relu, torch.relu) if node.op == "call_function"
+            else node.op == "call_module" and isinstance(modules[node.target], nn.ReLU))
+
+
+def _writes(node: fx.Node, modules: dict) -> bool:
+    """Whether it may write to what it reads."""
+    if node.op == "call_module":
+        return bool(getattr(modules[node.target], "inplace", False))
+    return node.target is operator.iadd or bool(node.kwargs.get("inplace", False)) or node.op == "call_method"

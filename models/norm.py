@@ -1,0 +1,118 @@
+"""Batch norm in fewer passes over memory, for training on the CPU.
+
+Ioffe and Szegedy, Batch Normalization (ICML 2015), over images x (B, C, H, W) in channels_last, for each channel with
+mean m and variance v over its N = B H W values,
+
+    y = (x - m) r w + b,    r = 1 / sqrt(v + eps),
+
+and in the same pass the ReLU or the sum with a shortcut that follows. With g the gradient of y, zero where a ReLU cut,
+
+    dw = r sum(g (x - m)),    db = sum(g),    dx = r w (g - db / N - (x - m) r dw / N).
+
+Means and sums are gathered in double precision from sums of 64 values, the variance around each block's own mean, so
+that a large mean costs no digits. The running variance takes v N / (N - 1), as torch has it.
+"""
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from . import native
+
+WIDTH = 16  # channels come in whole multiples of it
+POINTER, INT, REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """The compiled kernels. Raises :class:`native.Unavailable` with the reason."""
+    sizes = [INT, INT, ctypes.c_int]
+    return native.load(Path(__file__).with_suffix(".cpp"), {
+        "statistics": [POINTER] * 5 + [REAL] * 2 + sizes,
+        "normalize": [POINTER] * 6 + [ctypes.c_bool, POINTER] + sizes,
+        "norm_gradient": [POINTER] * 6 + [ctypes.c_bool] + [POINTER] * 3 + sizes,
+    })
+
+
+def _sizes(x: Tensor) -> tuple[int, int, int]:
+    return x.numel() // x.shape[1], x.shape[1], torch.get_num_threads()
+
+
+def _normalize(x, mean, inverse, weight, bias, residual, relu) -> Tensor:
+    y = torch.empty_like(x)  # channels_last, as x
+    library().normalize(x.data_ptr(), mean.data_ptr(), inverse.data_ptr(), weight.data_ptr(), bias.data_ptr(),
+                        None if residual is None else residual.data_ptr(), relu, y.data_ptr(), *_sizes(x))
+    return y
+
+
+class _Norm(torch.autograd.Function):
+    """In training; ``residual`` and ``relu`` exclude each other, which keeps what is cut a matter of ``x`` alone."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, residual, norm, relu):
+        mean, inverse = torch.empty_like(weight), torch.empty_like(weight)
+        library().statistics(x.data_ptr(), mean.data_ptr(), inverse.data_ptr(), norm.running_mean.data_ptr(),
+                             norm.running_var.data_ptr(), norm.momentum, norm.eps, *_sizes(x))
+        ctx.save_for_backward(x, mean, inverse, weight, bias)
+        ctx.relu = relu
+        return _normalize(x, mean, inverse, weight, bias, residual, relu)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, dy):
+        given = ctx.saved_tensors
+        dy = dy.contiguous(memory_format=torch.channels_last)
+        dx, dweight, dbias = (torch.empty_like(given[i]) for i in (0, 3, 4))
+        library().norm_gradient(dy.data_ptr(), *(t.data_ptr() for t in given), ctx.relu, dx.data_ptr(),
+                                dweight.data_ptr(), dbias.data_ptr(), *_sizes(dy))
+        return dx, dweight, dbias, dy if ctx.needs_input_grad[3] else None, None, None
+
+
+class NativeBatchNorm2d(nn.BatchNorm2d):
+    """A batch norm that takes the kernel where it fits, and torch's own path elsewhere."""
+
+    def forward(self, x: Tensor, residual: Tensor | None = None, relu: bool = False) -> Tensor:
+        """The norm of ``x`` (B, C, H, W), plus ``residual`` (the same shape), through a ReLU if ``relu``."""
+        if self._suits(x) and (residual is None or _lies_ready(residual) and residual.shape == x.shape):
+            if not self.training:
+                inverse = torch.rsqrt(self.running_var + self.eps)
+                return _normalize(x, self.running_mean, inverse, self.weight, self.bias, residual, relu)
+            if not (relu and residual is not None):
+                self.num_batches_tracked.add_(1)
+                return _Norm.apply(x, self.weight, self.bias, residual, self, relu)
+        y = super().forward(x)
+        y = y if residual is None else y + residual
+        return F.relu(y, inplace=True) if relu else y
+
+    def _suits(self, x: Tensor) -> bool:
+        """Single precision on the CPU, channels_last, more than one value a channel; in evaluation without autograd.
+
+        Not where torch.compile makes its own kernels: those take in what follows too.
+        """
+        if torch.compiler.is_compiling() or x.dim() != 4 or x.shape[1] != self.num_features:
+            return False
+        if not _lies_ready(x) or x.numel() <= x.shape[1]:
+            return False
+        if not self.training and torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad):
+            return False
+        own = (self.weight, self.bias, self.running_mean, self.running_var)
+        return all(t.device.type == "cpu" and t.dtype == torch.float32 and t.is_contiguous() for t in own)
+
+
+def _lies_ready(x: Tensor) -> bool:
+    return (x.device.type == "cpu" and x.dtype == torch.float32 and x.layout == torch.strided
+            and x.is_contiguous(memory_format=torch.channels_last))
+
+
+def accelerate(net: nn.Module) -> nn.Module:
+    """Let every batch norm of ``net`` that can use the kernel use it: the same modules, parameters and names."""
+    for module in net.modules():
+        if (type(module) is nn.BatchNorm2d and module.affine and module.track_running_stats
+                and module.momentum is not None and module.num_features % WIDTH == 0):
+            module.__class__ = NativeBatchNorm2d  # its state stays where it is, only forward is another
+    return net
