@@ -18,6 +18,7 @@ SUMS = (operator.add, operator.iadd)
 def load() -> None:
     """Compile what isn't yet. Raises :class:`Unavailable` with the reason."""
     winograd.library()
+    winograd.library_of_4()
     norm.library()
 
 

@@ -54,8 +54,7 @@ struct Moments {
   explicit Moments(Int c) : mean(c), square(c) { mean.clear(), square.clear(); }
 
   // Take in the moments of `more` further values of the channels from `at` on (Chan, Golub and LeVeque, 1983).
-  template <class Real>
-  void join(Int at, Int channels, double more, const Real* their_mean, const Real* their_square) {
+  void join(Int at, Int channels, double more, const double* their_mean, const double* their_square) {
     const double share = more / (count + more);
     for (Int i = 0; i < channels; i++) {
       const double apart = their_mean[i] - mean.data[at + i];
@@ -94,14 +93,17 @@ extern "C" void statistics(const float* x, float* mean, float* inverse, float* r
       for (Int j = 0; j < c; j += LANES) {
         const auto value = [&](Int row) { return load(x + row * c + j); };
         const Vector center = sum(block, value) / float(block.rows);
-        const auto deviation = [&](Int row) {
-          const Vector apart = value(row) - center;
-          return apart * apart;
-        };
-        float m[LANES], s[LANES];
-        store(m, center);
-        store(s, sum(block, deviation));
-        mine.join(j, LANES, block.rows, m, s);
+        const Pair apart = sum(block, [&](Int row) {
+          const Vector value_apart = value(row) - center;
+          return Pair{value_apart, value_apart * value_apart};
+        });
+        double means[LANES], squares[LANES];
+        for (int i = 0; i < LANES; i++) {  // the center is rounded: what is left of the sum corrects it
+          const double rest = apart.first[i] / double(block.rows);
+          means[i] = center[i] + rest;
+          squares[i] = apart.second[i] - rest * rest * block.rows;
+        }
+        mine.join(j, LANES, block.rows, means, squares);
       }
       mine.count += block.rows;
     });

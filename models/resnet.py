@@ -7,7 +7,17 @@ from functools import partial
 
 from torch import nn
 
-from .layers import FeatureNet, Stage, conv3x3, global_pool, init_convolutions, norm_add, norm_relu, projection, run_stages
+from .layers import (
+    FeatureNet,
+    Stage,
+    conv3x3,
+    global_pool,
+    init_convolutions,
+    norm_add,
+    norm_relu,
+    projection,
+    run_stages,
+)
 
 
 class BasicBlock(nn.Module):

@@ -6,7 +6,18 @@ from functools import partial
 
 from torch import nn
 
-from .layers import FeatureNet, Stage, conv1x1, conv3x3, global_pool, init_convolutions, projection, run_stages
+from .layers import (
+    FeatureNet,
+    Stage,
+    conv1x1,
+    conv3x3,
+    global_pool,
+    init_convolutions,
+    norm_add,
+    norm_relu,
+    projection,
+    run_stages,
+)
 
 
 class Bottleneck(nn.Module):

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .layers import FeatureNet, Stage, channel_shuffle, conv1x1, conv3x3, global_pool, run_stages
+from .layers import FeatureNet, Stage, channel_shuffle, conv1x1, conv3x3, global_pool, norm_add, norm_relu, run_stages
 
 STEM_WIDTH = 24
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .layers import FeatureNet, channel_shuffle, conv1x1, conv3x3, global_pool
+from .layers import FeatureNet, channel_shuffle, conv1x1, conv3x3, global_pool, norm_relu
 
 
 class SplitUnit(nn.Module):

@@ -6,39 +6,13 @@
 // has 36. Each thread owns whole tiles, so a result depends on nothing but the inputs and the number of threads.
 #include <algorithm>
 
-#include "vector.h"
+#include "tiles.h"
 
 namespace {
 
 constexpr int TILES = 8;        // of a block forward: as many sums as fit the registers
 constexpr int TILES_BACK = 32;  // of a block of the weights' gradient, which sums over tiles
 constexpr int ROWS = 8;         // input channels at once there
-
-struct Grid {
-  Int n, h, w;
-  Int tiles() const { return n * (h / 2) * (w / 2); }
-};
-
-// Walks over tiles: the upper left output lies at (y, x) of its image and is pixel `pixel` of all images.
-struct Tile {
-  Int y, x, pixel;
-
-  Tile(const Grid& grid, Int index) {
-    const Int row = grid.w / 2, image = row * (grid.h / 2);
-    y = index % image / row * 2;
-    x = index % row * 2;
-    pixel = (index / image * grid.h + y) * grid.w + x;
-  }
-
-  void next(const Grid& grid) {
-    x += 2;
-    pixel += 2;
-    if (x < grid.w) return;
-    x = 0;
-    pixel += grid.w;
-    y = y + 2 < grid.h ? y + 2 : 0;
-  }
-};
 
 // out[16][T][c] = B'dB for the 4x4 patch d that each of `count` tiles reads; outside the image it reads `zeros`, of c.
 template <int T>
@@ -101,12 +75,6 @@ void transform_filters(const float* g, const Int* stride, Int c, float* out) {
       }
     }
 }
-
-// What happens to an output: a bias, the same pixel of a residual, a ReLU. Null pointers stand for none.
-struct Finish {
-  const float *bias, *residual;
-  bool relu;
-};
 
 // y = A'mA, finished, for each of `count` tiles, m the 16 products of its patch v with the filters u.
 void multiply(const float* v, const float* u, const Finish& finish, const Grid& grid, Int c, Int k, Int first,
@@ -223,7 +191,7 @@ void transform_back(const float* sums, Int parts, Int size, Int step, const Int*
 
 extern "C" void convolve(const float* x, const float* g, const Int* stride, const float* bias, const float* residual,
                          bool relu, float* y, Int n, Int h, Int w, Int c, Int k, int threads) {
-  const Grid grid{n, h, w};
+  const Grid grid{n, h, w, 2};
   const Finish finish{bias, residual, relu};
   Buffer<float> filters(16 * c * k);
 #pragma omp parallel num_threads(threads)
@@ -244,7 +212,7 @@ extern "C" void convolve(const float* x, const float* g, const Int* stride, cons
 
 extern "C" void weight_gradient(const float* x, const float* dy, float* dg, const Int* stride, Int n, Int h, Int w,
                                 Int c, Int k, int threads) {
-  const Grid grid{n, h, w};
+  const Grid grid{n, h, w, 2};
   const Int size = 16 * c * k, blocks = (grid.tiles() + TILES_BACK - 1) / TILES_BACK;
   Buffer<float> sums(size * threads);
 #pragma omp parallel num_threads(threads)

@@ -8,11 +8,20 @@ patch d and a 3x3 filter g,
     B' = [1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1],  G = [1 0 0; 1/2 1/2 1/2; 1/2 -1/2 1/2; 0 0 1],
     A' = [1 1 1 0; 0 1 -1 -1],
 
-16 multiplications where the definition has 36. The gradient of the input is the same convolution with filters turned
-by 180 degrees and channels exchanged; that of the filters is G' [ sum over tiles (B' d B) * (A dY A') ] G.
-In single precision outputs and input gradients are as near the exact ones as the direct method's, or nearer (a quarter
-of the products to sum up); the filters' gradient is off by a few 1e-6 of its largest entry. What is not finite spreads
-over the 4x4 patch that holds it, infinity as NaN, within its image and filter. No second derivatives, no torch.func.
+16 multiplications where the definition has 36; where the sides are whole multiples of 4 (and the channels at most
+256), F(4x4, 3x3), 36 where it has 144, through the points 0, +-1/sqrt(2), +-sqrt(2) and infinity, whose matrices have
+smaller numbers than the paper's (0, +-1, +-2): with a^2 = 1/2 and b^2 = 2
+
+    B' = [1 0 -5/2 0 1 0; rows -+a b^2, -b^2, +-a, 1 from the second column on; the same with a and b exchanged;
+          0 1 0 -5/2 0 1],
+    A' = rows of powers 0 to 3 of the five points, and infinity's 1 in the last.
+
+The gradient of the input is the same convolution with filters turned by 180 degrees and channels exchanged; that of the
+filters is G' [ sum over tiles (B' d B) * (A dY A') ] G, with tiles of 2x2.
+In single precision the outputs and input gradients of 2x2 tiles are nearer the exact ones than the direct method's (a
+quarter of the products to sum up), those of 4x4 tiles up to twice as far off, 1e-6 to 2e-6 of the largest value; the
+filters' gradient is off by a few 1e-6 of its largest entry. What is not finite spreads over the patch that holds it,
+infinity as NaN, within its image and filter. No second derivatives, no torch.func.
 """
 from __future__ import annotations
 
@@ -31,16 +40,20 @@ __all__ = ["Unavailable", "WinogradConv2d", "accelerate", "library"]
 
 WIDTH = 16  # channels come in whole multiples of it
 POINTER, INT = ctypes.c_void_p, ctypes.c_int64
+CONVOLVE = [POINTER] * 5 + [ctypes.c_bool, POINTER] + [INT] * 5 + [ctypes.c_int]
+GRADIENT = [POINTER] * 4 + [INT] * 5 + [ctypes.c_int]
 
 
 @cache
 def library() -> ctypes.CDLL:
-    """The compiled kernels. Raises :class:`Unavailable` with the reason."""
-    sizes = [INT] * 5 + [ctypes.c_int]
-    return native.load(Path(__file__).with_suffix(".cpp"), {
-        "convolve": [POINTER] * 5 + [ctypes.c_bool, POINTER] + sizes,
-        "weight_gradient": [POINTER] * 4 + sizes,
-    })
+    """The kernels with tiles of 2x2. Raises :class:`Unavailable` with the reason."""
+    return native.load(Path(__file__).with_suffix(".cpp"), {"convolve": CONVOLVE, "weight_gradient": GRADIENT})
+
+
+@cache
+def library_of_4() -> ctypes.CDLL:
+    """Those with tiles of 4x4, forward and input gradient alone. Raises :class:`Unavailable` with the reason."""
+    return native.load(Path(__file__).with_name("winograd4.cpp"), {"convolve": CONVOLVE})
 
 
 def _sizes(x: Tensor, filters: int) -> tuple[int, ...]:
@@ -69,9 +82,15 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor |
         start += 2 * (row + column) * weight.element_size()
     bias = None if bias is None else bias.contiguous()
     residual = None if residual is None else _last(residual)
-    library().convolve(x.data_ptr(), start, (INT * 4)(*strides), *(None if t is None else t.data_ptr()
-                       for t in (bias, residual)), relu, y.data_ptr(), *_sizes(x, y.shape[1]))
+    kernel = (library_of_4() if _large(x, weight) else library()).convolve
+    kernel(x.data_ptr(), start, (INT * 4)(*strides), *(None if t is None else t.data_ptr()
+           for t in (bias, residual)), relu, y.data_ptr(), *_sizes(x, y.shape[1]))
     return y
+
+
+def _large(x: Tensor, weight: Tensor) -> bool:
+    """Whether tiles of 4x4 fit and pay: with more channels their filters outgrow the second cache."""
+    return x.shape[2] % 4 == x.shape[3] % 4 == 0 and max(weight.shape[:2]) <= 256
 
 
 def _convolve_shape(x, weight, bias, residual, relu, transposed) -> Tensor:

@@ -2,10 +2,9 @@
 from collections import OrderedDict
 from functools import partial
 
-import torch.nn.functional as F
 from torch import nn
 
-from .layers import FeatureNet, conv1x1, conv3x3, global_pool, init_convolutions
+from .layers import FeatureNet, conv1x1, conv3x3, global_pool, init_convolutions, norm_relu
 
 
 class PreactBlock(nn.Module):

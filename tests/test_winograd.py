@@ -16,7 +16,8 @@ from models import model_dict, native, winograd
 from models.folding import folded
 
 ROOT = Path(__file__).resolve().parent.parent
-SHAPES = [(2, 16, 16, 8, 8), (3, 16, 32, 6, 10), (5, 48, 16, 4, 4), (1, 32, 64, 2, 34), (64, 64, 64, 8, 8)]
+SHAPES = [(2, 16, 16, 8, 8), (3, 32, 16, 4, 12), (1, 16, 48, 20, 6),
+          (3, 16, 32, 6, 10), (5, 48, 16, 4, 4), (1, 32, 64, 2, 34), (64, 64, 64, 8, 8)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -141,13 +142,13 @@ def test_whole_networks(name):
     assert (ours - exact).abs().max() <= 2e-5 * exact.abs().max()
 
 
-def trained(conv, dtype, seed):
+def trained(kernels, dtype, seed):
     """All weights of a resnet8 after three steps of SGD."""
     opt = parse_student(["--model_s", "resnet8", "--distill", "kd", "--trial", str(seed)])
-    opt.conv, opt.step, opt.precision = conv, "eager", "fp32"
+    opt.kernels, opt.step, opt.precision = kernels, "eager", "fp32"
     learner, = make_learners(opt, "resnet8", 10, torch.device("cpu"), lambda seed: distiller_dict["kd"](opt, None))
     net = learner.model.train().to(dtype)
-    assert any(isinstance(m, winograd.WinogradConv2d) for m in net.modules()) == (conv == "winograd")
+    assert any(isinstance(m, winograd.WinogradConv2d) for m in net.modules()) == (kernels == "native")
     sgd, generator = torch.optim.SGD(net.parameters(), 0.05, 0.9), torch.Generator().manual_seed(seed)
     for _ in range(3):
         x, y = torch.randn(16, 3, 16, 16, generator=generator), torch.randint(10, (16,), generator=generator)
@@ -162,7 +163,7 @@ def test_training_stays_as_near_the_exact_path_as_torchs_convolutions_do():
     ours, theirs = [], []
     for seed in range(9):
         exact = trained("torch", torch.float64, seed)
-        ours.append((trained("winograd", torch.float32, seed) - exact).norm() / exact.norm())
+        ours.append((trained("native", torch.float32, seed) - exact).norm() / exact.norm())
         theirs.append((trained("torch", torch.float32, seed) - exact).norm() / exact.norm())
     assert 0 < sorted(ours)[2] < 2 * sorted(theirs)[2] < 1e-6
 
@@ -175,8 +176,8 @@ def test_compiled_it_is_the_same():
                          torch.autograd.grad(net(x).relu(), [x, net.weight], dy), strict=True):
         torch.testing.assert_close(got, want)
     tests = ("test_schema", "test_faketensor")
-    torch.library.opcheck(torch.ops.mixkd.convolve.default, (x.detach(), net.weight.detach(), None, True),
-                          test_utils=tests)
+    given = x.detach(), net.weight.detach()
+    torch.library.opcheck(torch.ops.mixkd.convolve.default, (*given, None, x.detach(), True, True), test_utils=tests)
     torch.library.opcheck(torch.ops.mixkd.weight_gradient.default, (x.detach(), dy, net.weight.detach()),
                           test_utils=tests)
 
@@ -195,17 +196,17 @@ def test_the_library_is_made_once_and_mended(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     source = tmp_path / "tiny.cpp"
     source.write_text('extern "C" int three() { return 3; }')
-    assert native.load(source).three() == 3
+    assert native.load(source, {}).three() == 3
     made, = (tmp_path / "mixkd").glob("*.so")
     before = made.stat().st_mtime_ns
     monkeypatch.setattr(native, "_compile", lambda *_: pytest.fail("compiled again"))
-    assert native.load(source).three() == 3 and made.stat().st_mtime_ns == before
+    assert native.load(source, {}).three() == 3 and made.stat().st_mtime_ns == before
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     source.write_text('extern "C" int three() { return 4; }')
     other = tmp_path / "mixkd" / f"tiny-{native._digest(source, native._compiler())}.so"
     other.write_bytes(b"no library")
-    assert native.load(source).three() == 4
+    assert native.load(source, {}).three() == 4
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
@@ -213,7 +214,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     source = tmp_path / "tiny.cpp"
     source.write_text('extern "C" int five() { return 5; }')
-    assert native.load(source).five() == 5
+    assert native.load(source, {}).five() == 5
 
 
 @pytest.mark.parametrize("compiler, source, why", [
@@ -229,7 +230,7 @@ def test_no_compiler_or_no_luck_is_one_line(tmp_path, monkeypatch, compiler, sou
     bad = tmp_path / "bad.cpp"
     bad.write_text(source)
     with pytest.raises(native.Unavailable, match=why) as caught:
-        native.load(bad)
+        native.load(bad, {})
     assert "\n" not in str(caught.value)
 
 
@@ -244,15 +245,15 @@ def command(tmp_path, *flags, **environment):
 def test_without_a_compiler_training_goes_on_and_says_so(tmp_path):
     done = command(tmp_path, CXX="no-such-compiler")
     assert done.returncode == 0, done.stderr
-    assert "==> --conv torch, which is slower: no C++ compiler no-such-compiler, as CXX names it" in done.stdout
+    assert "==> --kernels torch, which are slower: no C++ compiler no-such-compiler, as CXX names it" in done.stdout
 
 
 @pytest.mark.parametrize("flags, environment, line", [
     ([], {"CXX": "no-such-compiler"},
-     "--conv winograd: no C++ compiler no-such-compiler, as CXX names it; use --conv auto"),
+     "--kernels native: no C++ compiler no-such-compiler, as CXX names it; use --kernels auto"),
     (["--precision", "bf16"], {},
-     "--conv winograd: its kernel computes in single precision, not in --precision bf16; use --conv auto"),
+     "--kernels native: they compute in single precision, not in --precision bf16; use --kernels auto"),
 ])
 def test_asked_for_in_vain_it_is_refused(tmp_path, flags, environment, line):
-    done = command(tmp_path, "--conv", "winograd", *flags, **environment)
+    done = command(tmp_path, "--kernels", "native", *flags, **environment)
     assert done.returncode == 2 and line in done.stderr and not (tmp_path / "save").exists()

@@ -1,0 +1,36 @@
+// Tiles of an image in channels_last, and what becomes of the outputs of a convolution.
+#pragma once
+#include "vector.h"
+
+// n images of h x w outputs, cut into tiles of `side` x `side`.
+struct Grid {
+  Int n, h, w, side;
+  Int tiles() const { return n * (h / side) * (w / side); }
+};
+
+// Walks over tiles: the upper left output lies at (y, x) of its image and is pixel `pixel` of all images.
+struct Tile {
+  Int y, x, pixel;
+
+  Tile(const Grid& grid, Int index) {
+    const Int row = grid.w / grid.side, image = row * (grid.h / grid.side);
+    y = index % image / row * grid.side;
+    x = index % row * grid.side;
+    pixel = (index / image * grid.h + y) * grid.w + x;
+  }
+
+  void next(const Grid& grid) {
+    x += grid.side;
+    pixel += grid.side;
+    if (x < grid.w) return;
+    x = 0;
+    pixel += (grid.side - 1) * grid.w;
+    y = y + grid.side < grid.h ? y + grid.side : 0;
+  }
+};
+
+// What happens to an output: a bias, the same pixel of a residual, a ReLU. Null pointers stand for none.
+struct Finish {
+  const float *bias, *residual;
+  bool relu;
+};

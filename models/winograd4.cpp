@@ -1,0 +1,162 @@
+// 3x3 convolution, stride 1, padding 1, by Winograd's F(4x4, 3x3), forward only; winograd.py has the equations.
+//
+// As winograd.cpp, with tiles of 4x4 outputs, h and w in whole multiples of 4: 36 multiplications where the definition
+// has 144.
+#include <algorithm>
+
+#include "tiles.h"
+
+namespace {
+
+constexpr int TILES = 8;  // of a block: as many sums as fit the registers
+constexpr int SIDE = 6;   // of a patch
+constexpr int POINTS = SIDE * SIDE;
+constexpr float A = 0.70710678f, B = 1.41421356f;  // the points are 0, A, -A, B, -B and infinity
+constexpr float AA = 0.5f, BB = 2.f;               // their squares, whose product is 1
+
+// B'd for one column or row d of 6.
+inline void transform(const Vector* d, Vector* out) {
+  const Vector near_even = d[4] - BB * d[2], near_odd = A * d[3] - A * BB * d[1];
+  const Vector far_even = d[4] - AA * d[2], far_odd = B * d[3] - B * AA * d[1];
+  out[0] = d[0] - (AA + BB) * d[2] + d[4];
+  out[1] = near_even + near_odd;
+  out[2] = near_even - near_odd;
+  out[3] = far_even + far_odd;
+  out[4] = far_even - far_odd;
+  out[5] = d[1] - (AA + BB) * d[3] + d[5];
+}
+
+// A'm for one column or row m of 6.
+inline void transform_back(const Vector* m, Vector* out) {
+  const Vector near_sum = m[1] + m[2], near_apart = m[1] - m[2], far_sum = m[3] + m[4], far_apart = m[3] - m[4];
+  out[0] = m[0] + near_sum + far_sum;
+  out[1] = A * near_apart + B * far_apart;
+  out[2] = AA * near_sum + BB * far_sum;
+  out[3] = A * AA * near_apart + B * BB * far_apart + m[5];
+}
+
+// out[36][TILES][c] = B'dB for the 6x6 patch d that each of `count` tiles reads; outside the image it reads `zeros`.
+void transform_input(const float* x, const float* zeros, const Grid& grid, Int c, Int first, Int count, float* out) {
+  Tile tile(grid, first);
+  for (Int t = 0; t < count; t++, tile.next(grid)) {
+    const float* patch = x + (tile.pixel - grid.w - 1) * c;
+    const float* at[SIDE][SIDE];
+    for (int a = 0; a < SIDE; a++)
+      for (int b = 0; b < SIDE; b++) {
+        const Int row = tile.y + a - 1, column = tile.x + b - 1;
+        const bool outside = row < 0 || row >= grid.h || column < 0 || column >= grid.w;
+        at[a][b] = outside ? zeros : patch + (a * grid.w + b) * c;
+      }
+    for (Int j = 0; j < c; j += LANES) {
+      Vector columns[SIDE][SIDE];
+      for (int b = 0; b < SIDE; b++) {
+        Vector d[SIDE], e[SIDE];
+        for (int a = 0; a < SIDE; a++) d[a] = load(at[a][b] + j);
+        transform(d, e);
+        for (int a = 0; a < SIDE; a++) columns[a][b] = e[a];
+      }
+      float* to = out + t * c + j;
+      for (int a = 0; a < SIDE; a++) {
+        Vector e[SIDE];
+        transform(columns[a], e);
+        for (int b = 0; b < SIDE; b++, to += TILES * c) store(to, e[b]);
+      }
+    }
+  }
+}
+
+// Gg for one column or row g of 3.
+inline void transform_taps(const Vector* g, Vector* out) {
+  constexpr float NEAR = 1 / (2 * AA * (AA - BB)), FAR = 1 / (2 * BB * (BB - AA));
+  const Vector near_even = NEAR * (g[0] + AA * g[2]), near_odd = NEAR * A * g[1];
+  const Vector far_even = FAR * (g[0] + BB * g[2]), far_odd = FAR * B * g[1];
+  out[0] = g[0];
+  out[1] = near_even + near_odd;
+  out[2] = near_even - near_odd;
+  out[3] = far_even + far_odd;
+  out[4] = far_even - far_odd;
+  out[5] = g[2];
+}
+
+// out[36][c][LANES] = GgG' for LANES filters g of c channels; stride: of filter, channel, row and column.
+void transform_filters(const float* g, const Int* stride, Int c, float* out) {
+  for (Int j = 0; j < c; j++) {
+    Vector rows[SIDE][3];
+    for (int q = 0; q < 3; q++) {
+      Vector taps[3], e[SIDE];
+      for (int p = 0; p < 3; p++)
+        for (int lane = 0; lane < LANES; lane++)
+          taps[p][lane] = g[lane * stride[0] + j * stride[1] + p * stride[2] + q * stride[3]];
+      transform_taps(taps, e);
+      for (int p = 0; p < SIDE; p++) rows[p][q] = e[p];
+    }
+    for (int p = 0; p < SIDE; p++) {
+      Vector e[SIDE];
+      transform_taps(rows[p], e);
+      for (int q = 0; q < SIDE; q++) store(out + ((p * SIDE + q) * c + j) * LANES, e[q]);
+    }
+  }
+}
+
+// y = A'mA, finished, for each of `count` tiles, m the 36 products of its patch v with the filters u.
+void multiply(const float* v, const float* u, const Finish& finish, const Grid& grid, Int c, Int k, Int first,
+              Int count, float* y) {
+  alignas(64) float m[POINTS][TILES][LANES];
+  for (Int f = 0; f < k; f += LANES, u += POINTS * c * LANES) {
+    for (int p = 0; p < POINTS; p++) {
+      Vector sum[TILES] = {};
+      const float *left = v + p * TILES * c, *right = u + p * c * LANES;
+      for (Int j = 0; j < c; j++) {
+        const Vector filters = load(right + j * LANES);
+#pragma GCC unroll 8
+        for (int t = 0; t < TILES; t++) sum[t] += filters * left[t * c + j];
+      }
+#pragma GCC unroll 8
+      for (int t = 0; t < TILES; t++) store(m[p][t], sum[t]);
+    }
+    const Vector shift = finish.bias ? load(finish.bias + f) : Vector{};
+    Tile tile(grid, first);
+    for (Int t = 0; t < count; t++, tile.next(grid)) {
+      Vector rows[4][SIDE];
+      for (int q = 0; q < SIDE; q++) {
+        Vector column[SIDE], e[4];
+        for (int p = 0; p < SIDE; p++) column[p] = load(m[p * SIDE + q][t]);
+        transform_back(column, e);
+        for (int a = 0; a < 4; a++) rows[a][q] = e[a];
+      }
+      for (int a = 0; a < 4; a++) {
+        Vector e[4];
+        transform_back(rows[a], e);
+        for (int b = 0; b < 4; b++) {
+          const Int at = (tile.pixel + a * grid.w + b) * k + f;
+          Vector value = e[b] + shift;
+          if (finish.residual) value += load(finish.residual + at);
+          store(y + at, finish.relu ? rectified(value) : value);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+extern "C" void convolve(const float* x, const float* g, const Int* stride, const float* bias, const float* residual,
+                         bool relu, float* y, Int n, Int h, Int w, Int c, Int k, int threads) {
+  const Grid grid{n, h, w, 4};
+  const Finish finish{bias, residual, relu};
+  Buffer<float> filters(POINTS * c * k);
+#pragma omp parallel num_threads(threads)
+  {
+#pragma omp for schedule(static)
+    for (Int f = 0; f < k; f += LANES) transform_filters(g + f * stride[0], stride, c, filters.data + POINTS * c * f);
+    Buffer<float> patches(POINTS * TILES * c), zeros(c);
+    patches.clear();  // a last block that is not full multiplies the rest too
+    zeros.clear();
+#pragma omp for schedule(static)
+    for (Int first = 0; first < grid.tiles(); first += TILES) {
+      const Int count = std::min<Int>(TILES, grid.tiles() - first);
+      transform_input(x, zeros.data, grid, c, first, count, patches.data);
+      multiply(patches.data, filters.data, finish, grid, c, k, first, count, y);
+    }
+  }
+}

@@ -1,0 +1,179 @@
+"""The CPU's batch norm: against torch's in float64, in training and evaluation, and where it must stand back."""
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from models import kernels, model_dict, norm, winograd
+from models.folding import folded
+from models.layers import norm_add, norm_relu
+
+LAST = torch.channels_last
+CALLS = {"plain": lambda bn, x, _: bn(x), "relu": lambda bn, x, _: norm_relu(bn, x), "sum": norm_add}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled():
+    try:
+        kernels.load()
+    except kernels.Unavailable as error:
+        pytest.skip(str(error))
+
+
+def layer(c, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(0)
+    bn = nn.BatchNorm2d(c, eps=1e-3, momentum=0.3)
+    with torch.no_grad():
+        bn.weight.uniform_(-1, 2, generator=generator)
+        bn.bias.normal_(generator=generator)
+        bn.running_mean.normal_(generator=generator)
+        bn.running_var.uniform_(0.5, 2, generator=generator)
+    return bn.to(dtype)
+
+
+def images(*shape, offset=0.0):
+    generator = torch.Generator().manual_seed(1)
+    return (torch.randn(*shape, generator=generator) + offset).contiguous(memory_format=LAST)
+
+
+def outcome(call, bn, x, residual, dy):
+    """Output, gradients of input, shortcut, weight and bias, and the statistics after two steps."""
+    x, residual = x.clone().requires_grad_(), residual.clone().requires_grad_()
+    call(bn, x, residual)
+    y = call(bn, x, residual)
+    gradients = torch.autograd.grad(y, [x, residual, bn.weight, bn.bias], dy, allow_unused=True)
+    return [y, *(g for g in gradients if g is not None), bn.running_mean, bn.running_var], bn.num_batches_tracked
+
+
+def near(got, want, bound):
+    return (got - want).abs().max() <= bound * want.abs().max()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("shape", [(2, 16, 8, 8), (3, 48, 5, 7), (64, 64, 8, 8), (1, 32, 1, 2), (5, 16, 13, 1)])
+def test_training_is_torchs_in_double_precision(shape, call, threads):
+    x, residual, dy = images(*shape), images(*shape).flip(0), images(*shape).roll(1, 0).flip(1)
+    residual, dy = (t.contiguous(memory_format=LAST) for t in (residual, dy))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        got, steps = outcome(CALLS[call], norm.accelerate(layer(shape[1])), x, residual, dy)
+    finally:
+        torch.set_num_threads(before)
+    want, exact_steps = outcome(CALLS[call], layer(shape[1], torch.float64), *(t.double() for t in (x, residual, dy)))
+    assert steps == exact_steps == 2 and len(got) == len(want)
+    for one, other in zip(got, want, strict=True):
+        assert one.shape == other.shape and near(one, other, 2e-5)
+
+
+def test_a_large_mean_costs_no_digits():
+    """Where the mean is 1000 deviations, the variance keeps what single precision has left of the values."""
+    x = images(8, 16, 8, 8, offset=1000.0)
+    ours, exact = norm.accelerate(layer(16)), layer(16, torch.float64)
+    assert near(ours(x), exact(x.double()), 1e-4)
+    assert near(ours.running_var, exact.running_var, 1e-6)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_evaluation(call):
+    x, residual = images(4, 32, 6, 6), images(4, 32, 6, 6).square()
+    ours, exact = norm.accelerate(layer(32)).eval(), layer(32, torch.float64).eval()
+    with torch.no_grad():
+        assert near(CALLS[call](ours, x, residual), CALLS[call](exact, x.double(), residual.double()), 1e-6)
+        assert near(ours(x, residual, True), F.relu(exact(x.double()) + residual.double()), 1e-6)
+    assert ours.num_batches_tracked == 0
+    y = ours(x.requires_grad_())  # with autograd torch computes
+    assert torch.equal(y, layer(32).eval()(x)) and y.requires_grad
+
+
+def test_what_is_not_a_number_stays_one():
+    x = images(2, 16, 4, 4)
+    x[1, 3, 2, 2] = float("nan")
+    y = norm_relu(norm.accelerate(layer(16)), x)
+    assert y[:, 3].isnan().all() and y.isnan().sum() == y[:, 3].numel()
+
+
+@pytest.mark.parametrize("change", ["double", "half", "layout", "dims", "channels", "single", "shortcut"])
+def test_torch_computes_what_the_kernel_does_not_serve(change, monkeypatch):
+    monkeypatch.setattr(norm, "library", lambda: pytest.fail("the kernel was called"))
+    plain, ours = layer(16), norm.accelerate(layer(16))
+    x = images(4, 16, 4, 4)
+    if change == "shortcut":
+        residual = torch.randn(1, 16, 1, 1)
+        torch.testing.assert_close(norm_add(ours, x, residual), norm_add(plain, x, residual))
+    elif change in ("double", "half"):
+        x, plain, ours = (t.double() if change == "double" else t.bfloat16() for t in (x, plain, ours))
+        assert torch.equal(ours(x), plain(x))
+    elif change == "layout":
+        assert torch.equal(ours(x.contiguous()), plain(x.contiguous()))
+    else:
+        wrong = {"dims": x[0], "channels": images(4, 32, 4, 4), "single": images(1, 16, 1, 1)}[change]
+        with pytest.raises((ValueError, RuntimeError)):
+            ours(wrong)
+
+
+def test_only_norms_of_its_kind_are_changed():
+    kinds = [nn.BatchNorm2d(16, affine=False), nn.BatchNorm2d(16, track_running_stats=False),
+             nn.BatchNorm2d(16, momentum=None), nn.BatchNorm2d(24), nn.BatchNorm1d(16)]
+    assert not any(isinstance(m, norm.NativeBatchNorm2d) for m in norm.accelerate(nn.ModuleList(kinds)))
+
+
+def test_a_second_derivative_is_refused():
+    ours, x = norm.accelerate(layer(16)), images(2, 16, 4, 4).requires_grad_()
+    slope, = torch.autograd.grad(ours(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
+
+
+# The teacher ------------------------------------------------------------------------------------------------------
+
+
+def lived_in(net):
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.3, 3)
+    return net
+
+
+def taken_in(graph):
+    """How many convolutions add a shortcut, and how many rectify."""
+    calls = [node.kwargs for node in graph.graph.nodes if node.op == "call_module"]
+    return sum("residual" in kwargs for kwargs in calls), sum("relu" in kwargs for kwargs in calls)
+
+
+@pytest.mark.parametrize("is_feat, preact", [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize("name", sorted(model_dict))
+def test_a_fused_teacher_is_the_same_function(name, is_feat, preact):
+    torch.manual_seed(0)
+    net = lived_in(model_dict[name](num_classes=10))
+    exact, ours = copy.deepcopy(net).double().eval(), kernels.fused(kernels.accelerate(folded(net)), is_feat, preact)
+    x = images(2, 3, 32, 32)
+    with torch.no_grad():
+        got, want = ours(x, is_feat, preact), exact(x.double(), is_feat=is_feat, preact=preact)
+    pairs = [*zip(got[0], want[0], strict=True), (got[1], want[1])] if is_feat else [(got, want)]
+    for one, other in pairs:
+        assert one.shape == other.shape and (one - other).norm() <= 1e-4 * other.norm()
+
+
+def test_what_a_teacher_takes_in():
+    net = kernels.accelerate(folded(model_dict["resnet20"](num_classes=10)))
+    assert taken_in(kernels.fused(net, False, False)) == (9, 16)  # all but the stem and the two strides
+    assert taken_in(kernels.fused(net, True, True)) == (9, 13)  # three sums are seen before their ReLU
+    wide = kernels.accelerate(folded(model_dict["wrn_16_2"](num_classes=10)))
+    assert taken_in(kernels.fused(wide, False, False))[0] == 6
+
+
+def test_a_convolution_adds_and_rectifies():
+    torch.manual_seed(0)
+    for side in (6, 8):
+        exact, x = nn.Conv2d(16, 32, 3, padding=1).double(), images(3, 16, side, side)
+        ours = winograd.accelerate(copy.deepcopy(exact).float())
+        for residual in (None, images(3, 32, side, side), images(3, 32, side, side).contiguous(), images(1, 32, 1, 1)):
+            want = exact(x.double()) if residual is None else exact(x.double()) + residual.double()
+            with torch.no_grad():
+                assert near(ours(x, residual), want, 1e-5) and near(ours(x, residual, True), F.relu(want), 1e-5)
+            assert near(ours(x, residual, True), F.relu(want), 1e-5)  # with autograd, in steps of its own
