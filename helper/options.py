@@ -148,8 +148,8 @@ def _add_running(parser: Parser) -> None:
     group.add_argument("--step", type=name_from(("graph", "eager", "compile"), "step"), default=None,
                        help="graph: one CUDA graph; eager; compile (default: graph on CUDA, eager on the CPU)")
     group.add_argument("--kernels", type=name_from(("auto", "native", "torch"), "kind of kernels"), default="auto",
-                       help="3x3 convolutions and batch norms on the CPU in fp32: native (ours, compiled on first use), "
-                            "torch, or auto: native where there is a C++ compiler (default auto)")
+                       help="3x3 convolutions and batch norms on the CPU in fp32: native (ours, compiled on first "
+                            "use), torch, or auto: native where there is a C++ compiler (default auto)")
     group.add_argument("--threads", type=number(int, low=0, high=1024), default=0,
                        help="CPU threads (default: all cores)")
     group.add_argument("--on_nan", type=name_from(("stop", "skip"), "answer to a NaN"), default="stop",

@@ -67,7 +67,8 @@ def _last(x: Tensor) -> Tensor:
 
 # Operators, so that torch.compile can pass them by and autograd's function below stays the only gradient.
 _operators = torch.library.Library("mixkd", "DEF")
-_operators.define("convolve(Tensor x, Tensor weight, Tensor? bias, Tensor? residual, bool relu, bool transposed) -> Tensor")
+_operators.define("convolve(Tensor x, Tensor weight, Tensor? bias, Tensor? residual, bool relu, bool transposed)"
+                  " -> Tensor")
 _operators.define("weight_gradient(Tensor x, Tensor dy, Tensor weight) -> Tensor")
 
 

@@ -1,4 +1,4 @@
-"""Images per second of the classic path and of ours, one after the other in one run.
+"""Images per second of the classic path and of ours, in turns in one run.
 
     python -m scripts.benchmark                                             # what this machine has
     python -m scripts.benchmark --what data --num_workers 2
@@ -6,12 +6,13 @@
     python -m scripts.benchmark --profile result/profile.txt --methods mixstd
 
 data: loading, augmenting and mixing alone. step: whole training steps, data included, end to end. train: a whole epoch
-with evaluation, record and checkpoint, and what 240 such epochs take. Both paths get warm-up steps, then timed rounds;
-the median round counts. Weights are random: they don't change the time. On CUDA the last column compares with the
+with evaluation, record and checkpoint, and what 240 such epochs take. Both paths get warm-up steps, then timed turns;
+the median turn counts. Weights are random: they don't change the time. On CUDA the last column compares with the
 saturated step, the same networks at batch 1024, per image.
 """
 from __future__ import annotations
 
+import copy
 import json
 import os
 import sys
@@ -33,9 +34,10 @@ from .classic import Classic
 from .timing import (
     Ours,
     classic_epoch,
-    classic_seconds,
     endless,
     flop_per_image,
+    in_turns,
+    make_classic,
     options_for,
     our_epochs,
     product_rate,
@@ -60,9 +62,9 @@ def parse(argv) -> Namespace:
     parser.add_argument("--kernels", default=None)
     parser.add_argument("--num_workers", type=number(int, low=0, high=64), default=None,
                         help="of the classic path (default 2 on the CPU; on CUDA MIX-KD's 8, or one a core)")
-    parser.add_argument("--rounds", type=number(int, low=1, high=1000), default=5, help="timed rounds (default 5)")
+    parser.add_argument("--rounds", type=number(int, low=1, high=1000), default=5, help="timed turns of each (5)")
     parser.add_argument("--steps", type=number(int, low=1, high=10000), default=None,
-                        help="steps a round (default 10 on the CPU, 100 on CUDA)")
+                        help="steps a turn (default 10 on the CPU, 100 on CUDA)")
     parser.add_argument("--data_dir", type=path, default="data")
     parser.add_argument("--json", type=path, default=None, help="write the results here")
     parser.add_argument("--profile", type=path, default=None, help="write where our step's time goes here")
@@ -116,16 +118,21 @@ class Table:
               f"{1000 * ours:>8.2f}{rates[1] / rates[0]:>7.1f}x{memory}{last}", flush=True)
 
 
+def held(opt: Namespace) -> int:
+    """More batches than the classic loader's workers fetch ahead: two each."""
+    return 2 * opt.num_workers + 1
+
+
 def measure_data(opt, data, device, table) -> None:
     """Data and mixing alone."""
     flags = options_for(opt, "resnet8", "kd", opt.batch_size)
     steps = opt.steps or 100
     teacher, student = (model_dict["resnet8"](num_classes=data.num_classes) for _ in range(2))
     classic = Classic(data, flags, teacher, student, distiller_dict["kd"](flags, None), device, opt.num_workers)
-    slow = timed(lambda batch: None, endless(classic.batches), steps, opt.rounds, device)
     loader = setup.make_loader(flags, data, device)
     batches = chain.from_iterable(loader.epoch(1, e) for e in range(1, 10**6))
-    table.add("data", "-", opt.mix, opt, device, slow, timed(lambda b: None, batches, 10 * steps, opt.rounds, device))
+    both = [(lambda batch: None, endless(classic.batches), steps), (lambda batch: None, batches, 10 * steps)]
+    table.add("data", "-", opt.mix, opt, device, *in_turns(both, opt.rounds, device, held(opt)))
 
 
 def measure_step(opt, data, device, table, pair: str, method: str) -> None:
@@ -134,19 +141,28 @@ def measure_step(opt, data, device, table, pair: str, method: str) -> None:
     steps = opt.steps or (100 if device.type == "cuda" else 10)
     torch.manual_seed(0)
     model_t = model_dict[name_t](num_classes=data.num_classes)
-    slow = classic_seconds(opt, data, device, model_t, name_s, method, steps)
-    ours = Ours(opt, data, model_t.cpu(), name_s, method, device, opt.batch_size)
+    classic = make_classic(opt, data, device, copy.deepcopy(model_t), name_s, method)
+    ours = Ours(opt, data, model_t, name_s, method, device, opt.batch_size)
+    both = [(classic.step, endless(classic.batches), steps), (ours.step, ours.batches(), steps)]
+    slow, fast = in_turns(both, opt.rounds, device, held(opt))
+    del classic, both
     cuda = device.type == "cuda"
-    if cuda:
-        torch.cuda.reset_peak_memory_stats(device)
-    fast = timed(ours.step, ours.batches(), steps, opt.rounds, device)
-    peak = torch.cuda.max_memory_allocated(device) / 2**20 if cuda else None
+    peak = peak_memory(ours, device) if cuda else None
     saturated = saturated_rate(opt, data, device, model_t, name_s, method) if cuda else None
     table.add("step", pair, method, opt, device, slow, fast, len(ours.learners), peak, saturated)
     work = flop_per_image(opt, data, model_t.cpu(), name_s, method) * ours.images
     rate = product_rate(device)
     print(f"      arithmetic: {work / 1e9:.1f} GFLOP a step, {1000 * work / rate:.1f} ms at the {rate / 1e9:.0f} "
           f"GFLOP/s of a large fp32 matrix product here; ours reaches {work / fast / 1e9:.0f} GFLOP/s")
+
+
+def peak_memory(ours: Ours, device) -> float:
+    """MB that our step holds at most, alone on the device."""
+    torch.cuda.reset_peak_memory_stats(device)
+    for row, _ in zip(ours.batches(), range(3), strict=False):
+        ours.step(row)
+    torch.cuda.synchronize(device)
+    return torch.cuda.max_memory_allocated(device) / 2**20
 
 
 def saturated_rate(opt, data, device, model_t, name_s: str, method: str) -> float | None:

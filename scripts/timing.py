@@ -4,7 +4,7 @@ from __future__ import annotations
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import chain
@@ -68,9 +68,18 @@ class Ours:
         self.trainer.step(self.learners, row)
 
 
-def timed(step: Callable, batches: Iterator, steps: int, rounds: int, device) -> float:
-    """Median seconds of a step, the making of its batch included; one round of warm-up first."""
-    def one_round() -> float:
+def in_turns(contestants: Sequence[tuple[Callable, Iterator, int]], rounds: int, device,
+             uncounted: int = 0) -> list[float]:
+    """Median seconds of a step of each (step, batches, steps a turn), the making of its batch included.
+
+    They take turns, so that what else the machine does meets all alike; one round is warm-up. A turn begins with
+    ``uncounted`` steps: they use up what a loader's workers fetched while another had its turn.
+    """
+    def turn(step: Callable, batches: Iterator, steps: int) -> float:
+        for _ in range(uncounted):
+            step(next(batches))
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         began = time.perf_counter()
         for _ in range(steps):
             step(next(batches))
@@ -78,18 +87,20 @@ def timed(step: Callable, batches: Iterator, steps: int, rounds: int, device) ->
             torch.cuda.synchronize(device)
         return (time.perf_counter() - began) / steps
 
-    one_round()
-    return median(one_round() for _ in range(rounds))
+    for one in contestants:
+        turn(*one)
+    times = [[turn(*one) for one in contestants] for _ in range(rounds)]
+    return [median(of_one) for of_one in zip(*times, strict=True)]
+
+
+def timed(step: Callable, batches: Iterator, steps: int, rounds: int, device) -> float:
+    """Median seconds of a step alone."""
+    return in_turns([(step, batches, steps)], rounds, device)[0]
 
 
 def endless(make: Callable[[], Iterator]) -> Iterator:
     while True:
         yield from make()
-
-
-def classic_seconds(opt, data, device, model_t, name_s: str, method: str, steps: int) -> float:
-    classic = make_classic(opt, data, device, model_t, name_s, method)
-    return timed(classic.step, endless(classic.batches), steps, opt.rounds, device)
 
 
 def make_classic(opt, data, device, model_t, name_s: str, method: str) -> Classic:
