@@ -2,6 +2,8 @@
 #pragma once
 #include "vector.h"
 
+constexpr int TILES = 8;  // of a block: as many sums as fit the registers
+
 // n images of h x w outputs, cut into tiles of `side` x `side`.
 struct Grid {
   Int n, h, w, side;
@@ -34,3 +36,15 @@ struct Finish {
   const float *bias, *residual;
   bool relu;
 };
+
+// m[TILES][LANES] = v u for the patches v[TILES][c] of a block at one point and the filters u[c][LANES] there.
+inline void product(const float* v, const float* u, Int c, float (*m)[LANES]) {
+  Vector sum[TILES] = {};
+  for (Int j = 0; j < c; j++) {
+    const Vector filters = load(u + j * LANES);
+#pragma GCC unroll 8
+    for (int t = 0; t < TILES; t++) sum[t] += filters * v[t * c + j];
+  }
+#pragma GCC unroll 8
+  for (int t = 0; t < TILES; t++) store(m[t], sum[t]);
+}

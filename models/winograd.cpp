@@ -10,7 +10,6 @@
 
 namespace {
 
-constexpr int TILES = 8;        // of a block forward: as many sums as fit the registers
 constexpr int TILES_BACK = 32;  // of a block of the weights' gradient, which sums over tiles
 constexpr int ROWS = 8;         // input channels at once there
 
@@ -81,17 +80,7 @@ void multiply(const float* v, const float* u, const Finish& finish, const Grid& 
               Int count, float* y) {
   alignas(64) float m[16][TILES][LANES];
   for (Int f = 0; f < k; f += LANES, u += 16 * c * LANES) {
-    for (int p = 0; p < 16; p++) {
-      Vector sum[TILES] = {};
-      const float *left = v + p * TILES * c, *right = u + p * c * LANES;
-      for (Int j = 0; j < c; j++) {
-        const Vector filters = load(right + j * LANES);
-#pragma GCC unroll 8
-        for (int t = 0; t < TILES; t++) sum[t] += filters * left[t * c + j];
-      }
-#pragma GCC unroll 8
-      for (int t = 0; t < TILES; t++) store(m[p][t], sum[t]);
-    }
+    for (int p = 0; p < 16; p++) product(v + p * TILES * c, u + p * c * LANES, c, m[p]);
     const Vector shift = finish.bias ? load(finish.bias + f) : Vector{};
     const auto put = [&](Int at, Vector value) {
       value += shift;

@@ -8,7 +8,6 @@
 
 namespace {
 
-constexpr int TILES = 8;  // of a block: as many sums as fit the registers
 constexpr int SIDE = 6;   // of a patch
 constexpr int POINTS = SIDE * SIDE;
 constexpr float A = 0.70710678f, B = 1.41421356f;  // the points are 0, A, -A, B, -B and infinity
@@ -103,17 +102,7 @@ void multiply(const float* v, const float* u, const Finish& finish, const Grid& 
               Int count, float* y) {
   alignas(64) float m[POINTS][TILES][LANES];
   for (Int f = 0; f < k; f += LANES, u += POINTS * c * LANES) {
-    for (int p = 0; p < POINTS; p++) {
-      Vector sum[TILES] = {};
-      const float *left = v + p * TILES * c, *right = u + p * c * LANES;
-      for (Int j = 0; j < c; j++) {
-        const Vector filters = load(right + j * LANES);
-#pragma GCC unroll 8
-        for (int t = 0; t < TILES; t++) sum[t] += filters * left[t * c + j];
-      }
-#pragma GCC unroll 8
-      for (int t = 0; t < TILES; t++) store(m[p][t], sum[t]);
-    }
+    for (int p = 0; p < POINTS; p++) product(v + p * TILES * c, u + p * c * LANES, c, m[p]);
     const Vector shift = finish.bias ? load(finish.bias + f) : Vector{};
     Tile tile(grid, first);
     for (Int t = 0; t < count; t++, tile.next(grid)) {
