@@ -163,7 +163,8 @@ def test_traces_and_memory_formats_change_nothing(name):
         model = model.to(memory_format=torch.channels_last)
         for flags, expected in want.items():
             got = model(x.to(memory_format=torch.channels_last), *flags)
-            torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4)
+            pairs = zip([*got[0], got[1]], [*expected[0], expected[1]], strict=True) if flags[0] else [(got, expected)]
+            assert all((one - other).norm() <= 1e-4 * other.norm() for one, other in pairs)
 
 
 def test_wide_resnet_counts_preactivation_norms_twice_in_training():
