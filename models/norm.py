@@ -78,7 +78,7 @@ class NativeBatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor, residual: Tensor | None = None, relu: bool = False) -> Tensor:
         """The norm of ``x`` (B, C, H, W), plus ``residual`` (the same shape), through a ReLU if ``relu``."""
-        if self._suits(x) and (residual is None or _lies_ready(residual) and residual.shape == x.shape):
+        if self._suits(x, residual):
             if not self.training:
                 inverse = torch.rsqrt(self.running_var + self.eps)
                 return _normalize(x, self.running_mean, inverse, self.weight, self.bias, residual, relu)
@@ -89,30 +89,42 @@ class NativeBatchNorm2d(nn.BatchNorm2d):
         y = y if residual is None else y + residual
         return F.relu(y, inplace=True) if relu else y
 
-    def _suits(self, x: Tensor) -> bool:
+    def _suits(self, x: Tensor, residual: Tensor | None) -> bool:
         """Single precision on the CPU, channels_last, more than one value a channel; in evaluation without autograd.
 
         Not where torch.compile makes its own kernels: those take in what follows too.
         """
         if torch.compiler.is_compiling() or x.dim() != 4 or x.shape[1] != self.num_features:
             return False
-        if not _lies_ready(x) or x.numel() <= x.shape[1]:
+        if not _serves(self) or not _lies_ready(x) or x.numel() <= x.shape[1]:
             return False
-        if not self.training and torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad):
+        if residual is not None and (residual.shape != x.shape or not _lies_ready(residual)):
             return False
         own = (self.weight, self.bias, self.running_mean, self.running_var)
-        return all(t.device.type == "cpu" and t.dtype == torch.float32 and t.is_contiguous() for t in own)
+        if not self.training and torch.is_grad_enabled():
+            if any(t is not None and t.requires_grad for t in (x, residual, *own)):
+                return False
+        return all(_plain(t) and t.is_contiguous() for t in own)
+
+
+def _plain(x: Tensor) -> bool:
+    """Single precision in the CPU's memory as it stands: no subclass, which may hold no memory, and no sign to come."""
+    return (type(x) in (Tensor, nn.Parameter) and x.device.type == "cpu" and x.dtype == torch.float32
+            and x.layout == torch.strided and not x.is_neg())
 
 
 def _lies_ready(x: Tensor) -> bool:
-    return (x.device.type == "cpu" and x.dtype == torch.float32 and x.layout == torch.strided
-            and x.is_contiguous(memory_format=torch.channels_last))
+    return _plain(x) and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _serves(norm: nn.BatchNorm2d) -> bool:
+    return (norm.affine and norm.track_running_stats and norm.momentum is not None and norm.running_mean is not None
+            and norm.num_features % WIDTH == 0)
 
 
 def accelerate(net: nn.Module) -> nn.Module:
     """Let every batch norm of ``net`` that can use the kernel use it: the same modules, parameters and names."""
     for module in net.modules():
-        if (type(module) is nn.BatchNorm2d and module.affine and module.track_running_stats
-                and module.momentum is not None and module.num_features % WIDTH == 0):
+        if type(module) is nn.BatchNorm2d and _serves(module):
             module.__class__ = NativeBatchNorm2d  # its state stays where it is, only forward is another
     return net

@@ -149,7 +149,7 @@ class WinogradConv2d(nn.Conv2d):
 
     def _suits(self, x: Tensor) -> bool:
         """Single precision on the CPU, even height and width, and enough tiles to pay for transforming the filters."""
-        if x.dim() != 4 or x.shape[1] != self.in_channels or torch.is_autocast_enabled("cpu"):
+        if not _serves(self) or x.dim() != 4 or x.shape[1] != self.in_channels or torch.is_autocast_enabled("cpu"):
             return False
         given = [t for t in (x, self.weight, self.bias) if t is not None]
         if any(t.device.type != "cpu" or t.dtype != torch.float32 or t.layout != torch.strided for t in given):
@@ -160,12 +160,14 @@ class WinogradConv2d(nn.Conv2d):
         return 64 * tiles >= self.in_channels * self.out_channels  # measured from 16 to 512 channels
 
 
+def _serves(conv: nn.Conv2d) -> bool:
+    return (conv.kernel_size == (3, 3) and conv.stride == conv.padding == conv.dilation == (1, 1) and conv.groups == 1
+            and conv.padding_mode == "zeros" and conv.in_channels % WIDTH == conv.out_channels % WIDTH == 0)
+
+
 def accelerate(net: nn.Module) -> nn.Module:
     """Let every convolution of ``net`` that can use the kernel use it: the same modules, parameters and names."""
     for module in net.modules():
-        if (type(module) is nn.Conv2d and module.kernel_size == (3, 3) and module.stride == (1, 1)
-                and module.padding == (1, 1) and module.dilation == (1, 1) and module.groups == 1
-                and module.padding_mode == "zeros"
-                and module.in_channels % WIDTH == module.out_channels % WIDTH == 0):
+        if type(module) is nn.Conv2d and _serves(module):
             module.__class__ = WinogradConv2d  # its state stays where it is, only forward is another
     return net

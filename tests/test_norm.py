@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch._subclasses import FakeTensorMode
 
 from models import kernels, model_dict, norm, winograd
 from models.folding import folded
@@ -113,6 +114,39 @@ def test_torch_computes_what_the_kernel_does_not_serve(change, monkeypatch):
         wrong = {"dims": x[0], "channels": images(4, 32, 4, 4), "single": images(1, 16, 1, 1)}[change]
         with pytest.raises((ValueError, RuntimeError)):
             ours(wrong)
+
+
+@pytest.mark.parametrize("who", ["bias", "weight", "residual"])
+def test_in_evaluation_whoever_needs_a_gradient_gets_it(who):
+    """A frozen norm with one part that is not."""
+    ours, x, residual = norm.accelerate(layer(16)).eval(), images(2, 16, 4, 4), images(2, 16, 4, 4)
+    ours.requires_grad_(False)
+    part = residual if who == "residual" else getattr(ours, who)
+    part.requires_grad_()
+    norm_add(ours, x, residual).sum().backward()
+    want = {"bias": 32.0, "residual": 1.0}.get(who)
+    assert part.grad.abs().sum() > 0 and (want is None or (part.grad == want).all())
+
+
+def test_a_layer_changed_later_is_torchs():
+    plain, ours, x = layer(16), norm.accelerate(layer(16)), images(2, 16, 4, 4)
+    for bn in (plain, ours):
+        bn.momentum = None
+    assert torch.equal(ours(x), plain(x)) and torch.equal(ours.running_var, plain.running_var)
+    for bn in (plain, ours):
+        bn.running_mean = bn.running_var = None
+        bn.track_running_stats = False
+    assert torch.equal(ours(x), plain(x))
+    conv = winograd.accelerate(nn.Conv2d(16, 16, 3, padding=1))
+    conv.padding = (0, 0)
+    assert conv(x).shape == (2, 16, 2, 2)
+
+
+def test_tensors_without_memory_of_their_own_are_left_to_torch():
+    plain, ours, x = layer(16), norm.accelerate(layer(16)), images(2, 16, 4, 4)
+    assert torch.equal(ours(torch._neg_view(x)), plain(torch._neg_view(x)))
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        assert ours(mode.from_tensor(x)).shape == x.shape
 
 
 def test_only_norms_of_its_kind_are_changed():
