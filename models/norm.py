@@ -101,9 +101,9 @@ class NativeBatchNorm2d(nn.BatchNorm2d):
         if residual is not None and (residual.shape != x.shape or not _lies_ready(residual)):
             return False
         own = (self.weight, self.bias, self.running_mean, self.running_var)
-        if not self.training and torch.is_grad_enabled():
-            if any(t is not None and t.requires_grad for t in (x, residual, *own)):
-                return False
+        wanted = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, residual, *own))
+        if wanted and not self.training:
+            return False
         return all(_plain(t) and t.is_contiguous() for t in own)
 
 
