@@ -19,7 +19,7 @@ from .evaluate import Accuracy, evaluate
 from .interrupts import Interrupts
 from .learner import Learner, contiguous
 from .record import Run
-from .trainer import Trainer
+from .step import Trainer
 from .util import Interrupted, UserError
 
 PHASE = {"main": 0, "init": 1}  # the two stages draw different plans

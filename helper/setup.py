@@ -20,7 +20,7 @@ from .learner import Learner
 from .loops import Loop
 from .options import mix_of, seed_of
 from .record import Run
-from .trainer import Trainer
+from .step import Trainer
 from .util import UserError
 
 FORMAT = torch.channels_last  # what cuDNN's tensor cores and oneDNN's blocked kernels read without a copy

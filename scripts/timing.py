@@ -23,8 +23,8 @@ from helper.loops import Loop
 from helper.options import parse_student
 from helper.record import Run
 from helper.resume import config_of
+from helper.step import Trainer
 from helper.teacher import Teacher
-from helper.trainer import Trainer
 from models import model_dict
 
 from .classic import Classic

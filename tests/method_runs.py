@@ -5,7 +5,7 @@ from test_training import options, small_data, weights
 from dataset import DeviceLoader, MixSpec
 from distiller_zoo import distiller_dict
 from helper.setup import make_learners, pair_of
-from helper.trainer import Trainer
+from helper.step import Trainer
 from models import model_dict
 
 CAPTURABLE = [name for name, method in distiller_dict.items() if not method.uncapturable]

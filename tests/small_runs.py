@@ -10,7 +10,7 @@ import torch
 import train_student_mixstd
 import train_teacher
 from helper.record import Run
-from helper.trainer import Trainer
+from helper.step import Trainer
 from helper.util import guard
 from scripts.drill_runs import Job, results  # noqa: F401 - for the tests
 

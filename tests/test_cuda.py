@@ -9,7 +9,7 @@ import train_student_mixstd
 import train_teacher
 from dataset import DeviceLoader, MixSpec
 from helper.learner import Learner
-from helper.trainer import Trainer
+from helper.step import Trainer
 
 RESCALE = {"kd": "none", "mixstd": "std", None: "none"}
 cuda = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]

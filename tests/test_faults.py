@@ -17,7 +17,7 @@ from helper import checkpoint
 from helper.interrupts import Interrupts
 from helper.loops import Loop
 from helper.record import Run
-from helper.trainer import Trainer
+from helper.step import Trainer
 
 STEPS = 3
 WHOLE = ["--epochs", 3]

@@ -7,7 +7,7 @@ from small_runs import no_pictures, ok, only_run, refused, train  # noqa: F401 -
 
 from helper import checkpoint
 from helper.loops import Loop
-from helper.trainer import Trainer
+from helper.step import Trainer
 from helper.util import UserError
 
 WHOLE = ["--epochs", 3]

@@ -14,7 +14,7 @@ from distiller_zoo import distiller_dict
 from helper import checkpoint
 from helper.loops import Loop
 from helper.record import Run
-from helper.trainer import Trainer
+from helper.step import Trainer
 
 STEPS = 3  # an epoch of 42 or 43 images in batches of 16
 SMALL = {"nce_k": "20"}

@@ -9,7 +9,7 @@ import torch
 from dataset import Data, DeviceLoader, MixSpec, Split
 from distiller_zoo import DistillKL, MIXSTDLoss, Pair, Vanilla, distiller_dict
 from helper.setup import make_learners
-from helper.trainer import Trainer
+from helper.step import Trainer
 from helper.util import learning_rate_at
 from models import model_dict
 

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
 
 import torch
 
+from .graphs import Graphs
 from .learner import Learner
-
-WARM_UP = 3  # eager steps before the first capture: momentum buffers, cuDNN's search, CRD's constants
 
 
 class Trainer:
@@ -64,47 +62,3 @@ class Trainer:
         sizes = [len(batch.labels) for batch in batches]
         parts = [f.split(sizes) for f in features]
         return [([part[i] for part in parts], part_logits) for i, part_logits in enumerate(logits.split(sizes))]
-
-
-class Graphs:
-    """Captured steps, one for each (learners, stage, batch sizes). The learning rate is part of a capture, so a drop
-    captures anew: three times in a run of the recipe."""
-
-    def __init__(self, device: torch.device):
-        self.device = device
-        self.side = torch.cuda.Stream(device)
-        self.pool = torch.cuda.graph_pool_handle()
-        self.seen: dict[tuple, int] = {}
-        self.captured: dict[tuple, tuple] = {}
-
-    def run(self, key: tuple, rates: tuple, batches: Sequence, update: Callable) -> None:
-        """The first steps of a key run eagerly, as real training; then the step is captured once and replayed."""
-        count = self.seen.get(key, 0)
-        self.seen[key] = count + 1
-        if count < (WARM_UP if len(self.seen) == 1 else 1):
-            self._on_side(lambda: update(batches))
-            return
-        entry = self.captured.get(key)
-        if entry is None or entry[0] != rates:
-            entry = self._capture(key, rates, batches, update)
-        _, graph, static = entry
-        for buffer, batch in zip(static, batches, strict=True):
-            for field in fields(batch):
-                getattr(buffer, field.name).copy_(getattr(batch, field.name), non_blocking=True)
-        graph.replay()
-
-    def _on_side(self, work: Callable) -> None:
-        current = torch.cuda.current_stream(self.device)
-        self.side.wait_stream(current)
-        with torch.cuda.stream(self.side):
-            work()
-        current.wait_stream(self.side)
-
-    def _capture(self, key: tuple, rates: tuple, batches: Sequence, update: Callable) -> tuple:
-        # An old graph of this key goes after the new one stands: a pool that no graph uses can't be captured into.
-        static = [replace(b, **{f.name: getattr(b, f.name).clone() for f in fields(b)}) for b in batches]
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool, stream=self.side, capture_error_mode="thread_local"):
-            update(static)
-        self.captured[key] = (rates, graph, static)
-        return self.captured[key]
