@@ -46,18 +46,21 @@ class PlanSampler:
 
 
 class TorchLoader(Loader):
-    """Batches of `data.train` through `num_workers` processes (0: in this one), mixed on `device`. See Loader.
+    """Batches of `data.train` through worker processes, mixed on `device`. See Loader.
 
-    Workers live as long as the loader; one epoch at a time. Raises DataError when a worker dies.
+    num_workers: processes in all (0: images are cut in this one). at_once: how many epochs are read side by side, as
+    several seeds in one process do; each has a torch DataLoader of its own with its share of the workers, at least one.
+    A DataLoader serves one epoch at a time and its workers live on for the next, so there are never more DataLoaders
+    than epochs that were open together. Raises DataError when a worker dies.
     """
 
     def __init__(self, data, batch_size, mix, device="cpu", num_workers=2, memory_format=torch.contiguous_format,
-                 dtype=torch.float32):
+                 dtype=torch.float32, at_once=1):
         super().__init__(data, batch_size, mix, device, memory_format, dtype)
         if num_workers < 0:
             raise DataError(f"--num_workers {num_workers}: give 0 or more")
-        self.num_workers = num_workers
-        self._sampler, self._loader = PlanSampler(), None
+        self.num_workers = min(num_workers, max(1, num_workers // at_once))  # of each DataLoader
+        self._idle = []  # DataLoaders whose epoch is over
 
     def _batches(self, plan, start):
         tensors = PlanTensors(plan, self.device)
@@ -71,23 +74,27 @@ class TorchLoader(Loader):
 
     def _images(self, plan, start):
         """Cropped, flipped, normalised batches on the host; a worker's death as a DataError."""
-        self._sampler.plan, self._sampler.start = plan, start
-        if self._loader is None:
-            self._loader = DataLoader(PlannedImages(self.data), batch_sampler=self._sampler,
-                                      num_workers=self.num_workers, persistent_workers=self.num_workers > 0,
-                                      pin_memory=self.device.type == "cuda",
-                                      generator=torch.Generator())  # it draws at every start: not from the global one
+        loader = self._idle.pop() if self._idle else self._new_loader()
+        loader.batch_sampler.plan, loader.batch_sampler.start = plan, start
         try:
-            yield from _quietly(self._loader)
+            yield from _quietly(loader)
+        except GeneratorExit:  # the epoch is broken off; torch empties the queues before the next one
+            self._idle.append(loader)
+            raise
         except (RuntimeError, EOFError, OSError) as error:
             # torch reports a death as RuntimeError, or stumbles over the socket that the worker left behind; what
             # was raised inside a living worker starts with "Caught"
             if self.num_workers == 0 or str(error).startswith("Caught"):
                 raise
-            self._loader = None
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise DataError(f"a data worker died ({reason}); out of memory or of /dev/shm? Lower --num_workers; 0 "
                             "works without them") from None
+        self._idle.append(loader)
+
+    def _new_loader(self):
+        return DataLoader(PlannedImages(self.data), batch_sampler=PlanSampler(), num_workers=self.num_workers,
+                          persistent_workers=self.num_workers > 0, pin_memory=self.device.type == "cuda",
+                          generator=torch.Generator())  # it draws at every start: not from the global one
 
 
 def _quietly(loader):

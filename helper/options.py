@@ -113,7 +113,7 @@ def _add_common(parser: Parser, mix: str) -> None:
     group.add_argument("--loader", type=name_from(("device", "torch"), "loader"), default="device",
                        help="device: images resident on the device; torch: torchvision and a DataLoader; same batches")
     group.add_argument("--num_workers", type=number(int, low=0, high=256), default=8,
-                       help="processes of --loader torch (default 8)")
+                       help="processes of --loader torch, shared by the trials (default 8)")
     group.add_argument("--holdout", type=NATURAL, default=0, metavar="N",
                        help="validate on N class-balanced training images in place of the test set (default 0)")
     group.add_argument("--train_fraction", type=number(float, above=0, high=1), default=1.0, metavar="F",

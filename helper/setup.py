@@ -132,7 +132,8 @@ def load_data(opt: Namespace):
 
 def make_loader(opt: Namespace, data, device: torch.device):
     if opt.loader == "torch":
-        return dataset.TorchLoader(data, opt.batch_size, mix_of(opt), device, opt.num_workers, FORMAT)
+        return dataset.TorchLoader(data, opt.batch_size, mix_of(opt), device, opt.num_workers, FORMAT,
+                                   at_once=len(opt.trial))
     return dataset.DeviceLoader(data, opt.batch_size, mix_of(opt), device, FORMAT)
 
 

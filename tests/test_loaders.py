@@ -1,16 +1,24 @@
 """Both loaders against each other, against torchvision and against what the plan says."""
+import gc
+import multiprocessing as mp
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import small_runs
 import torch
+from small_runs import no_pictures  # noqa: F401 - a fixture
 from torchvision import transforms
 
 import dataset
 from dataset import DataError, DeviceLoader, MixSpec, TorchLoader, data, device_loader, eval_batches
 from dataset.mixing import PlanTensors
 
+ROOT = Path(__file__).resolve().parent.parent
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 MIXES = [MixSpec(), MixSpec("mixup"), MixSpec("mixup", partial=False), MixSpec("mixup", sampling="exact"),
          MixSpec("cutmix", partial=False), MixSpec("cutmix")]
@@ -26,6 +34,11 @@ def made(n=150, shape=(3, 32, 32), classes=10, pad=4, flip=True, seed=0):
 
     c = shape[0]
     return data.Data("made", classes, (0.4, 0.5, 0.6)[:c], (0.2, 0.3, 0.25)[:c], pad, flip, split(n), split(50))
+
+
+def workers_of(loader):
+    """Process ids of the workers that wait for the next epoch."""
+    return [worker.pid for idle in loader._idle for worker in getattr(idle._iterator, "_workers", ())]
 
 
 def same(one, other):
@@ -171,13 +184,72 @@ def test_workers_live_on_and_give_the_same_batches():
     for epoch in (0, 1):
         expected = DeviceLoader(loaded, 16, mix).epoch(0, epoch)
         assert all(same(a, b) for a, b in zip(loader.epoch(0, epoch), expected, strict=True))
-    workers = [worker.pid for worker in loader._loader._iterator._workers]
+    workers = workers_of(loader)
     broken_off = loader.epoch(0, 2)
     next(broken_off)
+    broken_off.close()
     resumed = list(loader.epoch(0, 2, start=7))
     expected = list(DeviceLoader(loaded, 16, mix).epoch(0, 2))[7:]
     assert all(same(a, b) for a, b in zip(resumed, expected, strict=True))
-    assert workers == [worker.pid for worker in loader._loader._iterator._workers]
+    assert workers == workers_of(loader) and len(workers) == 2
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("mix", [MIXES[0], MIXES[1], MIXES[5]])
+def test_seeds_drawn_in_turns_are_each_what_it_is_alone(workers, mix):
+    loaded = made()
+    loader = TorchLoader(loaded, 16, mix, num_workers=workers, at_once=2)
+    for epoch in (1, 2, 3):
+        alone = [list(DeviceLoader(loaded, 16, mix).epoch(seed, epoch)) for seed in (1, 2)]
+        rows = list(zip(loader.epoch(1, epoch), loader.epoch(2, epoch), strict=True))
+        assert len(rows) == 10
+        for a, b, alone_a, alone_b in zip(*zip(*rows, strict=True), *alone, strict=True):
+            assert same(a, alone_a) and same(b, alone_b)
+    assert len(loader._idle) == 2 and len(workers_of(loader)) == workers  # no more than were asked for
+
+
+@pytest.mark.parametrize("mix", ["none", "mixup"])
+def test_trials_through_torchs_loader_are_each_what_it_is_alone(tmp_path, mix, no_pictures):  # noqa: F811
+    flags = ["--epochs", 2, "--loader", "torch", "--num_workers", 2, "--mix", mix]
+    small_runs.ok(tmp_path / "both", *flags, "--trial", "1,2")
+    for trial in "12":
+        small_runs.ok(tmp_path / "alone", *flags, "--trial", trial)
+    together, alone = (sorted((tmp_path / name).glob("models/*/resnet8_last.pth")) for name in ("both", "alone"))
+    assert [file.parent.name for file in together] == [file.parent.name for file in alone] and len(alone) == 2
+    for a, b in zip(together, alone, strict=True):
+        one, two = (torch.load(file, weights_only=True)["model"] for file in (a, b))
+        assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_epochs_at_once_share_the_workers():
+    def each(workers, at_once):
+        return TorchLoader(made(), 16, MixSpec(), num_workers=workers, at_once=at_once).num_workers
+    assert [each(8, 1), each(8, 3), each(2, 3), each(0, 3)] == [8, 2, 1, 0]
+
+
+def test_workers_end_with_their_loader():
+    loader = TorchLoader(made(), 16, MixSpec(), num_workers=2, at_once=2)
+    epochs = [loader.epoch(seed, 0) for seed in (1, 2)]
+    for batches in epochs:
+        next(batches)
+    for batches in epochs:
+        batches.close()
+    pids = workers_of(loader)
+    assert len(pids) == 2
+    del loader, epochs, batches
+    gc.collect()
+    assert not [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
+
+
+def test_a_process_ends_with_epochs_still_open():
+    program = ("import torch\nfrom dataset import Data, MixSpec, Split, TorchLoader\n"
+               "split = Split(torch.zeros(640, 3, 8, 8, dtype=torch.uint8), torch.zeros(640, dtype=torch.int64))\n"
+               "data = Data('black', 2, (0.5,) * 3, (0.5,) * 3, 1, True, split, split)\n"
+               "loader = TorchLoader(data, 4, MixSpec('mixup'), num_workers=2, at_once=2)\n"
+               "epochs = [loader.epoch(seed, 0) for seed in (1, 2)]\n"
+               "print([len(next(batches).labels) for batches in epochs])\n")
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "[4, 4]\n"), done.stderr
 
 
 class Broken(dataset.torch_loader.PlannedImages):
@@ -192,12 +264,12 @@ def test_an_error_in_a_worker_is_not_called_its_death(monkeypatch):
 
 
 def test_a_killed_worker_is_one_clear_line_and_the_loader_recovers():
-    handler = signal.getsignal(signal.SIGCHLD)
+    handler, before = signal.getsignal(signal.SIGCHLD), {worker.pid for worker in mp.active_children()}
     loader = TorchLoader(made(600), 4, MixSpec(), num_workers=1)
     batches = loader.epoch(0, 0)
     next(batches)
     assert signal.getsignal(signal.SIGCHLD) == handler
-    os.kill(loader._loader._iterator._workers[0].pid, signal.SIGKILL)
+    next(worker for worker in mp.active_children() if worker.pid not in before).kill()
     with pytest.raises(DataError, match="a data worker died") as caught:
         list(batches)
     assert "\n" not in str(caught.value) and "--num_workers" in str(caught.value)
