@@ -9,6 +9,7 @@ Checkpoints, tables and curves go to save/student_model/NAME, TensorBoard to sav
 import sys
 from dataclasses import replace
 
+import dataset
 from distiller_zoo import DistillError, distiller_dict
 from helper import setup
 from helper.evaluate import evaluate
@@ -55,7 +56,7 @@ def make_students(opt, method, model_t, data, device):
 
 def report_teacher(teacher, opt, data, device):
     """Print the teacher's accuracy beside the published one; over a point of difference is a warning."""
-    found = evaluate(lambda images: teacher(images)[1], setup.test_batches(data, device)()).top1
+    found = evaluate(lambda images: teacher(images)[1], dataset.make_test_batches(data, device)()).top1
     published = data.published.get(opt.model_t)
     if published is None or opt.holdout:
         print(f"teacher accuracy: {found:.2f}" + (" on the hold-out images" if opt.holdout else ""))

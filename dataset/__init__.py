@@ -1,24 +1,16 @@
 """Images in, batches out. The only place that knows a data set's name."""
 from . import cifar, digits
+from .batch import Batch
 from .data import Data, DataError, Split, reduced
-from .device_loader import DeviceLoader, eval_batches
-from .mixing import Batch, Slots, mix_batch
+from .loaders import DeviceLoader, TorchLoader, eval_batches, make_loader, make_test_batches
 from .plan import EpochPlan, MixSpec, plan_epoch
 
 NAMES = (*cifar.CIFAR, "digits")
 SIZES = {**dict.fromkeys(cifar.CIFAR, cifar.SIZES), "digits": digits.SIZES}  # training and test images
 
-
-def __getattr__(name):
-    """TorchLoader, imported with torchvision when it is asked for: that takes seconds that few runs need."""
-    if name == "TorchLoader":
-        from .torch_loader import TorchLoader
-        return TorchLoader
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-__all__ = ["NAMES", "SIZES", "Batch", "Data", "DataError", "DeviceLoader", "EpochPlan", "MixSpec", "Slots", "Split",
-           "TorchLoader", "eval_batches", "load", "mix_batch", "plan_epoch"]
+__all__ = ["NAMES", "SIZES", "Batch", "Data", "DataError", "DeviceLoader", "EpochPlan", "MixSpec", "Split",
+           "TorchLoader", "eval_batches", "load", "make_loader", "make_test_batches",
+           "plan_epoch"]
 
 
 def load(name, data_dir, holdout=0, train_fraction=1.0, download=True):

@@ -1,8 +1,10 @@
 """What every data set is here: uint8 tensors, a few numbers, and the cuts one can ask for."""
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
+from torch.utils.data import Dataset
 
 SELECTION_SEED = 20230103  # fixed: the same images are held out whatever seed a run trains with
 
@@ -38,6 +40,10 @@ class Data:
     mean, std: per channel, of pixels scaled to 0..1. pad: black border, in pixels, that random crops may reach
     into (0: no crops). flip: whether training images may be mirrored. test: the official test set, or the
     hold-out split where one was asked for. published: network -> last-epoch top-1 (%) of the published teachers.
+
+    Another kind of data set (images that lie in files) is a class with the same names. What the rest of the program
+    asks of it: the fields above; len(train), train.labels, len(test), test.labels; image_shape, resident and
+    worker_images() below. pad None: it cuts in its own way, from the two random numbers of EpochPlan.crop.
     """
 
     name: str
@@ -49,6 +55,36 @@ class Data:
     train: Split
     test: Split
     published: dict = field(default_factory=dict)
+    resident: ClassVar[bool] = True  # the training images fit on a device: DeviceLoader can serve them
+
+    @property
+    def image_shape(self):
+        """(C, H, W) of the images of a batch."""
+        return tuple(self.train.images.shape[1:])
+
+    def worker_images(self):
+        """torch Dataset of the training images for TorchLoader's workers: item (place, crop, flip), one row of an
+        EpochPlan, -> the cut image (C, H, W), float32 normalised, or uint8 to be normalised on the device."""
+        return PlannedImages(self)
+
+
+class PlannedImages(Dataset):
+    """Item (place, crop, flip) -> float32 (C, H, W): padded black, cropped, flipped, scaled and normalised by
+    torchvision."""
+
+    def __init__(self, data):
+        from torchvision.transforms import functional  # seconds to import, which few runs need
+        self.transforms = functional
+        self.images, self.pad, self.mean, self.std = data.train.images, data.pad, data.mean, data.std
+
+    def __getitem__(self, item):
+        (place, (top, left), flip), TF = item, self.transforms
+        height, width = self.images.shape[2:]
+        image = TF.pad(TF.to_pil_image(self.images[place]), self.pad, fill=0)
+        image = TF.crop(image, top, left, height, width)
+        if flip:
+            image = TF.hflip(image)
+        return TF.normalize(TF.to_tensor(image), self.mean, self.std)
 
 
 def stratified(labels, n):

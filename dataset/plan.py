@@ -2,9 +2,10 @@
 
 A batch is a pure function of (data, plan, step): any loader, on any device, resumed at any step, sees the same one.
 """
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
+import torch
 
 from .data import DataError
 
@@ -47,33 +48,76 @@ class MixSpec:
 class EpochPlan:
     """An epoch of n samples in batches of batch_size, the last one short. Arrays of length n unless said.
 
-    By epoch position (before mixing): order, the sample's place in the training set (a permutation); top, left,
-    where its crop begins in the padded image; flip, whether it is mirrored.
-    By slot of the mixed batches (None without mixing): first, second, the epoch positions that are mixed there,
-    always of the same batch; lam, float32, the weight of `first`; box, (n, 4) rows of top, bottom, left, right of
-    what `second` pastes (CutMix only). rows: the slots with lam < 1, ascending, any length.
+    By epoch position (before mixing): order, the sample's place in the training set (a permutation); crop, (n, 2),
+    top and left of its crop in the padded image, or where the data set cuts in its own way two random numbers below
+    2^32 to draw a crop from; flip, whether it is mirrored.
+    By slot of the mixed batches: first, second, the epoch positions that are mixed there, always of the same batch;
+    lam, float32, the weight of `first`; box, (n, 4) rows of top, bottom, left, right of what `second` pastes (None
+    but for CutMix). rows: the slots with lam < 1, ascending, any length. Without mixing every position has its own
+    slot, and lam is 1.
     """
 
     batch_size: int
     order: np.ndarray
-    top: np.ndarray
-    left: np.ndarray
+    crop: np.ndarray
     flip: np.ndarray
-    first: np.ndarray | None = None
-    second: np.ndarray | None = None
-    lam: np.ndarray | None = None
-    box: np.ndarray | None = None
-    rows: np.ndarray | None = None
+    first: np.ndarray
+    second: np.ndarray
+    lam: np.ndarray
+    box: np.ndarray | None
+    rows: np.ndarray
 
     @property
     def steps(self):
         return -(-len(self.order) // self.batch_size)
 
+    def parts(self, device, start, length):
+        """The Parts of `length` batches each, the last one short, from step `start` on; all copies are made at once
+        and behind the host's back."""
+        def there(array):
+            tensor = torch.from_numpy(array)
+            if device.type == "cuda":
+                tensor = tensor.pin_memory()
+            return tensor.to(device, non_blocking=True)
+
+        tensors = {field.name: there(value) for field in fields(self)
+                   if isinstance(value := getattr(self, field.name), np.ndarray)}
+        n = len(self.order)
+        for lo in range(start * self.batch_size, n, length * self.batch_size):
+            hi = min(lo + length * self.batch_size, n)
+            a, b = np.searchsorted(self.rows, (lo, hi))  # on the host: sizes without asking the device
+            part = {name: tensor[lo:hi] for name, tensor in tensors.items()}
+            part |= {"first": part["first"] - lo, "second": part["second"] - lo, "rows": tensors["rows"][a:b] - lo}
+            yield Part(index=part.pop("order"), box=part.pop("box", None), **part)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some neighbouring batches of a plan, as tensors on a device: B samples for B slots.
+
+    By sample, before mixing: index, int64 (B,), its place in the training set; crop, int64 (B, 2); flip, bool (B,).
+    By slot: first, second, int64 (B,), the samples that meet there, counted from the part's first; lam, float32 (B,);
+    box, int64 (B, 4) or None; rows, int64 (M,), the slots with lam < 1.
+    """
+
+    index: torch.Tensor
+    crop: torch.Tensor
+    flip: torch.Tensor
+    first: torch.Tensor
+    second: torch.Tensor
+    lam: torch.Tensor
+    box: torch.Tensor | None
+    rows: torch.Tensor
+
+    def __len__(self):
+        return len(self.index)
+
 
 def plan_epoch(n, batch_size, size, pad, flip, mix, seed, epoch, phase=0):
     """EpochPlan for n images of size (H, W), drawn from SeedSequence((seed, phase, epoch)). Time linear in n.
 
-    Crops are uniform over the (2 pad + 1)^2 places, flips fair coins where `flip`. Order, crops and flips are drawn
+    Crops are uniform over the (2 pad + 1)^2 places (pad None: the data set cuts in its own way, from two random
+    numbers), flips fair coins where `flip`. Order, crops and flips are drawn
     first: runs that differ in `mix` alone see the same samples in the same order. Two independent permutations of
     each batch say who meets whom; even where lambda is 1 the batch comes out permuted (as in MIX-KD), and a sample
     may meet itself.
@@ -85,15 +129,16 @@ def plan_epoch(n, batch_size, size, pad, flip, mix, seed, epoch, phase=0):
             raise DataError(f"{name} {value}: give a whole number from 0 to 2^32 - 1")
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, phase, epoch))))
     order = rng.permutation(n)
-    top, left = rng.integers(0, 2 * pad + 1, (2, n))
+    crop = rng.integers(0, 2**32 if pad is None else 2 * pad + 1, (2, n)).T
     turned = rng.random(n) < (0.5 if flip else 0.0)
-    plan = EpochPlan(batch_size, order, top, left, turned)
-    return plan if mix.kind == "none" else _mixed(plan, rng, size, mix)
+    return EpochPlan(batch_size, order, crop, turned, *_mixing(rng, n, batch_size, size, mix))
 
 
-def _mixed(plan, rng, size, mix):
-    """`plan` with partners, weights and boxes."""
-    n, b = len(plan.order), plan.batch_size
+def _mixing(rng, n, b, size, mix):
+    """(first, second, lam, box, rows) of an EpochPlan."""
+    if mix.kind == "none":
+        everyone = np.arange(n)
+        return everyone, everyone, np.ones(n, np.float32), None, everyone[:0]
     first, second = _shuffled_batches(rng, n, b), _shuffled_batches(rng, n, b)
     lam = rng.beta(mix.beta_a, mix.beta_a, n)
     if mix.partial:
@@ -102,7 +147,7 @@ def _mixed(plan, rng, size, mix):
     if mix.kind == "cutmix":
         box, lam = _boxes(rng, lam, size)
     lam = lam.astype(np.float32)
-    return EpochPlan(b, plan.order, plan.top, plan.left, plan.flip, first, second, lam, box, np.flatnonzero(lam < 1))
+    return first, second, lam, box, np.flatnonzero(lam < 1)
 
 
 def _shuffled_batches(rng, n, b):

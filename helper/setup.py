@@ -131,10 +131,8 @@ def load_data(opt: Namespace):
 
 
 def make_loader(opt: Namespace, data, device: torch.device):
-    if opt.loader == "torch":
-        return dataset.TorchLoader(data, opt.batch_size, mix_of(opt), device, opt.num_workers, FORMAT,
-                                   at_once=len(opt.trial))
-    return dataset.DeviceLoader(data, opt.batch_size, mix_of(opt), device, FORMAT)
+    return dataset.make_loader(data, opt.batch_size, mix_of(opt), device, opt.loader, opt.num_workers, len(opt.trial),
+                               FORMAT)
 
 
 def check_batches(opt: Namespace, n: int, method: type[Distiller]) -> None:
@@ -143,12 +141,6 @@ def check_batches(opt: Namespace, n: int, method: type[Distiller]) -> None:
     if smallest < method.min_batch:
         raise UserError(f"--batch_size {opt.batch_size}: the last of {n} images come as a batch of {smallest}, but "
                         f"--distill {opt.distill} needs at least {method.min_batch}; choose another size")
-
-
-def test_batches(data, device: torch.device) -> Callable:
-    """A callable that goes over the test images anew each time; they stay on the device."""
-    test, size = data.test.to(device), 1000 if device.type == "cuda" else 250
-    return lambda: dataset.eval_batches(test, data, device, size, FORMAT)
 
 
 def shapes_of(model: nn.Module, image_shape: Sequence[int], preact: bool) -> list[torch.Size]:
@@ -183,7 +175,8 @@ def run(opt: Namespace, claim: Claim, learners: Sequence[Learner], teacher, data
     """Train all learners to the end and print where their results lie, with mean and deviation over trials."""
     about = {"arch": arch, "num_classes": data.num_classes, "dataset": data.name, "role": role}
     trainer = Trainer(opt, teacher, learners, device)
-    Loop(opt, trainer, learners, claim.runs, claim.configs, loader, test_batches(data, device), about).fit()
+    test = dataset.make_test_batches(data, device, FORMAT)
+    Loop(opt, trainer, learners, claim.runs, claim.configs, loader, test, about).fit()
     last = torch.tensor([learner.history[-1]["test_acc"] for learner in learners], dtype=torch.float64)
     best = [learner.best["top1"] for learner in learners]
     for learner, folder, top1 in zip(learners, claim.runs, best, strict=True):
@@ -204,6 +197,6 @@ def show(opt: Namespace) -> None:
 
 def pair_of(model_s: nn.Module, model_t: nn.Module, data, method: type[Distiller]) -> Pair:
     """What a method may know of its two networks and its data."""
-    shape = data.train.images.shape[1:]
+    shape = data.image_shape
     return Pair(shapes_of(model_s, shape, method.preact), shapes_of(model_t, shape, method.teacher_preact()),
                 len(data.train), data.num_classes, labels=data.train.labels)

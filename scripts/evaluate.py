@@ -13,8 +13,9 @@ from pathlib import Path
 
 import torch
 
+import dataset
 from distiller_zoo import std_scaled
-from helper import checkpoint, setup
+from helper import checkpoint
 from helper.evaluate import Accuracy, evaluate
 from helper.flags import name_from, path
 from helper.teacher import build, read_teacher
@@ -50,7 +51,7 @@ def main(argv=None):
     device = analysis.prepare_device(opt)
     data, total = analysis.load_data(opt)
     model = build(file, data.num_classes).to(device, memory_format=torch.channels_last)
-    found = measure(model, setup.test_batches(data, device)())
+    found = measure(model, dataset.make_test_batches(data, device)())
     print(f"{file.arch}: {file.path}\n{analysis.scope(data, total)}")
     for name, accuracy in found.items():
         print(f"{name:<10}  top-1 {accuracy.top1:6.2f}  top-5 {accuracy.top5:6.2f}  loss {accuracy.loss:.4f}")

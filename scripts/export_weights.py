@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 import dataset
-from helper import checkpoint, setup
+from helper import checkpoint
 from helper.device import pick_device
 from helper.evaluate import evaluate
 from helper.flags import Parser, name_from, path
@@ -70,7 +70,7 @@ def refuse_reduced(opt, file) -> None:
 
 
 def accuracy(file, data, device: torch.device) -> float:
-    return evaluate(build(file, data.num_classes).to(device), setup.test_batches(data, device)()).top1
+    return evaluate(build(file, data.num_classes).to(device), dataset.make_test_batches(data, device)()).top1
 
 
 def add_to_index(folder: Path, file, original: str, full: float, half: float) -> None:

@@ -153,7 +153,7 @@ def our_epochs(ours: Ours, data, device, name_s: str, epochs: int) -> float:
             run.lock()
             run.start(config, [], describe(device))
         ends = []
-        test = setup.test_batches(data, device)
+        test = dataset.make_test_batches(data, device)
         loop = Loop(ours.opt, ours.trainer, ours.learners, runs, configs, ours.loader, test, about)
         loop.after_epoch = lambda: ends.append(time.perf_counter())
         loop.fit()

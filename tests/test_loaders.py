@@ -15,8 +15,7 @@ from small_runs import no_pictures  # noqa: F401 - a fixture
 from torchvision import transforms
 
 import dataset
-from dataset import DataError, DeviceLoader, MixSpec, TorchLoader, data, device_loader, eval_batches
-from dataset.mixing import PlanTensors
+from dataset import DataError, DeviceLoader, MixSpec, TorchLoader, data, eval_batches, loaders
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
@@ -68,7 +67,7 @@ def test_against_torchvision_transforms_themselves():
         for image, index, label in zip(batch.images, batch.index, batch.labels, strict=True):
             pixels = np.zeros((40, 40, 3), np.uint8)  # black before normalising
             pixels[4:36, 4:36] = loaded.train.images[index].permute(1, 2, 0)
-            top, left = plan.top[seen], plan.left[seen]
+            top, left = plan.crop[seen]
             crop = pixels[top : top + 32, left : left + 32]
             if plan.flip[seen]:
                 crop = crop[:, ::-1].copy()
@@ -83,7 +82,7 @@ def test_border_is_black_before_normalising():
     black = (torch.zeros(3) - torch.tensor(loaded.mean)) / torch.tensor(loaded.std)
     loader = DeviceLoader(loaded, 600, MixSpec())
     plan, (batch,) = loader.plan(0, 0), loader.epoch(0, 0)
-    corner = batch.images[(plan.top == 0) & (plan.left == 0) & ~plan.flip]
+    corner = batch.images[(plan.crop == 0).all(1) & ~plan.flip]
     assert len(corner) and torch.allclose(corner[:, :, :4], black[None, :, None, None].expand(len(corner), 3, 4, 32))
 
 
@@ -99,19 +98,20 @@ def test_other_shapes(shape, pad, flip, layout):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_cutting_on_a_gpu_is_cutting_on_the_host(layout):
     loaded, last = made(), layout == torch.channels_last
-    plan = DeviceLoader(loaded, 64, MixSpec("mixup")).plan(0, 0)
-    windows = device_loader.crop_windows(loaded.train.images, 4, last)
+    part = next(DeviceLoader(loaded, 64, MixSpec()).plan(0, 0).parts(torch.device("cpu"), 0, 2))
+    assert len(part) == 128 and part.flip.any() and not part.flip.all()
+    windows = loaders.crop_windows(loaded.train.images, 4, last)
     axis = -2 if last else -1
-    host = device_loader.cut_on_host(windows.numpy(), plan, plan.first[10:90], axis)
-    tensors = PlanTensors(plan, torch.device("cpu"))
-    device = device_loader.cut_on_device(windows, tensors, tensors.first[10:90], axis)
+    host = loaders.cut_on_host(windows, part.index, part.crop, part.flip, axis)
+    device = loaders.cut_on_device(windows, part.index, part.crop, part.flip, axis)
     assert torch.equal(host, device) and host.dtype == torch.uint8
 
 
-@pytest.mark.parametrize("make", [lambda d, m: DeviceLoader(d, 16, m, chunk=3),
+@pytest.mark.parametrize("make", [lambda d, m: DeviceLoader(d, 16, m),
                                   lambda d, m: TorchLoader(d, 16, m, num_workers=0)])
 @pytest.mark.parametrize("mix", [MIXES[0], MIXES[1], MIXES[4]])
-def test_start_resumes_the_same_batches(make, mix):
+def test_start_resumes_the_same_batches(make, mix, monkeypatch):
+    monkeypatch.setitem(loaders.CHUNK_IMAGES, "cpu", 50)  # three batches
     loader = make(made(), mix)
     whole = list(loader.epoch(5, 2, phase=1))
     assert len(whole) == loader.steps == 10 and loader.n_data == 150
@@ -124,11 +124,12 @@ def test_start_resumes_the_same_batches(make, mix):
             loader.epoch(0, 0, start=start)
 
 
-@pytest.mark.parametrize("chunk", [1, 2, 5, 100])
-def test_chunks_change_nothing_and_batches_may_be_kept(chunk):
-    mix = MixSpec("cutmix")
-    kept = list(DeviceLoader(made(), 16, mix, chunk=chunk).epoch(0, 0))
-    assert all(same(a, b) for a, b in zip(kept, DeviceLoader(made(), 16, mix).epoch(0, 0), strict=True))
+@pytest.mark.parametrize("images", [1, 32, 90, 1600])
+def test_chunks_change_nothing_and_batches_may_be_kept(images, monkeypatch):
+    expected = list(DeviceLoader(made(), 16, MixSpec("cutmix")).epoch(0, 0))
+    monkeypatch.setitem(loaders.CHUNK_IMAGES, "cpu", images)
+    kept = list(DeviceLoader(made(), 16, MixSpec("cutmix")).epoch(0, 0))
+    assert all(same(a, b) for a, b in zip(kept, expected, strict=True))
 
 
 def test_an_epoch_sees_each_sample_once_and_labels_follow():
@@ -141,13 +142,6 @@ def test_an_epoch_sees_each_sample_once_and_labels_follow():
         clean = ~batch.mixed
         assert torch.equal(batch.targets[clean].argmax(1), batch.labels[clean])
         assert (batch.targets.gather(1, batch.labels[:, None]) >= 0.5).all()
-
-
-def test_dtype():
-    low = next(DeviceLoader(made(), 64, MixSpec("mixup"), dtype=torch.bfloat16).epoch(0, 0))
-    full = next(DeviceLoader(made(), 64, MixSpec("mixup")).epoch(0, 0))
-    assert low.images.dtype == torch.bfloat16 and torch.equal(low.images, full.images.bfloat16())
-    assert low.targets.dtype == torch.float32
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -166,8 +160,7 @@ def test_eval_batches(layout):
 @pytest.mark.parametrize("make, flag", [
     (lambda d: DeviceLoader(d, 0, MixSpec()), "--batch_size 0"),
     (lambda d: TorchLoader(d, -1, MixSpec()), "--batch_size -1"),
-    (lambda d: TorchLoader(d, 8, MixSpec(), num_workers=-1), "--num_workers -1"),
-    (lambda d: DeviceLoader(d, 8, MixSpec(), chunk=0), "chunk 0")])
+    (lambda d: TorchLoader(d, 8, MixSpec(), num_workers=-1), "--num_workers -1")])
 def test_bad_options(make, flag):
     with pytest.raises(DataError, match=flag):
         make(made())
@@ -252,13 +245,13 @@ def test_a_process_ends_with_epochs_still_open():
     assert (done.returncode, done.stdout) == (0, "[4, 4]\n"), done.stderr
 
 
-class Broken(dataset.torch_loader.PlannedImages):
+class Broken(data.PlannedImages):
     def __getitem__(self, item):
         raise RuntimeError("a bug of ours")
 
 
 def test_an_error_in_a_worker_is_not_called_its_death(monkeypatch):
-    monkeypatch.setattr(dataset.torch_loader, "PlannedImages", Broken)
+    monkeypatch.setattr(data, "PlannedImages", Broken)
     with pytest.raises(RuntimeError, match="a bug of ours"):
         next(TorchLoader(made(), 4, MixSpec(), num_workers=1).epoch(0, 0))
 
@@ -287,10 +280,11 @@ def test_real_cifar100_batches(real_cifar100):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("mix", MIXES)
-def test_cuda_gives_the_host_batches_without_waiting(mix, layout):
+def test_cuda_gives_the_host_batches_without_waiting(mix, layout, monkeypatch):
+    monkeypatch.setitem(loaders.CHUNK_IMAGES, "cuda", 256)
     loaded = made(1000)
     host = list(DeviceLoader(loaded, 64, mix, memory_format=layout).epoch(0, 0))
-    loader = DeviceLoader(loaded, 64, mix, "cuda", layout, chunk=4)
+    loader = DeviceLoader(loaded, 64, mix, "cuda", layout)
     list(loader.epoch(0, 0))
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -4,8 +4,8 @@ import pytest
 import torch
 from scipy import stats
 
-from dataset import DataError, MixSpec, mix_batch, plan_epoch
-from dataset.mixing import PlanTensors, mix_images
+from dataset import DataError, MixSpec, plan_epoch
+from dataset.batch import cutmix, mix_batch, mixup, soft_targets
 
 SIZE, CPU = (32, 32), torch.device("cpu")
 FMU = MixSpec("mixup", partial=False)
@@ -35,7 +35,8 @@ def test_order_and_partners(n, batch, mix):
     assert plan.steps == len(batches(plan)) == -(-n // batch)
     assert sorted(plan.order.tolist()) == list(range(n))
     if mix.kind == "none":
-        assert plan.first is None and plan.second is None and plan.lam is None
+        assert plan.first.tolist() == plan.second.tolist() == list(range(n)) and (plan.lam == 1).all()
+        assert len(plan.rows) == 0 and plan.box is None
         return
     for part in batches(plan):
         inside = list(range(n))[part]
@@ -47,7 +48,7 @@ def test_order_and_partners(n, batch, mix):
 def test_same_seeds_same_plan_and_no_other():
     def content(**seeds):
         plan = plan_of(CUTMIX, **seeds)
-        names = ("order", "top", "left", "flip", "first", "second", "lam", "box")
+        names = ("order", "crop", "flip", "first", "second", "lam", "box")
         return [getattr(plan, name).tobytes() for name in names]
 
     base = content(seed=1, epoch=2, phase=3)
@@ -59,7 +60,7 @@ def test_same_seeds_same_plan_and_no_other():
 
 def test_mixing_leaves_order_and_crops_alone():
     plans = [plan_of(mix) for mix in (MixSpec(), *MIXES)]
-    for name in ("order", "top", "left", "flip"):
+    for name in ("order", "crop", "flip"):
         assert len({getattr(plan, name).tobytes() for plan in plans}) == 1
 
 
@@ -80,11 +81,11 @@ def test_bad_specs(values, flag):
 
 def test_crops_flips_and_their_absence():
     plan = plan_of(MixSpec(), n=40500)
-    place = np.bincount(plan.top * 9 + plan.left, minlength=81)
+    place = np.bincount(plan.crop @ (9, 1), minlength=81)
     assert len(place) == 81 and stats.chisquare(place).pvalue > 1e-3
     assert stats.binomtest(int(plan.flip.sum()), 40500).pvalue > 1e-3
     still = plan_epoch(100, 64, SIZE, 0, False, MixSpec(), 0, 0)
-    assert not still.flip.any() and not still.top.any() and not still.left.any()
+    assert not still.flip.any() and not still.crop.any()
 
 
 def test_permutations_are_uniform_and_independent():
@@ -192,41 +193,59 @@ def by_hand(plan, part, images, labels, index, classes):
 def test_mixing_by_hand(mix, n, batch, shape, classes, layout):
     torch.manual_seed(0)
     plan = plan_of(mix, n, batch, size=shape[1:])
-    images = torch.randn(n, *shape).contiguous(memory_format=layout)
-    labels, index = torch.randint(0, classes, (n,)), torch.randperm(n) + 1000
-    tensors, before = PlanTensors(plan, CPU), images.clone()
-    at_once = mix_batch(images, labels, index, tensors.slots(0, n), classes)
-    for part in batches(plan):
-        one = mix_batch(images[part], labels[part], index[part], tensors.slots(part.start, part.stop), classes)
-        expected = by_hand(plan, part, images[part], labels[part], index[part], classes)
-        for got in (one, type(one)(*(getattr(at_once, name)[part] for name in one.__dataclass_fields__))):
+    images = torch.randn(n, *shape).contiguous(memory_format=layout)  # of the epoch, in its order
+    labels = torch.randint(0, classes, (n,))
+    (at_once,) = mixed_batches(plan, images, labels, classes, plan.steps)
+    singly = mixed_batches(plan, images, labels, classes, 1)
+    for part, one, other in zip(batches(plan), singly, at_once.split(batch), strict=True):
+        expected = by_hand(plan, part, images[part], labels[part], torch.from_numpy(plan.order)[part], classes)
+        for got in (one, other):
             assert torch.allclose(got.images.double(), expected[0], rtol=0, atol=1e-6)
             assert torch.allclose(got.targets.double(), expected[1], rtol=0, atol=1e-6)
             assert torch.equal(got.labels, expected[2]) and torch.equal(got.index, expected[3])
             assert torch.equal(got.mixed, expected[4])
-    assert torch.equal(images, before)
     assert torch.allclose(at_once.targets.sum(1), torch.ones(n), atol=1e-6) and (at_once.targets >= 0).all()
-    assert torch.equal(at_once.labels, labels[torch.argsort(index)[at_once.index - 1000]])
+
+
+def mixed_batches(plan, images, labels, classes, length):
+    """`length` batches of the epoch at a time."""
+    done, start = [], 0
+    for part in plan.parts(CPU, 0, length):
+        samples = slice(start, start + len(part))
+        mine, start = images[samples], start + len(part)
+        done.append(mix_batch(mine[part.first], mine[part.second[part.rows]], labels[samples], part, classes))
+    assert start == len(images)
+    return done
+
+
+def test_each_kind_by_hand():
+    images, partners = torch.zeros(2, 1, 3, 4), torch.ones(2, 1, 3, 4)
+    lam, box = torch.tensor([0.25, 1.0]), torch.tensor([[0, 2, 1, 3], [1, 1, 0, 4]])
+    assert mixup(images, partners, lam).amin((1, 2, 3)).tolist() == [0.75, 0.0]
+    assert cutmix(images, partners, box)[:, 0].tolist() == [[[0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]], [[0] * 4] * 3]
+    targets = soft_targets(torch.tensor([0, 1]), torch.tensor([2, 1]), lam, 3)
+    assert targets.tolist() == [[0.25, 0, 0.75], [0, 1, 0]]
 
 
 def test_clean_samples_are_untouched_and_permuted():
     plan = plan_of(MixSpec("mixup", amount=1.0, sampling="exact"), 64)
-    images, places = torch.randn(64, 3, 8, 8), torch.arange(64)
-    batch = mix_batch(images, places, places, PlanTensors(plan, CPU).slots(0, 64), 64)
-    assert not batch.mixed.any() and torch.equal(batch.images, images[batch.index])
-    assert not torch.equal(batch.index, places) and torch.equal(batch.targets, torch.eye(64)[batch.index])
+    images, labels = torch.randn(64, 3, 8, 8), torch.from_numpy(plan.order)
+    (batch,) = mixed_batches(plan, images, labels, 64, 1)
+    assert not batch.mixed.any() and torch.equal(batch.images, images[plan.first])
+    assert torch.equal(batch.index, labels[plan.first]) and not torch.equal(batch.index, labels)
+    assert torch.equal(batch.targets, torch.eye(64)[batch.index])
 
 
 def test_without_mixing_nothing_moves():
-    images, places = torch.randn(5, 3, 8, 8), torch.arange(5)
-    batch = mix_batch(images, places, places + 7, PlanTensors(plan_of(MixSpec(), 5), CPU).slots(0, 5), 6)
-    assert batch.images is images and torch.equal(batch.index, places + 7) and not batch.mixed.any()
-    assert torch.equal(batch.targets, torch.eye(6)[:5])
+    plan, images, labels = plan_of(MixSpec(), 5), torch.randn(5, 3, 8, 8), torch.arange(5)
+    (batch,) = mixed_batches(plan, images, labels, 6, 1)
+    assert torch.equal(batch.images, images) and batch.index.tolist() == plan.order.tolist()
+    assert torch.equal(batch.targets, torch.eye(6)[:5]) and not batch.mixed.any()
 
 
-@pytest.mark.parametrize("mix", [FMU, CUTMIX])
+@pytest.mark.parametrize("mix", [FMU, PMU, CUTMIX])
 def test_half_precision(mix):
-    images = torch.randn(64, 3, 32, 32)
-    slots = PlanTensors(plan_of(mix, 64), CPU).slots(0, 64)
-    low = mix_images(images.bfloat16(), slots)
-    assert low.dtype == torch.bfloat16 and torch.allclose(low.float(), mix_images(images, slots), atol=0.05)
+    images, labels, plan = torch.randn(64, 3, 32, 32), torch.arange(64), plan_of(mix, 64)
+    (low,), (full,) = (mixed_batches(plan, given, labels, 64, 1) for given in (images.bfloat16(), images))
+    assert low.images.dtype == torch.bfloat16 and torch.allclose(low.images.float(), full.images, atol=0.05)
+    assert low.targets.dtype == torch.float32

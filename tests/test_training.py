@@ -1,6 +1,7 @@
 """The training step: against a plain float64 loop, alone and in company, its sums, its schedule."""
 import gc
 from argparse import Namespace
+from dataclasses import replace
 
 import pytest
 import small_runs
@@ -50,7 +51,7 @@ def a_teacher(device="cpu", dtype=torch.float32):
 
 def train(learners, opt, steps=6, device="cpu", dtype=torch.float32, teacher=None):
     """``steps`` steps of every learner on its own epochs, all in one trainer."""
-    loader = DeviceLoader(small_data(), opt.batch_size, MixSpec("mixup"), device, torch.channels_last, dtype=dtype)
+    loader = DeviceLoader(small_data(), opt.batch_size, MixSpec("mixup"), device, torch.channels_last)
     trainer = Trainer(opt, teacher or a_teacher(device, dtype), learners, torch.device(device))
     done = 0
     for epoch in range(1, 1000):
@@ -58,7 +59,7 @@ def train(learners, opt, steps=6, device="cpu", dtype=torch.float32, teacher=Non
             learner.epoch = epoch - 1
             learner.begin_epoch()
         for row in zip(*(loader.epoch(learner.seed, epoch) for learner in learners), strict=True):
-            trainer.step(learners, row)
+            trainer.step(learners, [replace(batch, images=batch.images.to(dtype)) for batch in row])
             done += 1
             if done == steps:
                 return loader
@@ -94,7 +95,8 @@ def test_steps_equal_a_plain_loop():
             if seen == 6:
                 break
             seen, rates = seen + 1, [*rates, rate]
-            z_s, z_t = plain(batch.images), teacher(batch.images)[1]
+            images = batch.images.double()
+            z_s, z_t = plain(images), teacher(images)[1]
             log_p = z_s - z_s.exp().sum(1, keepdim=True).log()
             soft_s, soft_t = ((z / 4).exp() / (z / 4).exp().sum(1, keepdim=True) for z in (z_s, z_t))
             cls = -(batch.targets.double() * log_p).sum() / len(z_s)
