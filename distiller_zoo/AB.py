@@ -3,7 +3,7 @@ from torch import Tensor, nn, where
 
 from .base import Distiller
 from .connectors import Connector, ConvReg
-from .functional import in_single
+from .features import in_single
 
 
 class ABLoss(nn.Module):

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from .base import Distiller, Output, Pair
 from .connectors import FEAT_DIM_FLAG, LinearEmbed
-from .functional import in_single
+from .features import in_single
 
 
 class Correlation(nn.Module):

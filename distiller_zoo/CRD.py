@@ -4,10 +4,11 @@ from argparse import Namespace
 import torch
 from torch import Tensor, nn
 
-from .base import Distiller, at_least_single
+from .base import Distiller
 from .connectors import FEAT_DIM_FLAG, Embed
+from .features import unit
 from .flags import number
-from .functional import unit
+from .losses import at_least_single
 from .sampling import ContrastSampler
 
 EPS = 1e-7

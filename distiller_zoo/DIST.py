@@ -3,8 +3,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import Distiller, at_least_single, centred
+from .base import Distiller
 from .flags import number, temperature
+from .losses import at_least_single, centred
 
 EPS = 1e-8  # the authors', beside the product of the norms
 

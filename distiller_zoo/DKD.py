@@ -2,8 +2,9 @@
 import torch
 from torch import Tensor, nn
 
-from .base import Distiller, at_least_single, kl_divergence
+from .base import Distiller
 from .flags import number, temperature
+from .losses import at_least_single, kl_divergence
 from .warmup import Warmup, warmup_flag
 
 

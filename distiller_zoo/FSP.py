@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from .base import Distiller, DistillError
-from .functional import in_single, match_sizes
+from .features import in_single, match_sizes
 
 
 class FSP(nn.Module):

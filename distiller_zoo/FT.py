@@ -3,9 +3,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import Distiller, at_least_single
+from .base import Distiller
 from .connectors import Paraphraser, Translator
-from .functional import in_single, match_sizes, unit
+from .features import in_single, match_sizes, unit
+from .losses import at_least_single
 
 
 class FactorTransfer(nn.Module):

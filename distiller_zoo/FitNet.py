@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from .base import Distiller, Output, Pair
 from .connectors import ConvReg
-from .functional import in_single
+from .features import in_single
 
 
 class HintLoss(nn.Module):

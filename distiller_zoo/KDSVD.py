@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from .base import Pair
-from .functional import in_single, unit
+from .features import in_single, unit
 from .wiring import StageDistiller
 
 

@@ -1,8 +1,9 @@
 """Logit standardisation in knowledge distillation: Sun, Ren, Li, Wang, Cao, CVPR 2024."""
 from torch import Tensor, nn
 
-from .base import Distiller, at_least_single, kl_divergence, row_std
+from .base import Distiller
 from .flags import temperature
+from .losses import at_least_single, kl_divergence, row_std
 
 EPS = 1e-7  # the authors', beside the standard deviation
 

@@ -1,7 +1,7 @@
 """Probabilistic knowledge transfer: Passalis, Tefas, ECCV 2018."""
 from torch import Tensor, nn
 
-from .functional import in_single, unit
+from .features import in_single, unit
 from .wiring import PooledDistiller
 
 

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .functional import SMALLEST_NORM, in_single
+from .features import SMALLEST_NORM, in_single
 from .wiring import PooledDistiller
 
 

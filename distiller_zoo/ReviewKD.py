@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .base import Distiller
-from .functional import in_single
+from .features import in_single
 from .warmup import Warmup, warmup_flag
 
 MAX_MID_CHANNEL = 512

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from .functional import in_single, unit
+from .features import in_single, unit
 from .wiring import StageDistiller
 
 

@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import Pair, at_least_single
-from .functional import match_sizes
+from .base import Pair
+from .features import match_sizes
+from .losses import at_least_single
 from .wiring import StageDistiller
 
 

@@ -3,7 +3,8 @@ from argparse import Namespace
 
 from torch import Tensor
 
-from .base import Distiller, soft_cross_entropy
+from .base import Distiller
+from .losses import soft_cross_entropy
 
 
 class Vanilla(Distiller):

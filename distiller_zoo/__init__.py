@@ -1,7 +1,7 @@
 """The methods of ``--distill`` and their loss classes under RepDistiller's names."""
 from .AB import ABDistiller, ABLoss
 from .AT import ATDistiller, Attention
-from .base import Distiller, DistillError, Pair, kl_divergence, soft_cross_entropy, std_scaled
+from .base import Distiller, DistillError, Pair
 from .CC import CCDistiller, Correlation
 from .CRD import CRDDistiller, CRDLoss
 from .DIST import DISTDistiller, DISTLoss
@@ -9,8 +9,9 @@ from .DKD import DKDDistiller, DKDLoss
 from .FitNet import HintDistiller, HintLoss
 from .FSP import FSP, FSPDistiller
 from .FT import FactorTransfer, FTDistiller
-from .KD import KD, DistillKL
+from .KD import KD
 from .KDSVD import KDSVD, KDSVDDistiller
+from .losses import DistillKL, kl_divergence, soft_cross_entropy, std_scaled
 from .LSKD import LSKDDistiller, LSKDLoss
 from .MIXSTD import MIXSTD, MIXSTDLoss
 from .NST import NSTDistiller, NSTLoss

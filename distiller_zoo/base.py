@@ -18,8 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .losses import DistillKL, soft_cross_entropy, std_scaled
 
 Output = tuple[Sequence[Tensor], Tensor]  # what a network returns with is_feat=True: (features, logits)
 
@@ -43,46 +44,6 @@ class Pair:
     num_classes: int
     labels: Tensor | None = None
     seed: int = 0
-
-
-def soft_cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """-1/B sum_i sum_c y_ic log softmax(z_i)_c for probabilities y (B, K), in at least single precision."""
-    logits = at_least_single(logits)
-    return F.cross_entropy(logits, targets.to(logits.dtype), label_smoothing=label_smoothing)
-
-
-def kl_divergence(logit_s: Tensor, logit_t: Tensor, T: float = 1.0) -> Tensor:
-    """Hinton et al. 2015: T^2 KL(softmax(z_t / T) || softmax(z_s / T)), summed over classes, mean over the batch."""
-    log_p_s = F.log_softmax(at_least_single(logit_s) / T, dim=1)
-    p_t = F.softmax(at_least_single(logit_t) / T, dim=1)
-    return F.kl_div(log_p_s, p_t, reduction="batchmean") * T**2
-
-
-def std_scaled(logits: Tensor) -> Tensor:
-    """MIX-KD eq. 5: each row of logits (B, K) divided by its own unbiased standard deviation; no mean removed.
-
-    The original gives NaN for a row of equal logits; here such a row is left as it is, with a finite gradient.
-    """
-    logits = at_least_single(logits)
-    return logits / row_std(logits)
-
-
-def row_std(x: Tensor) -> Tensor:
-    """Unbiased standard deviation (B, 1) of the rows of x (B, K); 1, without a gradient, for a constant row."""
-    norm = centred(x)[1] / max(x.shape[1] - 1, 1) ** 0.5
-    return torch.where(norm > 0, norm, torch.ones_like(norm))
-
-
-def centred(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of x (B, K) less their means, and the norms of those (B, 1), 0 where there is but rounding left."""
-    deviation = x - x.mean(1, keepdim=True)
-    norm, whole = (torch.linalg.vector_norm(v, dim=1, keepdim=True) for v in (deviation, x))
-    return deviation, torch.where(norm > 8 * torch.finfo(x.dtype).eps * whole, norm, torch.zeros_like(norm))
-
-
-def at_least_single(x: Tensor) -> Tensor:
-    """Half precision becomes float32, anything else stays: softmaxes and norms of bf16 numbers lose too much."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 class Distiller(nn.Module):
@@ -127,8 +88,8 @@ class Distiller(nn.Module):
         """opt: the resolved flags (gamma, alpha, beta, kd_T, rescale and the method's own). pair: see :class:`Pair`."""
         super().__init__()
         self.gamma, self.alpha, self.beta = opt.gamma, opt.alpha, opt.beta
-        self.T = opt.kd_T
         self.rescaled = opt.rescale == "std"
+        self.criterion_div = DistillKL(1.0 if self.rescaled else opt.kd_T)  # rescaled logits have no temperature
 
     # What it can serve, asked before anything is loaded or trained -----------------------------------------------
 
@@ -172,14 +133,14 @@ class Distiller(nn.Module):
 
     def forward(self, out_s: Output, out_t: Output, batch) -> dict[str, Tensor]:
         """Weighted loss terms, scalars, of one batch. Their sum is what is minimised."""
-        terms = {}
-        for name in self.term_names():
-            if name == "cls":
-                terms[name] = self.gamma * soft_cross_entropy(self.scale(out_s[1]), batch.targets)
-            elif name == "div":
-                terms[name] = self.alpha * self.divergence(out_s[1], out_t[1])
-            else:
-                terms[name] = self.beta * self.kd_loss(out_s, out_t, batch)
+        names, terms = self.term_names(), {}
+        logit_s = self.scale(out_s[1])
+        if "cls" in names:
+            terms["cls"] = self.gamma * soft_cross_entropy(logit_s, batch.targets)
+        if "div" in names:
+            terms["div"] = self.alpha * self.criterion_div(logit_s, self.scale(out_t[1]))
+        if "kd" in names:
+            terms["kd"] = self.beta * self.kd_loss(out_s, out_t, batch)
         return terms
 
     def asks_teacher(self, stage: str) -> bool:
@@ -193,12 +154,6 @@ class Distiller(nn.Module):
     def scale(self, logits: Tensor) -> Tensor:
         """Logits as the cls and div terms and the test loss see them: ``--rescale std`` is :func:`std_scaled`."""
         return std_scaled(logits) if self.rescaled else logits
-
-    def divergence(self, logit_s: Tensor, logit_t: Tensor) -> Tensor:
-        """The div term: at temperature kd_T with T^2, or at 1 on rescaled logits, as MIXSTD has it."""
-        if self.rescaled:
-            return kl_divergence(std_scaled(logit_s), std_scaled(logit_t))
-        return kl_divergence(logit_s, logit_t, self.T)
 
     # Stages -------------------------------------------------------------------------------------------------------
 

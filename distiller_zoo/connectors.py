@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from .base import DistillError
+from .features import unit
 from .flags import number
-from .functional import unit
 
 Shape = Sequence[int]
 

@@ -18,6 +18,7 @@ from zoo_cases import (
 )
 from zoo_references import REFERENCES, cross_entropy, divergence, std_scaled
 
+import distiller_zoo
 from distiller_zoo import Distiller, distiller_dict
 from helper import checkpoint
 from helper.options import parse_student
@@ -193,6 +194,39 @@ def test_a_resumed_learner_goes_on_bit_for_bit(name, tmp_path):
             same = torch.equal(value, theirs[place]) if isinstance(value, torch.Tensor) else value == theirs[place]
             assert same, (stage, place)
         straight.step = 0
+
+
+# The class that people know is the class that trains -----------------------------------------------------------------
+
+KNOWN = {"kd": "DistillKL", "mixstd": "MIXSTDLoss", "hint": "HintLoss", "attention": "Attention",
+         "similarity": "Similarity", "correlation": "Correlation", "vid": "VIDLoss", "rkd": "RKDLoss", "pkt": "PKT",
+         "nst": "NSTLoss", "kdsvd": "KDSVD", "abound": "ABLoss", "factor": "FactorTransfer", "fsp": "FSP",
+         "crd": "CRDLoss", "dkd": "DKDLoss", "dist": "DISTLoss", "lskd": "LSKDLoss", "reviewkd": "HCL"}
+
+
+def doubled(value):
+    return type(value)(map(doubled, value)) if isinstance(value, (list, tuple)) else 2 * value
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_known_class_is_the_one_that_trains(name, monkeypatch):
+    """Its forward, replaced in the class, changes what is minimised, and its weights' gradients with it."""
+    known = getattr(distiller_zoo, KNOWN[name])
+    forward = known.forward
+    found = []
+    for change in (False, True):
+        if change:
+            monkeypatch.setattr(known, "forward", lambda self, *args: doubled(forward(self, *args)))
+        method, shapes_t = small_method(name)
+        stage = "init" if name in ("abound", "fsp") else "main"
+        enter(method, stage)
+        out_s, out_t = outputs(SHAPES_S, 0, grad=True), outputs(shapes_t, 20)
+        loss = loss_of(method, stage, out_s, out_t, batch_of())
+        seen = [x for x in (*out_s[0], out_s[1]) if x.requires_grad]
+        gradients = torch.autograd.grad(loss, seen, allow_unused=True)
+        found.append((float(loss.detach()), sum(float(g.abs().sum()) for g in gradients if g is not None)))
+    (before, slope), (after, slope_after) = found
+    assert abs(after - before) > 1e-3 * abs(before) and slope_after > 1.001 * slope
 
 
 # What a method says of itself ---------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import at_least_single
+from .losses import at_least_single
 
 SMALLEST_NORM = 1e-12  # F.normalize's eps: a vector shorter than this has no direction
 

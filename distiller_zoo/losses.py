@@ -1,0 +1,60 @@
+"""Losses of logits that several methods share: soft cross-entropy, Hinton's KL divergence, scaling by deviation."""
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """-1/B sum_i sum_c y_ic log softmax(z_i)_c for probabilities y (B, K), in at least single precision."""
+    logits = at_least_single(logits)
+    return F.cross_entropy(logits, targets.to(logits.dtype), label_smoothing=label_smoothing)
+
+
+def kl_divergence(logit_s: Tensor, logit_t: Tensor, T: float = 1.0) -> Tensor:
+    """Hinton et al. 2015: T^2 KL(softmax(z_t / T) || softmax(z_s / T)), summed over classes, mean over the batch."""
+    log_p_s = F.log_softmax(at_least_single(logit_s) / T, dim=1)
+    p_t = F.softmax(at_least_single(logit_t) / T, dim=1)
+    return F.kl_div(log_p_s, p_t, reduction="batchmean") * T**2
+
+
+class DistillKL(nn.Module):
+    """:func:`kl_divergence` as RepDistiller's class, the ``criterion_div`` of every method.
+
+    T: temperature. Call with the logits of student and teacher, (B, K) each; returns a scalar.
+    """
+
+    def __init__(self, T: float):
+        super().__init__()
+        self.T = T
+
+    def forward(self, y_s: Tensor, y_t: Tensor) -> Tensor:
+        return kl_divergence(y_s, y_t, self.T)
+
+
+def std_scaled(logits: Tensor) -> Tensor:
+    """MIX-KD eq. 5: each row of logits (B, K) divided by its own unbiased standard deviation; no mean removed.
+
+    The original gives NaN for a row of equal logits; here such a row is left as it is, with a finite gradient.
+    """
+    logits = at_least_single(logits)
+    return logits / row_std(logits)
+
+
+def row_std(x: Tensor) -> Tensor:
+    """Unbiased standard deviation (B, 1) of the rows of x (B, K); 1, without a gradient, for a constant row."""
+    norm = centred(x)[1] / max(x.shape[1] - 1, 1) ** 0.5
+    return torch.where(norm > 0, norm, torch.ones_like(norm))
+
+
+def centred(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of x (B, K) less their means, and the norms of those (B, 1), 0 where there is but rounding left."""
+    deviation = x - x.mean(1, keepdim=True)
+    norm, whole = (torch.linalg.vector_norm(v, dim=1, keepdim=True) for v in (deviation, x))
+    return deviation, torch.where(norm > 8 * torch.finfo(x.dtype).eps * whole, norm, torch.zeros_like(norm))
+
+
+def at_least_single(x: Tensor) -> Tensor:
+    """Half precision becomes float32, anything else stays: softmaxes and norms of bf16 numbers lose too much."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
