@@ -53,7 +53,7 @@ def parse_student(argv: Sequence[str] | None = None, stored: Stored | None = Non
     group.add_argument("--path_t", type=path, default=DEFAULT_TEACHER,
                        help=f"the teacher's checkpoint, ours or RepDistiller's (default {DEFAULT_TEACHER})")
     group.add_argument("--model_t", type=name_from(model_dict, "model"), default=None,
-                       help="the teacher's architecture (default: what the checkpoint says, else its folder's name)")
+                       help="the teacher's architecture (default: what the checkpoint, its name or its folder says)")
     group.add_argument("--trial", type=trial_list, default=["1"], metavar="IDS",
                        help="trial id, also the seed; 1,2,3 distils three students at once (default 1)")
     group = parser.add_argument_group("distillation")

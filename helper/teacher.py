@@ -1,6 +1,7 @@
 """The frozen teacher: found, checked, loaded, and made as cheap as it can be."""
 from __future__ import annotations
 
+import re
 from argparse import Namespace
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,8 +43,9 @@ class TeacherFile:
 def read_teacher(path: str, arch: str | None = None, flags: tuple[str, str] = ("--path_t", "--model_t")) -> TeacherFile:
     """Read a checkpoint of ours or of RepDistiller's. ``flags`` is what the user calls ``path`` and ``arch``.
 
-    The architecture is ``arch`` if given, else what our checkpoints store, else what the folder's name begins with,
-    as the originals have it: resnet110_vanilla, wrn_40_2_vanilla.
+    The architecture is ``arch`` if given, else what the file stores, else the network that its own name or its
+    folder's name mentions first: resnet8_last.pth, cifar100_resnet20.pth; resnet110_vanilla, wrn_40_2_vanilla, and
+    S=resnet8_T=resnet110_..., MIX-KD's folder of a student.
     """
     file = Path(path)
     try:
@@ -52,10 +54,15 @@ def read_teacher(path: str, arch: str | None = None, flags: tuple[str, str] = ("
     except UserError as error:
         raise UserError(f"{flags[0]} {error}") from None
     stored = state.get("arch") if isinstance(state.get("arch"), str) else None
-    arch = arch or stored or teacher_name(file)
+    folder = file.resolve().parent.name
+    arch = arch or stored or network_named(file.name) or network_named(folder)
+    if arch is None:
+        guess = re.split(r"[^A-Za-z0-9]", folder)[0]
+        raise UserError(f"{flags[0]} {path}: it doesn't say its architecture, nor do its name and its folder's name, "
+                        f"{folder!r}{near(guess, model_dict)}; name it with {flags[1]}")
     if arch not in model_dict:
-        raise UserError(f"{flags[0]} {path}: it doesn't say its architecture and its folder's name gives "
-                        f"{arch!r}{near(arch, model_dict)}; name it with {flags[1]}")
+        raise UserError(f"{flags[0]} {path}: its architecture is {arch!r}, which is unknown here"
+                        f"{near(arch, model_dict)}; name it with {flags[1]}")
     return TeacherFile(file, arch, weights, _trained(state, file))
 
 
@@ -70,10 +77,12 @@ def _trained(state: dict[str, Any], file: Path) -> dict[str, Any]:
     return known
 
 
-def teacher_name(path: Path) -> str:
-    """The architecture in a folder's name: all before the first underscore, three words for wrn."""
-    words = path.resolve().parent.name.split("_")
-    return "_".join(words[:3]) if words[0] == "wrn" else words[0]
+def network_named(text: str) -> str | None:
+    """The network that ``text`` names first, as a whole word: wrn_40_2 in 'wrn_40_2_vanilla', never resnet8 in
+    'resnet8x4'. None if it names none."""
+    longest_first = "|".join(sorted(map(re.escape, model_dict), key=len, reverse=True))
+    found = re.search(rf"(?<![A-Za-z0-9])({longest_first})(?![A-Za-z0-9])", text)
+    return found[1] if found else None
 
 
 def build(file: TeacherFile, num_classes: int) -> nn.Module:

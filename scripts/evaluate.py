@@ -30,7 +30,7 @@ def parse(argv):
     group = parser.add_argument_group("network and output")
     group.add_argument("--path", type=path, required=True, metavar="CKPT", help="checkpoint, ours or RepDistiller's")
     group.add_argument("--model", type=name_from(model_dict, "model"), default=None,
-                       help="its architecture (default: what it says, else its folder's name)")
+                       help="its architecture (default: what it says, else its name or its folder's)")
     group.add_argument("--json", type=path, default=None, metavar="FILE", help="write the figures here too")
     return parser.parse(argv)
 

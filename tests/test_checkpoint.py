@@ -15,6 +15,7 @@ from helper import checkpoint
 from helper.teacher import build, read_teacher
 from helper.util import UserError
 from models import model_dict
+from scripts import evaluate
 
 
 @pytest.fixture
@@ -220,12 +221,40 @@ def test_a_teacher_of_other_classes_and_of_no_name(tmp_path):
     (tmp_path / "resnt8_x").mkdir()
     file = tmp_path / "resnt8_x" / "a.pth"
     checkpoint.save({"model": model_dict["resnet8"](num_classes=10).state_dict()}, file)
-    with pytest.raises(UserError, match="'resnt8'; did you mean resnet8"):
+    with pytest.raises(UserError, match="'resnt8_x'; did you mean resnet8"):
         read_teacher(str(file))
     with pytest.raises(UserError, match="10 classes, but the data set has 100"):
         build(read_teacher(str(file), "resnet8"), 100)
     with pytest.raises(UserError, match="not the weights of resnet14"):
         build(read_teacher(str(file), "resnet14"), 10)
+
+
+@pytest.mark.parametrize(("folder", "name", "arch"), [
+    ("S=resnet8_T=resnet110_cifar100_mixstd_r=0.1_a=0.9_b=0.0_pmix=True_0.9_betalpha=1.0_1", "resnet8_last.pth",
+     "resnet8"),
+    ("S=wrn_16_2_T=wrn_40_2_cifar100_kd_r=0.1_a=0.9_b=0.0_1", "ckpt_epoch_40.pth", "wrn_16_2"),
+    ("S:resnet8x4_T:resnet32x4_cifar100_kd_r:0.1_a:0.9_b:0.0_1", "resnet8x4_best.pth", "resnet8x4"),
+    ("resnet110_vanilla", "ckpt_epoch_240.pth", "resnet110"),
+    ("wrn_40_2_vanilla", "ckpt_epoch_240.pth", "wrn_40_2"),
+    ("downloads", "cifar100_resnet56-f2eff4c8.pt", "resnet56"),
+    ("resnet8x4_vanilla", "epoch_1.pth", "resnet8x4"),
+])
+def test_an_architecture_is_named_by_the_file_or_the_folder(tmp_path, folder, name, arch):
+    """Names of RepDistiller's teachers, of MIX-KD's and RepDistiller's students and of a plain state_dict."""
+    (tmp_path / folder).mkdir()
+    torch.save({"model": model_dict[arch](num_classes=10).state_dict()}, tmp_path / folder / name)
+    file = read_teacher(str(tmp_path / folder / name))
+    assert file.arch == arch
+    build(file, 10)
+
+
+def test_a_student_of_the_originals_is_evaluated(tmp_path, capsys):
+    folder = tmp_path / "S=resnet8_T=resnet110_digits_mixstd_r=0.1_a=0.9_b=0.0_pmix=True_0.9_betalpha=1.0_1"
+    folder.mkdir()
+    torch.save({"opt": argparse.Namespace(), "model": model_dict["resnet8"](num_classes=10).state_dict()},
+               folder / "resnet8_last.pth")
+    evaluate.main(["--path", str(folder / "resnet8_last.pth"), "--dataset", "digits", "--device", "cpu"])
+    assert "resnet8: " in capsys.readouterr().out
 
 
 def test_nothing_loads_pickles_freely():
