@@ -66,7 +66,8 @@ class Distiller(nn.Module):
             run of fewer wants fewer.
 
     Whatever has to be in a checkpoint is a parameter or a buffer. Randomness inside a step must be a function of
-    buffers (a counter), never of the global generator, so that a resumed run continues bit for bit.
+    buffers (a counter), never of the global generator: a resumed run then continues as if it had never stopped, on the
+    CPU bit for bit; on CUDA cuDNN's choice of kernels and atomic sums leave differences of rounding.
     """
 
     paper = ""

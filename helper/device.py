@@ -35,7 +35,8 @@ def default_precision(device: torch.device) -> str:
 
 
 def set_precision(precision: str, device: torch.device) -> None:
-    """fp32: IEEE single everywhere. tf32: cuDNN's default, convolutions in TF32, matrix products in single precision.
+    """fp32: IEEE single everywhere, in cuDNN's convolutions and recurrent layers and in cuBLAS. tf32: cuDNN's default,
+    convolutions in TF32, matrix products in single precision. On the CPU there is nothing to set.
 
     bf16 adds autocast (:func:`autocast`) to tf32; the optimiser's weights stay in single precision.
     """
@@ -43,8 +44,10 @@ def set_precision(precision: str, device: torch.device) -> None:
         return
     torch.backends.cudnn.benchmark = True  # shapes are fixed, so the search pays within the first steps
     allow = precision != "fp32"
-    if hasattr(torch.backends.cudnn, "conv"):  # torch 2.9 renamed the switches
-        torch.backends.cudnn.conv.fp32_precision = "tf32" if allow else "ieee"
+    if hasattr(torch.backends.cudnn, "conv"):  # torch 2.9 renamed the switches; mixing old and new ones is an error
+        cudnn = torch.backends.cudnn
+        for switch in (cudnn, cudnn.conv, cudnn.rnn):
+            switch.fp32_precision = "tf32" if allow else "ieee"
         torch.backends.cuda.matmul.fp32_precision = "ieee"
     else:
         torch.backends.cudnn.allow_tf32 = allow

@@ -46,8 +46,17 @@ class Graphs:
     def _capture(self, key: tuple, rates: tuple, batches: Sequence, update: Callable) -> tuple:
         # An old graph of this key goes after the new one stands: a pool that no graph uses can't be captured into.
         static = [replace(b, **{f.name: getattr(b, f.name).clone() for f in fields(b)}) for b in batches]
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool, stream=self.side, capture_error_mode="thread_local"):
-            update(static)
+        graph, out_of_memory = torch.cuda.CUDAGraph(), None
+        try:
+            with torch.cuda.graph(graph, pool=self.pool, stream=self.side, capture_error_mode="thread_local"):
+                try:
+                    update(static)
+                except torch.cuda.OutOfMemoryError as error:
+                    out_of_memory = error
+                    raise
+        except RuntimeError:  # ending a capture whose streams were not joined raises too, and would hide the reason
+            if out_of_memory is not None:
+                raise out_of_memory from None
+            raise
         self.captured[key] = (rates, graph, static)
         return self.captured[key]

@@ -152,7 +152,8 @@ def shapes_of(model: nn.Module, image_shape: Sequence[int], preact: bool) -> lis
 
 def make_learners(opt: Namespace, name: str, num_classes: int, device: torch.device,
                   method: Callable[[int], Distiller]) -> list[Learner]:
-    """One learner a trial, each built from its own seed alone, so that company changes nothing.
+    """One learner a trial, each built from its own seed alone: on the CPU company changes nothing at all, on CUDA only
+    the order in which numbers are rounded.
 
     method: from a seed to the (fresh) method, called under that seed.
     """

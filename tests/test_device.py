@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from helper.device import pick_device
+from helper.device import pick_device, set_precision
 from helper.util import UserError
 
 
@@ -22,3 +22,27 @@ def test_a_cuda_device_with_and_without_a_number(name, numbered, monkeypatch):
 def test_other_devices_are_refused(name):
     with pytest.raises(UserError, match=f"--device {name}: .*use auto, cpu, cuda or cuda:N"):
         pick_device(name)
+
+
+@pytest.fixture
+def arithmetic():
+    """Gives back torch's settings, which are the whole process's."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    switches = [cudnn, cudnn.conv, cudnn.rnn, matmul] if hasattr(cudnn, "conv") else []
+    kept = [(switch, switch.fp32_precision) for switch in switches]
+    benchmark, old = cudnn.benchmark, None if switches else (cudnn.allow_tf32, matmul.allow_tf32)
+    yield switches
+    cudnn.benchmark = benchmark
+    for switch, value in kept:
+        switch.fp32_precision = value
+    if old:
+        cudnn.allow_tf32, matmul.allow_tf32 = old
+
+
+@pytest.mark.parametrize("precision, convolutions", [("fp32", "ieee"), ("tf32", "tf32"), ("bf16", "tf32")])
+def test_every_switch_of_cudnn_is_set(precision, convolutions, arithmetic):
+    set_precision(precision, torch.device("cuda"))
+    if arithmetic:
+        assert [switch.fp32_precision for switch in arithmetic] == [convolutions] * 3 + ["ieee"]
+    else:
+        assert torch.backends.cudnn.allow_tf32 == (convolutions == "tf32") and not torch.backends.cuda.matmul.allow_tf32

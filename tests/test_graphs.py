@@ -1,10 +1,14 @@
 """The graph path on a machine without CUDA, by an emulator: capture, replay, several seeds, for every method."""
+import contextlib
+
 import pytest
 import torch
 from graph_emulator import Device, Emulated
 from method_runs import CAPTURABLE, MethodRun
 
 from distiller_zoo import distiller_dict
+from helper.graphs import WARM_UP
+from helper.learner import Learner
 
 
 def compared(monkeypatch, *args, **changes):
@@ -46,3 +50,32 @@ def test_the_emulator_sees_what_a_capture_gets_wrong(monkeypatch):
     emulated = Emulated(run.state).patch(monkeypatch)
     run.train(Device())
     assert emulated.forbidden == {"aten::_local_scalar_dense"}
+
+
+def test_a_capture_that_runs_out_of_memory_says_so(monkeypatch):
+    """Several seeds' streams are not joined then, so the end of the capture raises an error of its own."""
+    run = MethodRun("kd", step="graph", seeds=(1, 2), epochs=2)
+    emulated = Emulated(run.state)
+    capture = emulated.capture
+
+    @contextlib.contextmanager
+    def capture_that_ends_badly(*args, **kwargs):
+        try:
+            with capture(*args, **kwargs):
+                yield
+        except torch.cuda.OutOfMemoryError:
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture") from None
+
+    emulated.capture = capture_that_ends_badly
+    emulated.patch(monkeypatch)
+    calls, update = [], Learner.update
+
+    def update_without_memory(self, batch, out_t):
+        calls.append(self)
+        if len(calls) > 2 * WARM_UP:  # both seeds' eager steps are done, this is a capture
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return update(self, batch, out_t)
+
+    monkeypatch.setattr(Learner, "update", update_without_memory)
+    with pytest.raises(torch.cuda.OutOfMemoryError, match="Tried to allocate"):
+        run.train(Device())
