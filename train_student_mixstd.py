@@ -56,7 +56,8 @@ def make_students(opt, method, model_t, data, device):
 
 def report_teacher(teacher, opt, data, device):
     """Print the teacher's accuracy beside the published one; over a point of difference is a warning."""
-    found = evaluate(lambda images: teacher(images)[1], dataset.make_test_batches(data, device)()).top1
+    test = dataset.make_test_batches(data, device, num_workers=opt.num_workers)
+    found = evaluate(lambda images: teacher(images)[1], test()).top1
     published = data.published.get(opt.model_t)
     if published is None or opt.holdout:
         print(f"teacher accuracy: {found:.2f}" + (" on the hold-out images" if opt.holdout else ""))

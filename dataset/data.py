@@ -42,8 +42,10 @@ class Data:
     hold-out split where one was asked for. published: network -> last-epoch top-1 (%) of the published teachers.
 
     Another kind of data set (images that lie in files) is a class with the same names. What the rest of the program
-    asks of it: the fields above; len(train), train.labels, len(test), test.labels; image_shape, resident and
-    worker_images() below. pad None: it cuts in its own way, from the two random numbers of EpochPlan.crop.
+    asks of it: the fields above; of train and test len() and labels (and take(), for a hold-out split); image_shape,
+    resident and, where that is False, training_images() and test_images(), torch Datasets of images (C, H, W): float32
+    normalised, or uint8, which is normalised on the device. A bad file is a DataError of one line there too. pad
+    None: it cuts in its own way, from the two random numbers of EpochPlan.crop.
     """
 
     name: str
@@ -62,9 +64,9 @@ class Data:
         """(C, H, W) of the images of a batch."""
         return tuple(self.train.images.shape[1:])
 
-    def worker_images(self):
-        """torch Dataset of the training images for TorchLoader's workers: item (place, crop, flip), one row of an
-        EpochPlan, -> the cut image (C, H, W), float32 normalised, or uint8 to be normalised on the device."""
+    def training_images(self):
+        """torch Dataset for the workers of TorchLoader: item (place, crop, flip), one row of an EpochPlan, gives the
+        cut and mirrored image. (test_images(), of other data sets: item i gives test image i.)"""
         return PlannedImages(self)
 
 

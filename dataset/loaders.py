@@ -182,42 +182,47 @@ class TorchLoader(Loader):
             raise DataError(f"--num_workers {num_workers}: give 0 or more")
         self.num_workers = min(num_workers, max(1, num_workers // at_once))  # of each DataLoader
         self._labels = data.train.labels.to(self.device)
-        self._images = data.worker_images()
+        self._images = data.training_images()
         self._normalise = Normalise(data, self.device)
         self._idle = []  # DataLoaders whose epoch is over
 
     def _batches(self, plan, start):
         for images, part in zip(self._samples(plan, start), plan.parts(self.device, start, 1), strict=True):
-            images = images.to(self.device, non_blocking=True)
-            if images.dtype == torch.uint8:
-                images = self._normalise(images)
-            first, partners = (images[samples].contiguous(memory_format=self.memory_format)
-                               for samples in (part.first, part.second[part.rows]))
+            images = to_device(images, self.device, self._normalise, self.memory_format)
+            first, partners = images[part.first], images[part.second[part.rows]]
             yield mix_batch(first, partners, self._labels[part.index], part, self.data.num_classes)
 
     def _samples(self, plan, start):
-        """Cropped and flipped images (B, C, H, W) of each step, on the host; a worker's death as a DataError."""
+        """Cropped and flipped images (B, C, H, W) of each step, on the host."""
         loader = self._idle.pop() if self._idle else self._new_loader()
         loader.batch_sampler.plan, loader.batch_sampler.start = plan, start
         try:
-            yield from _quietly(loader)
+            yield from from_workers(loader)
         except GeneratorExit:  # the epoch is broken off; torch empties the queues before the next one
             self._idle.append(loader)
             raise
-        except (RuntimeError, EOFError, OSError) as error:
-            # torch reports a death as RuntimeError, or stumbles over the socket that the worker left behind; what
-            # was raised inside a living worker starts with "Caught"
-            if self.num_workers == 0 or str(error).startswith("Caught"):
-                raise
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise DataError(f"a data worker died ({reason}); out of memory or of /dev/shm? Lower --num_workers; 0 "
-                            "works without them") from None
         self._idle.append(loader)
 
     def _new_loader(self):
         return DataLoader(self._images, batch_sampler=PlanSampler(), num_workers=self.num_workers,
                           persistent_workers=self.num_workers > 0, pin_memory=self.device.type == "cuda",
                           generator=torch.Generator())  # it draws at every start: not from the global one
+
+
+def from_workers(loader):
+    """The batches of a torch DataLoader. Raises DataError, one line, where a worker died or raised one itself."""
+    try:
+        yield from _quietly(loader)
+    except DataError as error:  # a bad file: its line comes last in the worker's traceback
+        raise DataError(str(error).rsplit("DataError: ", 1)[-1].strip()) from None
+    except (RuntimeError, EOFError, OSError) as error:
+        # torch reports a death as RuntimeError, or stumbles over the socket that the worker left behind; what was
+        # raised inside a living worker starts with "Caught"
+        if loader.num_workers == 0 or str(error).startswith("Caught"):
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DataError(f"a data worker died ({reason}); out of memory or of /dev/shm? Lower --num_workers; 0 works "
+                        "without them") from None
 
 
 def _quietly(loader):
@@ -254,8 +259,30 @@ def eval_batches(split, data, device, batch_size, memory_format=torch.contiguous
         yield normalise(pixels).to(memory_format=memory_format), labels
 
 
-def make_test_batches(data, device, memory_format=torch.channels_last):
-    """A callable that goes over the images of `data.test` anew each time, as eval_batches does; they stay on the
-    device."""
-    test, size = data.test.to(device), 1000 if torch.device(device).type == "cuda" else 250
-    return lambda: eval_batches(test, data, device, size, memory_format)
+def make_test_batches(data, device, memory_format=torch.channels_last, num_workers=2):
+    """A callable that goes over `data.test` anew each time, as eval_batches does.
+
+    The images stay on the device; where they don't fit (data.resident is false) `num_workers` processes read them.
+    """
+    device = torch.device(device)
+    size = 1000 if device.type == "cuda" else 250
+    if data.resident:
+        test = data.test.to(device)
+        return lambda: eval_batches(test, data, device, size, memory_format)
+    size = min(size, 256)  # large images
+    loader = DataLoader(data.test_images(), size, num_workers=num_workers, pin_memory=device.type == "cuda",
+                        generator=torch.Generator())
+    labels, normalise = data.test.labels.to(device), Normalise(data, device)
+
+    def batches():
+        for images, part in zip(from_workers(loader), labels.split(size), strict=True):
+            yield to_device(images, device, normalise, memory_format), part
+    return batches
+
+
+def to_device(images, device, normalise, memory_format):
+    """What a worker made of images: float32 as it is, uint8 normalised."""
+    images = images.to(device, non_blocking=True)
+    if images.dtype == torch.uint8:
+        images = normalise(images)
+    return images.contiguous(memory_format=memory_format)

@@ -2,7 +2,7 @@
 
 A batch is a pure function of (data, plan, step): any loader, on any device, resumed at any step, sees the same one.
 """
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -72,23 +72,26 @@ class EpochPlan:
         return -(-len(self.order) // self.batch_size)
 
     def parts(self, device, start, length):
-        """The Parts of `length` batches each, the last one short, from step `start` on; all copies are made at once
-        and behind the host's back."""
-        def there(array):
-            tensor = torch.from_numpy(array)
-            if device.type == "cuda":
-                tensor = tensor.pin_memory()
-            return tensor.to(device, non_blocking=True)
-
-        tensors = {field.name: there(value) for field in fields(self)
-                   if isinstance(value := getattr(self, field.name), np.ndarray)}
+        """Iterator of Part: `length` batches at a time from step `start` on, the last part may be shorter. The whole
+        plan is copied to `device` at once."""
+        order, crop, flip = (_copied(column, device) for column in (self.order, self.crop, self.flip))
+        first, second, lam = (_copied(column, device) for column in (self.first, self.second, self.lam))
+        box, rows = None if self.box is None else _copied(self.box, device), _copied(self.rows, device)
         n = len(self.order)
         for lo in range(start * self.batch_size, n, length * self.batch_size):
             hi = min(lo + length * self.batch_size, n)
             a, b = np.searchsorted(self.rows, (lo, hi))  # on the host: sizes without asking the device
-            part = {name: tensor[lo:hi] for name, tensor in tensors.items()}
-            part |= {"first": part["first"] - lo, "second": part["second"] - lo, "rows": tensors["rows"][a:b] - lo}
-            yield Part(index=part.pop("order"), box=part.pop("box", None), **part)
+            yield Part(index=order[lo:hi], crop=crop[lo:hi], flip=flip[lo:hi], first=first[lo:hi] - lo,
+                       second=second[lo:hi] - lo, lam=lam[lo:hi], box=None if box is None else box[lo:hi],
+                       rows=rows[a:b] - lo)
+
+
+def _copied(column, device):
+    """numpy array -> tensor on `device`."""
+    tensor = torch.from_numpy(column)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()  # from there the copy runs behind the host's back
+    return tensor.to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)
@@ -117,10 +120,9 @@ def plan_epoch(n, batch_size, size, pad, flip, mix, seed, epoch, phase=0):
     """EpochPlan for n images of size (H, W), drawn from SeedSequence((seed, phase, epoch)). Time linear in n.
 
     Crops are uniform over the (2 pad + 1)^2 places (pad None: the data set cuts in its own way, from two random
-    numbers), flips fair coins where `flip`. Order, crops and flips are drawn
-    first: runs that differ in `mix` alone see the same samples in the same order. Two independent permutations of
-    each batch say who meets whom; even where lambda is 1 the batch comes out permuted (as in MIX-KD), and a sample
-    may meet itself.
+    numbers), flips fair coins where `flip`. Order, crops and flips are drawn first: runs that differ in `mix` alone
+    see the same samples in the same order. Two independent permutations of each batch say who meets whom; even where
+    lambda is 1 the batch comes out permuted (as in MIX-KD), and a sample may meet itself.
 
     Raises DataError for seed, phase or epoch outside [0, 2^32), where two plans could coincide.
     """
@@ -135,7 +137,8 @@ def plan_epoch(n, batch_size, size, pad, flip, mix, seed, epoch, phase=0):
 
 
 def _mixing(rng, n, b, size, mix):
-    """(first, second, lam, box, rows) of an EpochPlan."""
+    """(first, second, lam, box, rows) of an EpochPlan: what MIX-KD's PMU() and FMU() draw for a batch, for all
+    batches of b samples at once."""
     if mix.kind == "none":
         everyone = np.arange(n)
         return everyone, everyone, np.ones(n, np.float32), None, everyone[:0]

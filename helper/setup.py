@@ -176,7 +176,7 @@ def run(opt: Namespace, claim: Claim, learners: Sequence[Learner], teacher, data
     """Train all learners to the end and print where their results lie, with mean and deviation over trials."""
     about = {"arch": arch, "num_classes": data.num_classes, "dataset": data.name, "role": role}
     trainer = Trainer(opt, teacher, learners, device)
-    test = dataset.make_test_batches(data, device, FORMAT)
+    test = dataset.make_test_batches(data, device, FORMAT, opt.num_workers)
     Loop(opt, trainer, learners, claim.runs, claim.configs, loader, test, about).fit()
     last = torch.tensor([learner.history[-1]["test_acc"] for learner in learners], dtype=torch.float64)
     best = [learner.best["top1"] for learner in learners]

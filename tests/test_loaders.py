@@ -15,7 +15,18 @@ from small_runs import no_pictures  # noqa: F401 - a fixture
 from torchvision import transforms
 
 import dataset
-from dataset import DataError, DeviceLoader, MixSpec, TorchLoader, data, eval_batches, loaders
+from dataset import (
+    DataError,
+    DeviceLoader,
+    MixSpec,
+    TorchLoader,
+    data,
+    eval_batches,
+    loaders,
+    make_loader,
+    make_test_batches,
+    plan_epoch,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
@@ -243,6 +254,82 @@ def test_a_process_ends_with_epochs_still_open():
                "print([len(next(batches).labels) for batches in epochs])\n")
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "[4, 4]\n"), done.stderr
+
+
+class Files:
+    """A data set whose images do not fit on a device, as far as the loaders know: `kept` behind another face."""
+
+    resident = False
+
+    def __init__(self, kept, bad=None):
+        self.kept, self.bad = kept, bad
+        self.image_shape, self.train, self.test = kept.image_shape, Labels(kept.train), Labels(kept.test)
+
+    def __getattr__(self, name):
+        if name not in ("name", "num_classes", "mean", "std", "pad", "flip"):
+            raise AttributeError(name)
+        return getattr(self.kept, name)
+
+    def training_images(self):
+        return Cut(self.kept, self.bad)
+
+    def test_images(self):
+        return list(self.kept.test.images)
+
+
+class Labels:
+    def __init__(self, split):
+        self.labels = split.labels
+
+    def __len__(self):
+        return len(self.labels)
+
+
+class Cut(torch.utils.data.Dataset):
+    """uint8 crops, to be normalised on the device."""
+
+    def __init__(self, kept, bad):
+        self.kept, self.bad = kept, bad
+
+    def __getitem__(self, item):
+        place, (top, left), flip = item
+        if place == self.bad:
+            raise DataError("train/cat/7.jpg: not an image; delete it")
+        pad, (_, height, width) = self.kept.pad, self.kept.image_shape
+        padded = torch.nn.functional.pad(self.kept.train.images[place], (pad,) * 4)
+        crop = padded[:, top : top + height, left : left + width]
+        return crop.flip(2) if flip else crop
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_data_set_that_does_not_fit_on_a_device(workers, layout):
+    kept, mix = made(), MixSpec("mixup")
+    files = Files(kept)
+    loader = make_loader(files, 64, mix, "cpu", "device", workers, memory_format=layout)
+    assert isinstance(loader, TorchLoader)
+    resident = make_loader(kept, 64, mix, "cpu", memory_format=layout)
+    assert isinstance(resident, DeviceLoader)
+    for a, b in zip(loader.epoch(1, 1), resident.epoch(1, 1), strict=True):
+        assert same(a, b) and a.images.is_contiguous(memory_format=layout)
+    tests = [make_test_batches(source, "cpu", layout, workers) for source in (files, kept)]
+    for _ in range(2):
+        for (images, labels), (expected, right) in zip(*(again() for again in tests), strict=True):
+            assert torch.equal(images, expected) and torch.equal(labels, right)
+            assert images.is_contiguous(memory_format=layout)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_bad_file_is_one_line(workers):
+    with pytest.raises(DataError) as caught:
+        list(make_loader(Files(made(), bad=7), 64, MixSpec(), "cpu", num_workers=workers).epoch(1, 1))
+    assert str(caught.value) == "train/cat/7.jpg: not an image; delete it"
+
+
+def test_random_numbers_for_a_data_set_that_cuts_in_its_own_way():
+    plan = plan_epoch(2000, 64, (224, 224), None, True, MixSpec(), 1, 1)
+    assert plan.crop.shape == (2000, 2) and plan.crop.min() >= 0 and 2**31 < plan.crop.max() < 2**32
+    assert len(np.unique(plan.crop)) > 3990
 
 
 class Broken(data.PlannedImages):
