@@ -2,15 +2,14 @@
 from . import cifar, digits
 from .batch import Batch
 from .data import Data, DataError, Split, reduced
-from .loaders import DeviceLoader, TorchLoader, eval_batches, make_loader, make_test_batches
-from .plan import EpochPlan, MixSpec, plan_epoch
+from .loaders import LOADERS, DeviceLoader, TorchLoader, eval_batches, make_loader, make_test_batches
+from .plan import MIXES, SAMPLINGS, EpochPlan, MixSpec, plan_epoch
 
 NAMES = (*cifar.CIFAR, "digits")
 SIZES = {**dict.fromkeys(cifar.CIFAR, cifar.SIZES), "digits": digits.SIZES}  # training and test images
 
-__all__ = ["NAMES", "SIZES", "Batch", "Data", "DataError", "DeviceLoader", "EpochPlan", "MixSpec", "Split",
-           "TorchLoader", "eval_batches", "load", "make_loader", "make_test_batches",
-           "plan_epoch"]
+__all__ = ["LOADERS", "MIXES", "NAMES", "SAMPLINGS", "SIZES", "Batch", "Data", "DataError", "DeviceLoader", "EpochPlan",
+           "MixSpec", "Split", "TorchLoader", "eval_batches", "load", "make_loader", "make_test_batches", "plan_epoch"]
 
 
 def load(name, data_dir, holdout=0, train_fraction=1.0, download=True):

@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100 from their official python files.
 
 File names, md5 sums and the address are torchvision's (CIFAR100.train_list, url, tgz_md5, ...): one authority, kept
-up to date by others. Only the reading is ours. The files are pickles, and a pickle can run any code as it loads, so
+up to date by others. The files are pickles, and a pickle can run any code as it loads, so
 
 1. a file is read into memory once and its md5 compared before anything interprets it;
 2. those same bytes, not the file again, go through an unpickler that knows three numpy names and nothing else.

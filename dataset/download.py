@@ -32,7 +32,7 @@ def fetch(official, data_dir, missing, download=True):
     folder = data_dir / official.base_folder
     archive = data_dir / official.filename
     source = archive if archive.exists() else official.url
-    ours = not data_dir.exists()
+    new_folder = not data_dir.exists()
     try:
         if archive.exists():
             _unpack(official, archive, folder, missing)
@@ -46,7 +46,7 @@ def fetch(official, data_dir, missing, download=True):
             _unpack(official, archive, folder, missing)
     except (_Refused, OSError, HTTPException, tarfile.TarError, EOFError, zlib.error) as error:
         with contextlib.suppress(OSError):
-            if ours:
+            if new_folder:
                 data_dir.rmdir()  # only if it is empty
         mend = f"delete {archive} and start again" if source is archive else f"unpack {official.url} in {data_dir}"
         raise DataError(f"{', '.join(missing)} missing in {folder} and not to be had from {source} ({error}): "

@@ -20,6 +20,7 @@ from .plan import plan_epoch
 
 # Images that DeviceLoader cuts at a time. On the CPU they should stay in the cache; a GPU wants few, large kernels.
 CHUNK_IMAGES = {"cpu": 256, "cuda": 4096}
+LOADERS = ("device", "torch")
 
 
 class Loader(ABC):
@@ -242,7 +243,7 @@ def _quietly(loader):
 
 def make_loader(data, batch_size, mix, device, kind="device", num_workers=2, at_once=1,
                 memory_format=torch.channels_last):
-    """The Loader of `data.train`: kind 'device' or 'torch', as --loader says; see DeviceLoader and TorchLoader.
+    """The Loader of `data.train`: kind one of LOADERS, as --loader says; see DeviceLoader and TorchLoader.
 
     Data whose images don't fit on a device (data.resident is false) always comes through 'torch'.
     """

@@ -110,7 +110,7 @@ def _add_common(parser: Parser, mix: str) -> None:
     group.add_argument("--dataset", type=name_from(dataset.NAMES, "data set"), default="cifar100",
                        help="one of " + ", ".join(dataset.NAMES) + " (default cifar100)")
     group.add_argument("--data_dir", type=path, default="data", help="where the data lies or goes (default ./data)")
-    group.add_argument("--loader", type=name_from(("device", "torch"), "loader"), default="device",
+    group.add_argument("--loader", type=name_from(dataset.LOADERS, "loader"), default="device",
                        help="device: images resident on the device; torch: torchvision and a DataLoader; same batches")
     group.add_argument("--num_workers", type=number(int, low=0, high=256), default=8,
                        help="processes of --loader torch, shared by the trials (default 8)")
@@ -123,12 +123,12 @@ def _add_common(parser: Parser, mix: str) -> None:
 
 def _add_mixing(parser: Parser, mix: str) -> None:
     group = parser.add_argument_group("mixing of the inputs")
-    group.add_argument("--mix", type=name_from(("none", "mixup", "cutmix"), "mixing"), default=mix,
-                       help=f"none, mixup or cutmix (default {mix})")
+    group.add_argument("--mix", type=name_from(dataset.MIXES, "mixing"), default=mix,
+                       help=f"one of {', '.join(dataset.MIXES)} (default {mix})")
     parser.add_boolean(group, "--pmixup", True, "partial mixing (PMU); off is full mixing (FMU)")
     group.add_argument("--partmixup", type=number(float, low=0, high=1), default=0.9,
                        help="share of a batch that partial mixing leaves clean, see --pmu_sampling (default 0.9)")
-    group.add_argument("--pmu_sampling", type=name_from(("original", "exact"), "sampling"), default="original",
+    group.add_argument("--pmu_sampling", type=name_from(dataset.SAMPLINGS, "sampling"), default="original",
                        help="original: clean samples drawn with replacement as in MIX-KD, so 0.9 mixes about 41 %%; "
                             "exact: without, so 0.9 mixes 10 %% (default original)")
     group.add_argument("--beta_a", type=number(float, above=0, high=1e4), default=1.0,

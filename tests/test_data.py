@@ -18,14 +18,14 @@ OFFICIAL = {"cifar100": datasets.CIFAR100, "cifar10": datasets.CIFAR10}
 
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_reads_what_torchvision_reads(tiny_dir, name):
-    ours = dataset.load(name, tiny_dir)
-    for split, train in ((ours.train, True), (ours.test, False)):
+    loaded = dataset.load(name, tiny_dir)
+    for split, train in ((loaded.train, True), (loaded.test, False)):
         theirs = OFFICIAL[name](tiny_dir, train=train)
         assert np.array_equal(split.images.permute(0, 2, 3, 1), theirs.data)
         assert split.labels.tolist() == theirs.targets
         assert split.images.dtype == torch.uint8 and split.labels.dtype == torch.int64
-    assert (len(ours.train), len(ours.test)) == (200, 100)
-    assert (ours.num_classes, ours.pad, ours.flip) == ({"cifar100": 100, "cifar10": 10}[name], 4, True)
+    assert (len(loaded.train), len(loaded.test)) == (200, 100)
+    assert (loaded.num_classes, loaded.pad, loaded.flip) == ({"cifar100": 100, "cifar10": 10}[name], 4, True)
 
 
 def test_unknown_name():
@@ -212,6 +212,6 @@ def test_real_cifar100(real_cifar100, tiny_files):
     pixels = loaded.test.images.float() / 255  # 5000 training images; the constants are of all 50000
     assert torch.allclose(pixels.mean((0, 2, 3)), torch.tensor(loaded.mean), atol=4e-3)
     assert torch.allclose(pixels.std((0, 2, 3)), torch.tensor(loaded.std), atol=4e-3)
-    ours, theirs = (operations(folder / "cifar-100-python" / "test") for folder in (tiny_files, real_cifar100))
-    assert ours[1] == theirs[1]
-    assert ours[0] - theirs[0] <= {"NEWTRUE"}  # numpy's dtype(..., copy=True), a plain 1 in its day
+    small, official = (operations(folder / "cifar-100-python" / "test") for folder in (tiny_files, real_cifar100))
+    assert small[1] == official[1]
+    assert small[0] - official[0] <= {"NEWTRUE"}  # numpy's dtype(..., copy=True), a plain 1 in its day

@@ -30,8 +30,8 @@ from dataset import (
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
-MIXES = [MixSpec(), MixSpec("mixup"), MixSpec("mixup", partial=False), MixSpec("mixup", sampling="exact"),
-         MixSpec("cutmix", partial=False), MixSpec("cutmix")]
+MIXES = [MixSpec(), MixSpec("mixup"), MixSpec("mixup", pmixup=False), MixSpec("mixup", pmu_sampling="exact"),
+         MixSpec("cutmix", pmixup=False), MixSpec("cutmix")]
 FIELDS = ("images", "targets", "labels", "index", "mixed")
 
 
@@ -59,10 +59,10 @@ def same(one, other):
 @pytest.mark.parametrize("mix", MIXES)
 def test_device_loader_is_the_torchvision_path_bit_for_bit(tiny_dir, mix, layout):
     loaded = dataset.load("cifar100", tiny_dir)
-    ours = list(DeviceLoader(loaded, 64, mix, memory_format=layout).epoch(3, 1))
-    theirs = list(TorchLoader(loaded, 64, mix, num_workers=0, memory_format=layout).epoch(3, 1))
-    assert [len(batch.labels) for batch in ours] == [64, 64, 64, 8]
-    for a, b in zip(ours, theirs, strict=True):
+    resident = list(DeviceLoader(loaded, 64, mix, memory_format=layout).epoch(3, 1))
+    through_torch = list(TorchLoader(loaded, 64, mix, num_workers=0, memory_format=layout).epoch(3, 1))
+    assert [len(batch.labels) for batch in resident] == [64, 64, 64, 8]
+    for a, b in zip(resident, through_torch, strict=True):
         assert same(a, b)
         assert a.images.is_contiguous(memory_format=layout) and b.images.is_contiguous(memory_format=layout)
         assert a.images.dtype == a.targets.dtype == torch.float32 and a.mixed.dtype == torch.bool
@@ -100,10 +100,10 @@ def test_border_is_black_before_normalising():
 @pytest.mark.parametrize("shape, pad, flip", [((1, 5, 9), 2, True), ((3, 8, 6), 0, True), ((3, 32, 32), 4, False)])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_other_shapes(shape, pad, flip, layout):
-    loaded, mix = made(30, shape, 3, pad, flip), MixSpec("mixup", amount=0.5)
-    ours = DeviceLoader(loaded, 8, mix, memory_format=layout).epoch(0, 0)
-    theirs = TorchLoader(loaded, 8, mix, num_workers=0).epoch(0, 0)
-    assert all(same(a, b) for a, b in zip(ours, theirs, strict=True))
+    loaded, mix = made(30, shape, 3, pad, flip), MixSpec("mixup", partmixup=0.5)
+    resident = DeviceLoader(loaded, 8, mix, memory_format=layout).epoch(0, 0)
+    through_torch = TorchLoader(loaded, 8, mix, num_workers=0).epoch(0, 0)
+    assert all(same(a, b) for a, b in zip(resident, through_torch, strict=True))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -334,12 +334,12 @@ def test_random_numbers_for_a_data_set_that_cuts_in_its_own_way():
 
 class Broken(data.PlannedImages):
     def __getitem__(self, item):
-        raise RuntimeError("a bug of ours")
+        raise RuntimeError("a bug")
 
 
 def test_an_error_in_a_worker_is_not_called_its_death(monkeypatch):
     monkeypatch.setattr(data, "PlannedImages", Broken)
-    with pytest.raises(RuntimeError, match="a bug of ours"):
+    with pytest.raises(RuntimeError, match="a bug"):
         next(TorchLoader(made(), 4, MixSpec(), num_workers=1).epoch(0, 0))
 
 
@@ -359,8 +359,9 @@ def test_a_killed_worker_is_one_clear_line_and_the_loader_recovers():
 def test_real_cifar100_batches(real_cifar100):
     loaded = dataset.load("cifar100", real_cifar100, train_fraction=0.02)
     for mix in (MixSpec("mixup"), MixSpec("cutmix")):
-        theirs = TorchLoader(loaded, 64, mix, num_workers=0).epoch(0, 0, start=10)
-        assert all(same(a, b) for a, b in zip(DeviceLoader(loaded, 64, mix).epoch(0, 0, start=10), theirs, strict=True))
+        resident = DeviceLoader(loaded, 64, mix).epoch(0, 0, start=10)
+        through_torch = TorchLoader(loaded, 64, mix, num_workers=0).epoch(0, 0, start=10)
+        assert all(same(a, b) for a, b in zip(resident, through_torch, strict=True))
 
 
 @pytest.mark.cuda

@@ -1,4 +1,6 @@
 """The epoch's plan, and mixing against plain loops in float64."""
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -8,12 +10,12 @@ from dataset import DataError, MixSpec, plan_epoch
 from dataset.batch import cutmix, mix_batch, mixup, soft_targets
 
 SIZE, CPU = (32, 32), torch.device("cpu")
-FMU = MixSpec("mixup", partial=False)
+FMU = MixSpec("mixup", pmixup=False)
 PMU = MixSpec("mixup")
-EXACT = MixSpec("mixup", sampling="exact")
-CUTMIX = MixSpec("cutmix", partial=False)
-CUTMIX_PARTIAL = MixSpec("cutmix", amount=0.5)
-MIXES = [FMU, PMU, EXACT, CUTMIX, CUTMIX_PARTIAL, MixSpec("mixup", amount=0.5, beta_a=0.3)]
+EXACT = MixSpec("mixup", pmu_sampling="exact")
+CUTMIX = MixSpec("cutmix", pmixup=False)
+CUTMIX_PARTIAL = MixSpec("cutmix", partmixup=0.5)
+MIXES = [FMU, PMU, EXACT, CUTMIX, CUTMIX_PARTIAL, MixSpec("mixup", partmixup=0.5, beta_a=0.3)]
 
 
 def plan_of(mix, n=1000, batch=64, seed=0, epoch=0, phase=0, size=SIZE):
@@ -34,7 +36,7 @@ def test_order_and_partners(n, batch, mix):
     plan = plan_of(mix, n, batch)
     assert plan.steps == len(batches(plan)) == -(-n // batch)
     assert sorted(plan.order.tolist()) == list(range(n))
-    if mix.kind == "none":
+    if mix.mix == "none":
         assert plan.first.tolist() == plan.second.tolist() == list(range(n)) and (plan.lam == 1).all()
         assert len(plan.rows) == 0 and plan.box is None
         return
@@ -70,13 +72,31 @@ def test_bad_seeds(seeds):
         plan_of(FMU, **seeds)
 
 
-@pytest.mark.parametrize("values, flag", [
-    ({"kind": "blend"}, "'blend'"), ({"sampling": "some"}, "--pmu_sampling"), ({"amount": 1.1}, "--partmixup"),
-    ({"amount": -0.1}, "--partmixup"), ({"amount": float("nan")}, "--partmixup"), ({"beta_a": 0.0}, "--beta_a"),
-    ({"beta_a": float("inf")}, "--beta_a")])
-def test_bad_specs(values, flag):
-    with pytest.raises(DataError, match=flag):
-        MixSpec(**values)
+@pytest.mark.parametrize("flag", ["mix", "pmu_sampling"])
+def test_bad_names(flag):
+    with pytest.raises(DataError, match=f"--{flag} some: choose one of"):
+        MixSpec(**{flag: "some"})
+
+
+ORDER = "0d1c591a430aa154"
+STREAM = [  # mix, pmu_sampling; digests of partners and rows, and of the boxes; sum of lambda
+    ("none", "original", "", 1000, ""), ("mixup", "original", "f36017bd0eff60c2", 785.1104917163029, ""),
+    ("mixup", "exact", "a99b03c4247272bc", 945.0189585202606, ""),
+    ("cutmix", "original", "0d857803a065fa13", 875.37109375, "83de64f94dd28080"),
+    ("cutmix", "exact", "a4aaf7f6c1d550be", 969.482421875, "b38856d6d4aa551e")]
+
+
+@pytest.mark.parametrize("mix, sampling, meetings, lam, boxes", STREAM)
+def test_the_stream_of_random_numbers_stays(mix, sampling, meetings, lam, boxes):
+    """A run of an older version resumes with the batches that it would have seen."""
+    def digest(*columns):
+        return hashlib.sha256(b"".join(column.astype("<i8").tobytes() for column in columns)).hexdigest()[:16]
+
+    plan = plan_of(MixSpec(mix, pmu_sampling=sampling), seed=3, epoch=2, phase=1)
+    assert digest(plan.order, plan.crop[:, 0], plan.crop[:, 1], plan.flip) == ORDER
+    assert plan.lam.sum(dtype=np.float64) == pytest.approx(lam, rel=1e-6)
+    assert not meetings or digest(plan.first, plan.second, plan.rows) == meetings
+    assert (digest(plan.box) if boxes else plan.box) == (boxes or None)
 
 
 def test_crops_flips_and_their_absence():
@@ -100,16 +120,16 @@ def test_permutations_are_uniform_and_independent():
 
 @pytest.mark.parametrize("beta_a", [0.3, 1.0, 2.0])
 def test_lambda_is_beta(beta_a):
-    lam = plan_of(MixSpec("mixup", partial=False, beta_a=beta_a), n=20000).lam
+    lam = plan_of(MixSpec("mixup", pmixup=False, beta_a=beta_a), n=20000).lam
     assert stats.kstest(lam, stats.beta(beta_a, beta_a).cdf).pvalue > 1e-3
     assert stats.kstest(lam, stats.beta(1.2 * beta_a, 1.2 * beta_a).cdf).pvalue < 1e-3  # the test can tell
-    partial = plan_of(MixSpec("mixup", amount=0.3, beta_a=beta_a), n=20000)
+    partial = plan_of(MixSpec("mixup", partmixup=0.3, beta_a=beta_a), n=20000)
     assert stats.kstest(partial.lam[partial.rows], stats.beta(beta_a, beta_a).cdf).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("amount, percent", [(0.9, 41), (0.5, 60), (1.0, 36), (0.0, 100)])
 def test_original_sampling_mixes_far_more_than_it_says(amount, percent):
-    plan = plan_of(MixSpec("mixup", amount=amount), n=64 * 1000)
+    plan = plan_of(MixSpec("mixup", partmixup=amount), n=64 * 1000)
     theory = (1 - 1 / 64) ** int(64 * amount)
     share = len(plan.rows) / len(plan.order)
     assert abs(share - theory) < 0.005 and round(100 * theory) == percent
@@ -118,7 +138,7 @@ def test_original_sampling_mixes_far_more_than_it_says(amount, percent):
 
 @pytest.mark.parametrize("amount", [0.0, 0.25, 0.9, 1.0])
 def test_exact_sampling_is_exact(amount):
-    plan = plan_of(MixSpec("mixup", amount=amount, sampling="exact"), n=64 * 200 + 16)
+    plan = plan_of(MixSpec("mixup", partmixup=amount, pmu_sampling="exact"), n=64 * 200 + 16)
     for part in batches(plan):
         lam = plan.lam[part]
         assert (lam < 1).sum() == len(lam) - int(len(lam) * amount)
@@ -228,7 +248,7 @@ def test_each_kind_by_hand():
 
 
 def test_clean_samples_are_untouched_and_permuted():
-    plan = plan_of(MixSpec("mixup", amount=1.0, sampling="exact"), 64)
+    plan = plan_of(MixSpec("mixup", partmixup=1.0, pmu_sampling="exact"), 64)
     images, labels = torch.randn(64, 3, 8, 8), torch.from_numpy(plan.order)
     (batch,) = mixed_batches(plan, images, labels, 64, 1)
     assert not batch.mixed.any() and torch.equal(batch.images, images[plan.first])
