@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import tiny
+
 ROOT = Path(__file__).resolve().parent.parent
 for folder in (ROOT, ROOT / "tests"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
-import tiny  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +42,7 @@ def real_cifar100(tmp_path_factory):
     if not unpack.exists():
         pytest.skip("no CIFAR-100 here: set CIFAR100_DIR to the folder that holds cifar-100-python")
     cached = Path(tmp_path_factory.getbasetemp().parent) / "cifar100-unpacked"
-    done = subprocess.run([sys.executable, str(unpack), str(cached)], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, str(unpack), str(cached)], capture_output=True, text=True, timeout=300)
     if done.returncode:
         pytest.skip(f"CIFAR-100 could not be unpacked: {done.stderr.strip().splitlines()[-1]}")
     return cached

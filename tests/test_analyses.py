@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from analysis_runs import SHARED, as_saved, run, two_networks
 from torch import nn
 
 import dataset
 from distiller_zoo import std_scaled
 from helper.util import UserError, guard
 from scripts import analysis, calibration, evaluate, robustness, tsne
+from tests.support.analysis_runs import SHARED, as_saved, run, two_networks
 
 
 @pytest.fixture(scope="module")

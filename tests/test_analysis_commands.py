@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from analysis_runs import SHARED, assert_picture, run, save_network, two_networks
 
 from helper.teacher import TeacherFile
 from helper.util import guard
 from scripts import analysis, calibration, evaluate, robustness, tsne
+from tests.support.analysis_runs import SHARED, assert_picture, run, save_network, two_networks
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = {"robustness": robustness, "tsne": tsne, "calibration": calibration}

@@ -4,13 +4,13 @@ from argparse import Namespace
 
 import pytest
 import torch
-from test_training import small_data
 
 from distiller_zoo import distiller_dict
 from helper.util import guard
 from models import model_dict
 from scripts import benchmark
 from scripts.classic import Classic, host_mix
+from tests.support.training import small_data
 
 
 def test_host_mix_is_mixup_of_the_batch():

@@ -16,20 +16,13 @@ from helper.teacher import build, read_teacher
 from helper.util import UserError
 from models import model_dict
 from scripts import evaluate
+from tests.support.bombs import Bomb
 
 
 @pytest.fixture
 def state():
     return {"model": {"a": torch.randn(3, 4), "b": torch.arange(5), "empty": torch.zeros(0)}, "epoch": 3, "lr": 0.1,
             "names": ["x", None, True], "best": {"top1": float("nan")}}
-
-
-class Bomb:
-    def __init__(self, crater):
-        self.crater = str(crater)
-
-    def __reduce__(self):
-        return os.mkdir, (self.crater,)
 
 
 def test_round_trip(state, tmp_path):

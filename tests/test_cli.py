@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
 
 from models import model_dict
+from tests.support import tiny
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = ["--batch_size", 50, "--epochs", 2, "--lr_decay_epochs", 1, "--save_freq", 1, "--print_freq", 2, "--tb_freq", 2,

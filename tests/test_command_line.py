@@ -13,7 +13,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from small_runs import call
 
 import dataset
 import train_student_mixstd
@@ -21,6 +20,7 @@ import train_teacher
 from helper import checkpoint, device, setup
 from helper.flags import Parser
 from models import model_dict
+from tests.support.small_runs import call
 
 ROOT = Path(__file__).resolve().parent.parent
 MAINS = {"teacher": train_teacher.main, "student": train_student_mixstd.main}

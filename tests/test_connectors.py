@@ -1,10 +1,10 @@
 """Connectors: shapes, state_dict keys, what they refuse."""
 import pytest
 import torch
-from feature_references import draw
 
 from distiller_zoo import DistillError
 from distiller_zoo.connectors import Connector, ConvReg, Embed, LinearEmbed, Normalize, Paraphraser, Translator
+from tests.references.features import draw
 
 
 @pytest.mark.parametrize(("s", "t", "kernel"), [

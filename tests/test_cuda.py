@@ -1,15 +1,15 @@
 """The step on CUDA: the graph against eager, seeds together against each alone, no wait for the device."""
 import pytest
 import torch
-from method_runs import CAPTURABLE, MethodRun
-from small_runs import DATA, call
-from test_training import a_learner, a_teacher, options, small_data, train, weights
 
 import train_student_mixstd
 import train_teacher
 from dataset import DeviceLoader, MixSpec
 from helper.learner import Learner
 from helper.step import Trainer
+from tests.support.method_runs import CAPTURABLE, MethodRun
+from tests.support.small_runs import DATA, call
+from tests.support.training import a_learner, a_teacher, options, small_data, train, weights
 
 RESCALE = {"kd": "none", "mixstd": "std", None: "none"}
 cuda = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]

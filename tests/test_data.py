@@ -6,12 +6,12 @@ import pickletools
 
 import numpy as np
 import pytest
-import tiny
 import torch
 from torchvision import datasets
 
 import dataset
 from dataset import DataError, data, digits
+from tests.support import tiny
 
 OFFICIAL = {"cifar100": datasets.CIFAR100, "cifar10": datasets.CIFAR10}
 

@@ -3,11 +3,11 @@ import io
 import tarfile
 
 import pytest
-import tiny
 from torchvision import datasets
 
 import dataset
 from dataset import DataError, download
+from tests.support import tiny
 
 
 class Answer(io.BytesIO):

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_runs import MAINS, SOME, call, compared, killed, no_pictures, ok, only_run, refused, train  # noqa: F401 - a fixture
-from test_checkpoint import Bomb
 
 from helper import checkpoint
 from helper.interrupts import Interrupts
 from helper.loops import Loop
 from helper.record import Run
 from helper.step import Trainer
+from tests.support.bombs import Bomb
+from tests.support.small_runs import MAINS, SOME, call, compared, killed, no_pictures, ok, only_run, refused, train  # noqa: F401 - a fixture
 
 STEPS = 3
 WHOLE = ["--epochs", 3]

@@ -3,12 +3,12 @@ import contextlib
 
 import pytest
 import torch
-from graph_emulator import Device, Emulated
-from method_runs import CAPTURABLE, MethodRun
 
 from distiller_zoo import distiller_dict
 from helper.graphs import WARM_UP
 from helper.learner import Learner
+from tests.support.graph_emulator import Device, Emulated
+from tests.support.method_runs import CAPTURABLE, MethodRun
 
 
 def compared(monkeypatch, *args, **changes):

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small_runs
 import torch
-from small_runs import no_pictures  # noqa: F401 - a fixture
 from torchvision import transforms
 
 import dataset
@@ -27,6 +25,8 @@ from dataset import (
     make_test_batches,
     plan_epoch,
 )
+from tests.support import small_runs
+from tests.support.small_runs import no_pictures  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYOUTS = [torch.contiguous_format, torch.channels_last]

@@ -1,12 +1,12 @@
 """Losses on features: values against plain loops, gradients against differences, zeros, half precision."""
-import feature_references as ref
 import numpy as np
 import pytest
 import torch
-from feature_references import draw, total
 
 from distiller_zoo import KDSVD, PKT, Attention, Correlation, HintLoss, NSTLoss, RKDLoss, Similarity, VIDLoss
 from distiller_zoo.KDSVD import _RightVectors
+from tests.references import features as ref
+from tests.references.features import draw, total
 
 
 def maps(seed, channels=(3, 4), sizes=(4, 2), n=3):

@@ -1,14 +1,14 @@
 """AB, FT, FSP, DKD, DIST, LSKD, ReviewKD: values against plain loops, gradients, constant inputs, half precision."""
 
-import modern_references as ref
 import numpy as np
 import pytest
 import torch
-from feature_references import draw
-from test_feature_methods import options, pair_of
 
 from distiller_zoo import FSP, HCL, ABLoss, DISTLoss, DKDLoss, FactorTransfer, LSKDLoss, distiller_dict
 from distiller_zoo.ReviewKD import ABF
+from tests.references import modern as ref
+from tests.references.features import draw
+from tests.support.feature_cases import options, pair_of
 
 
 def maps(seed, channels=(3, 4, 2), sizes=(4, 2, 2), n=2):

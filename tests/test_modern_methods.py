@@ -2,17 +2,17 @@
 import argparse
 from argparse import Namespace
 
-import modern_references as ref
 import pytest
 import torch
-from feature_references import draw
-from test_feature_methods import PAIRS, options, outputs, shapes
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from distiller_zoo import FSP, DistillError, DISTLoss, DKDLoss, LSKDLoss, Pair, distiller_dict, soft_cross_entropy
 from distiller_zoo.flags import number
 from models import model_dict
+from tests.references import modern as ref
+from tests.references.features import draw
+from tests.support.feature_cases import EQUAL_CHANNELS, PAIRS, options, outputs, shapes
 
 NAMES = ["abound", "factor", "fsp", "crd", "dkd", "dist", "lskd", "reviewkd"]
 LABELS = torch.arange(60) % 10
@@ -42,10 +42,6 @@ def test_smallest_batch(name):
     losses = [*method(out_s, out_t, batch).values()]
     losses += [method.init_loss(out_s, out_t, batch)] if cls.two_stage else []
     assert all(torch.isfinite(loss) and loss.shape == () for loss in losses)
-
-
-EQUAL_CHANNELS = {("wrn_40_2", "wrn_16_2"), ("resnet56", "resnet20"), ("resnet110", "resnet20"),
-                  ("resnet110", "resnet32"), ("resnet32x4", "resnet8x4"), ("vgg13", "vgg8")}
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=">".join)

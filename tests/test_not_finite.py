@@ -3,12 +3,12 @@ import csv
 
 import pytest
 import torch
-from small_runs import no_pictures, ok, only_run, refused, train  # noqa: F401 - a fixture
 
 from helper import checkpoint
 from helper.loops import Loop
 from helper.step import Trainer
 from helper.util import UserError
+from tests.support.small_runs import no_pictures, ok, only_run, refused, train  # noqa: F401 - a fixture
 
 WHOLE = ["--epochs", 3]
 

@@ -3,7 +3,6 @@
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from small_runs import call
 
 from distiller_zoo import DistillError, distiller_dict
 from helper.naming import student_name, teacher_name
@@ -11,6 +10,7 @@ from helper.options import SLOW_NETWORKS, parse_student, parse_teacher, seed_of
 from helper.resume import config_of
 from helper.util import UserError, guard
 from models import model_dict
+from tests.support.small_runs import call
 
 PARSERS = {"teacher": parse_teacher, "student": parse_student}
 RANGES = {  # flag: values that are taken, values that are not

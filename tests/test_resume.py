@@ -8,13 +8,13 @@ import struct
 
 import pytest
 import torch
-from small_runs import MAINS, call, compared, kill_at, killed, no_pictures, ok, only_run, refused, train  # noqa: F401 - a fixture
 
 from distiller_zoo import distiller_dict
 from helper import checkpoint
 from helper.loops import Loop
 from helper.record import Run
 from helper.step import Trainer
+from tests.support.small_runs import MAINS, call, compared, kill_at, killed, no_pictures, ok, only_run, refused, train  # noqa: F401 - a fixture
 
 STEPS = 3  # an epoch of 42 or 43 images in batches of 16
 SMALL = {"nce_k": "20"}

@@ -6,11 +6,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import table_runs
 
 from distiller_zoo import distiller_dict
 from helper.options import parse_student, parse_teacher
 from scripts import run_table
+from tests.support import table_runs
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -3,11 +3,11 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
-import table_runs
 import torch
 
 from helper.util import UserError
 from models import model_dict
+from tests.support import table_runs
 
 
 @pytest.mark.parametrize("changes, words", [

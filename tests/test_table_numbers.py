@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-import table_runs
 
 from helper import checkpoint
 from helper.teacher import read_teacher
@@ -18,6 +17,7 @@ from helper.util import UserError
 from models import model_dict
 from scripts import readme_tables, report, run_table, table_data, table_output, table_record
 from scripts.table_store import Result, digests
+from tests.support import table_runs
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
-import table_runs
 import torch
 
 from helper.util import UserError
 from scripts import report, run_table, table_output, table_pictures
 from scripts.table_jobs import Pool, slug
+from tests.support import table_runs
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -1,7 +1,6 @@
 """Tables as data, and the plans that are made of them."""
 
 import pytest
-import table_runs
 import torch
 
 import dataset
@@ -10,6 +9,7 @@ from helper import checkpoint, setup
 from helper.util import UserError
 from models import model_dict
 from scripts import table_data
+from tests.support import table_runs
 
 SAME = ["wrn_40_2 > wrn_16_2", "wrn_40_2 > wrn_40_1", "resnet56 > resnet20", "resnet110 > resnet20",
         "resnet110 > resnet32", "resnet32x4 > resnet8x4", "vgg13 > vgg8"]

@@ -1,73 +1,17 @@
 """The training step: against a plain float64 loop, alone and in company, its sums, its schedule."""
 import gc
 from argparse import Namespace
-from dataclasses import replace
 
 import pytest
-import small_runs
 import torch
 
-from dataset import Data, DeviceLoader, MixSpec, Split
-from distiller_zoo import DistillKL, MIXSTDLoss, Pair, Vanilla, distiller_dict
-from helper.setup import make_learners
+from dataset import DeviceLoader, MixSpec
+from distiller_zoo import DistillKL, MIXSTDLoss, Vanilla, distiller_dict
 from helper.step import Trainer
 from helper.util import learning_rate_at
 from models import model_dict
-
-
-def small_data(n=40, classes=5, size=8):
-    generator = torch.Generator().manual_seed(0)
-
-    def split(count):
-        images = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=generator)
-        return Split(images, torch.arange(count) % classes)
-    return Data("noise", classes, (0.5,) * 3, (0.25,) * 3, 2, True, split(n), split(20))
-
-
-def options(**changes):
-    return Namespace(**{
-        "gamma": 0.1, "alpha": 0.9, "beta": 0.0, "kd_T": 4.0, "rescale": "none", "learning_rate": 0.05,
-        "lr_decay_epochs": [1], "lr_decay_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "batch_size": 16,
-        "epochs": 2, "init_epochs": 0, "on_nan": "stop", "precision": "fp32", "step": "eager", "kernels": "torch",
-        "label_smoothing": 0.0, "trial": ["1"], **changes})
-
-
-def a_learner(opt, seed=1, name="kd", dtype=torch.float32, device="cpu"):
-    data = small_data()
-    shapes = [torch.Size((2, 3))]
-    opt = Namespace(**{**vars(opt), "trial": [str(seed)]})
-    learner, = make_learners(opt, "resnet8", data.num_classes, torch.device(device),
-                             lambda s: distiller_dict[name](opt, Pair(shapes, shapes, 40, 5)) if name else Vanilla(opt))
-    if dtype != torch.float32:
-        learner.model.to(dtype)
-    return learner
-
-
-def a_teacher(device="cpu", dtype=torch.float32):
-    torch.manual_seed(7)
-    net = model_dict["resnet14"](num_classes=5).eval().requires_grad_(False).to(device, dtype)
-    return lambda images: ([], net(images))
-
-
-def train(learners, opt, steps=6, device="cpu", dtype=torch.float32, teacher=None):
-    """``steps`` steps of every learner on its own epochs, all in one trainer."""
-    loader = DeviceLoader(small_data(), opt.batch_size, MixSpec("mixup"), device, torch.channels_last)
-    trainer = Trainer(opt, teacher or a_teacher(device, dtype), learners, torch.device(device))
-    done = 0
-    for epoch in range(1, 1000):
-        for learner in learners:
-            learner.epoch = epoch - 1
-            learner.begin_epoch()
-        for row in zip(*(loader.epoch(learner.seed, epoch) for learner in learners), strict=True):
-            trainer.step(learners, [replace(batch, images=batch.images.to(dtype)) for batch in row])
-            done += 1
-            if done == steps:
-                return loader
-    raise AssertionError("unreachable")
-
-
-def weights(learner):
-    return torch.cat([value.detach().double().cpu().reshape(-1) for value in learner.model.state_dict().values()])
+from tests.support import small_runs
+from tests.support.training import a_learner, a_teacher, options, small_data, train, weights
 
 
 def test_schedule():

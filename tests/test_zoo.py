@@ -5,7 +5,14 @@ from argparse import Namespace
 
 import pytest
 import torch
-from zoo_cases import (
+
+import distiller_zoo
+from distiller_zoo import Distiller, distiller_dict
+from helper import checkpoint
+from helper.options import parse_student
+from helper.util import UserError
+from tests.references.zoo import REFERENCES, cross_entropy, divergence, std_scaled
+from tests.support.zoo_cases import (
     SHAPES_S,
     batch_of,
     cancelled,
@@ -16,13 +23,6 @@ from zoo_cases import (
     stages_of,
     step,
 )
-from zoo_references import REFERENCES, cross_entropy, divergence, std_scaled
-
-import distiller_zoo
-from distiller_zoo import Distiller, distiller_dict
-from helper import checkpoint
-from helper.options import parse_student
-from helper.util import UserError
 
 METHODS = list(distiller_dict)
 WEIGHTS = ["-r", "0.3", "-a", "0.7", "-b", "2.5"]  # every term there is
@@ -44,7 +44,7 @@ def test_terms_are_the_formulas(name, rescale):
     method, shapes_t = small_method(name, *WEIGHTS, "--rescale", rescale, "--kd_T", "3")
     out_s, out_t, batch = outputs(SHAPES_S, 0), outputs(shapes_t, 20), batch_of()
     s, t = numpy(out_s), numpy(out_t)
-    assert name in REFERENCES, f"write the formula of {name} into tests/zoo_references.py"
+    assert name in REFERENCES, f"write the formula of {name} into tests/references/zoo.py"
     own = REFERENCES[name](method, s, t, batch)
     z_s, z_t, T = (std_scaled(s.z), std_scaled(t.z), 1) if rescale == "std" else (s.z, t.z, 3)
     expected = {"cls": 0.3 * cross_entropy(z_s, batch.targets.numpy()), "div": 0.7 * divergence(z_s, z_t, T)}

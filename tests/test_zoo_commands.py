@@ -8,7 +8,6 @@ from functools import cache
 
 import pytest
 import torch
-from zoo_cases import CLASSES, SHAPES_S, advised, pair_of, stages_of
 
 import dataset
 import train_student_mixstd
@@ -18,6 +17,7 @@ from helper.options import parse_student
 from helper.record import Run
 from helper.util import UserError
 from models import model_dict
+from tests.support.zoo_cases import CLASSES, SHAPES_S, advised, pair_of, stages_of
 
 METHODS = list(distiller_dict)
 MIXES = {"none": ["--mix", "none"], "partial": ["--mix", "mixup"], "full": ["--mix", "mixup", "--no-pmixup"],

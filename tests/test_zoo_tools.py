@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_feature_methods import PAIRS
-from test_modern_methods import EQUAL_CHANNELS
 
 import distiller_zoo
 import helper.flags
@@ -20,6 +18,7 @@ from helper.options import parse_student
 from helper.util import UserError
 from models import model_dict
 from scripts import support, zoo_table
+from tests.support.feature_cases import EQUAL_CHANNELS, PAIRS
 
 # Which pairs ----------------------------------------------------------------------------------------------------------
 

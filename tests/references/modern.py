@@ -2,7 +2,8 @@
 import math
 
 import numpy as np
-from feature_references import length, pooled
+
+from tests.references.features import length, pooled
 
 
 def softmax(z):

@@ -1,12 +1,12 @@
 """A short training of any method on noise, on the CPU, on CUDA or on graph_emulator's stand-in."""
 import torch
-from test_training import options, small_data, weights
 
 from dataset import DeviceLoader, MixSpec
 from distiller_zoo import distiller_dict
 from helper.setup import make_learners, pair_of
 from helper.step import Trainer
 from models import model_dict
+from tests.support.training import options, small_data, weights
 
 CAPTURABLE = [name for name, method in distiller_dict.items() if not method.uncapturable]
 

@@ -5,7 +5,7 @@ data needs those classes changed inside the running process. That is what `offic
 variable of the project can.
 
 As a program it runs a script of the project with the files of a folder taken for the official ones:
-    python tests/tiny.py FOLDER SCRIPT [ARGUMENTS ...]
+    python -m tests.support.tiny FOLDER SCRIPT [ARGUMENTS ...]
 """
 import contextlib
 import hashlib
@@ -22,7 +22,7 @@ from unittest import mock
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 BATCHES = {  # name: folder, label key, classes, training files, test files, names of the classes: file, key
     "cifar100": ("cifar-100-python", "fine_labels", 100, ["train"], ["test"], ("meta", "fine_label_names")),
     "cifar10": ("cifar-10-batches-py", "labels", 10, [f"data_batch_{i}" for i in range(1, 6)], ["test_batch"],

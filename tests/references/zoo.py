@@ -5,11 +5,11 @@ Namespace(f, z) of numpy features and logits, that returns the unweighted terms 
 """
 import copy
 
-import feature_references as features
-import modern_references as modern
 import numpy as np
-from modern_references import kl, softmax
-from test_crd import Reference as CRDReference
+
+from tests.references import features, modern
+from tests.references.crd import Reference as CRDReference
+from tests.references.modern import kl, softmax
 
 
 def cross_entropy(z, targets):

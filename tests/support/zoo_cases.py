@@ -3,7 +3,6 @@ import re
 from argparse import Namespace
 
 import torch
-from feature_references import draw
 from torch import nn
 
 from dataset import Batch
@@ -11,6 +10,7 @@ from distiller_zoo import Pair, distiller_dict
 from helper.learner import Learner
 from helper.options import parse_student
 from models import model_dict
+from tests.references.features import draw
 
 N, CLASSES = 60, 10
 LABELS = torch.arange(N) % CLASSES

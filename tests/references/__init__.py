@@ -1,0 +1,1 @@
+"""Independent float64 computations that the tests compare with; nothing of the implementation is used in them."""

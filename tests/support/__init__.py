@@ -1,0 +1,1 @@
+"""Small data, short runs, an emulator: what several test files share."""

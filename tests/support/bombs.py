@@ -1,0 +1,12 @@
+"""Pickles that would run code."""
+import os
+
+
+class Bomb:
+    """Makes a folder as it is unpickled."""
+
+    def __init__(self, crater):
+        self.crater = str(crater)
+
+    def __reduce__(self):
+        return os.mkdir, (self.crater,)

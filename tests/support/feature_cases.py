@@ -1,0 +1,39 @@
+"""The published pairs of networks, their features' shapes, random features, a method's default flags."""
+from argparse import Namespace
+from functools import cache
+
+import torch
+
+from distiller_zoo import Pair, distiller_dict
+from models import model_dict
+from tests.references.features import draw
+
+PAIRS = [("wrn_40_2", "wrn_16_2"), ("wrn_40_2", "wrn_40_1"), ("resnet56", "resnet20"), ("resnet110", "resnet20"),
+         ("resnet110", "resnet32"), ("resnet32x4", "resnet8x4"), ("vgg13", "vgg8"), ("vgg13", "MobileNetV2"),
+         ("ResNet50", "MobileNetV2"), ("ResNet50", "vgg8"), ("resnet32x4", "ShuffleV1"), ("resnet32x4", "ShuffleV2"),
+         ("wrn_40_2", "ShuffleV1")]
+EQUAL_CHANNELS = {("wrn_40_2", "wrn_16_2"), ("resnet56", "resnet20"), ("resnet110", "resnet20"),
+                  ("resnet110", "resnet32"), ("resnet32x4", "resnet8x4"), ("vgg13", "vgg8")}
+
+
+@cache
+def shapes(name, size=32):
+    with torch.device("meta"):
+        features, _ = model_dict[name](num_classes=10).eval()(torch.empty(2, 3, size, size), is_feat=True)
+    return [f.shape for f in features]
+
+
+def options(name, **changes):
+    cls = distiller_dict[name]
+    gamma, alpha, beta = cls.weights
+    own = {flag: kwargs["default"] for flag, kwargs in cls.flags.items()}
+    return Namespace(**{**own, "gamma": gamma, "alpha": alpha, "beta": beta, "kd_T": 4.0, "rescale": "none", **changes})
+
+
+def outputs(feature_shapes, seed):
+    features = [draw(*shape, seed=seed + i, dtype=torch.float32).relu() for i, shape in enumerate(feature_shapes)]
+    return features, draw(len(features[0]), 10, seed=seed + 9, dtype=torch.float32)
+
+
+def pair_of(shapes_s, shapes_t):
+    return Pair([torch.Size(s) for s in shapes_s], [torch.Size(t) for t in shapes_t], 100, 10)
