@@ -19,10 +19,16 @@ class Accuracy:
     images: int
 
 
-def hits(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Number of rows whose label is the largest logit, and among the five largest (all, with fewer classes)."""
+def which_hit(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """bool (B,) each: whether the label is the largest logit, and among the five largest (all, with fewer classes)."""
     best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
-    return best[:, 0].sum(), best.sum()
+    return best[:, 0], best.any(1)
+
+
+def hits(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Number of rows whose label is the largest logit, and among the five largest."""
+    top1, top5 = which_hit(logits, labels)
+    return top1.sum(), top5.sum()
 
 
 @torch.no_grad()

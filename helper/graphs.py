@@ -31,9 +31,7 @@ class Graphs:
         if entry is None or entry[0] != rates:
             entry = self._capture(key, rates, batches, update)
         _, graph, static = entry
-        for buffer, batch in zip(static, batches, strict=True):
-            for field in fields(batch):
-                getattr(buffer, field.name).copy_(getattr(batch, field.name), non_blocking=True)
+        copy_all(static, batches)
         graph.replay()
 
     def _on_side(self, work: Callable) -> None:
@@ -60,3 +58,15 @@ class Graphs:
             raise
         self.captured[key] = (rates, graph, static)
         return self.captured[key]
+
+
+def copy_all(buffers: Sequence, batches: Sequence) -> None:
+    """Copy every field of each batch into the buffer's: one operation a type of numbers."""
+    pairs: dict[torch.dtype, tuple[list, list]] = {}
+    for buffer, batch in zip(buffers, batches, strict=True):
+        for field in fields(batch):
+            to, of = pairs.setdefault(getattr(batch, field.name).dtype, ([], []))
+            to.append(getattr(buffer, field.name))
+            of.append(getattr(batch, field.name))
+    for to, of in pairs.values():
+        torch._foreach_copy_(to, of, non_blocking=True)

@@ -1,16 +1,20 @@
 """One seed in training: weights, method, optimiser, sums, and all that a checkpoint must hold of them."""
 from __future__ import annotations
 
+import contextlib
+import math
 from argparse import Namespace
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 from distiller_zoo import Distiller
 
 from .device import autocast
-from .evaluate import hits
+from .evaluate import which_hit
 from .util import learning_rate_at
 
 COUNTS = ("images", "loss", "top1", "top5", "mixed", "skipped")  # sums over an epoch; the loss terms follow
@@ -29,6 +33,8 @@ class Learner:
         self.compiled = torch.compile(model, dynamic=False) if opt.step == "compile" else model
         self.terms = method.term_names()
         self.sums = torch.zeros(len(COUNTS) + len(self.terms), dtype=torch.float64, device=self.device)
+        self.one = torch.ones((), dtype=torch.float64, device=self.device)
+        self.places = torch.tensor([0, 1, *range(len(COUNTS), len(self.sums))], device=self.device)
         self.history: list[dict] = []
         self.best: dict[str, float] = {}
         self.optimizer: torch.optim.Optimizer
@@ -76,9 +82,10 @@ class Learner:
 
     def forward(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
         net = self.compiled if len(images) == self.opt.batch_size else self.model
-        if self.method.needs_features:
-            return net(images, is_feat=True, preact=self.method.preact)
-        return [], net(images)
+        with counted_at_once(self.model) if self.opt.step == "graph" else contextlib.nullcontext():
+            if self.method.needs_features:
+                return net(images, is_feat=True, preact=self.method.preact)
+            return [], net(images)
 
     def update(self, batch, out_t) -> None:
         """One step on one batch. Nothing in it waits for the device, unless ``--on_nan skip`` has to look."""
@@ -105,24 +112,20 @@ class Learner:
 
     def _finite(self, loss: Tensor) -> bool:
         gradients = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
-        return bool(torch.isfinite(loss) & torch.isfinite(torch.nn.utils.get_total_norm(gradients)))
+        return bool(torch.isfinite(loss) & torch.isfinite(get_total_norm(gradients)))
 
     def sound(self) -> bool:
         """Whether every number of the student and of its method is finite."""
         state = [*self.model.state_dict().values(), *self.method.state_dict().values()]
-        return bool(torch.stack([value.isfinite().all() for value in state]).all())
+        largest = get_total_norm([value for value in state if value.is_floating_point() and value.numel()], math.inf)
+        return bool(largest.isfinite())
 
     @torch.no_grad()
     def _count(self, batch, logits: Tensor, loss: Tensor, terms: dict[str, Tensor]) -> None:
-        n = len(batch.labels)
-        top1, top5 = hits(logits, batch.labels)
-        weighted = [loss, *(terms[name].detach() for name in self.terms if name in terms)]
-        loss_sums = torch.stack([value.double() for value in weighted]) * n
-        self.sums[0] += n
-        self.sums[1] += loss_sums[0]
-        self.sums[2:5] += torch.stack([top1, top5, batch.mixed.sum()])
-        if terms:
-            self.sums[len(COUNTS):] += loss_sums[1:]
+        """Add to the epoch's sums: the images, and what they weigh of the losses; then the counts."""
+        losses = torch.stack([self.one, loss, *(terms[name].detach() for name in self.terms if name in terms)])
+        self.sums.index_add_(0, self.places[:len(losses)], losses, alpha=len(batch.labels))
+        self.sums[2:5] += torch.stack([*which_hit(logits, batch.labels), batch.mixed], 1).sum(0)
 
     def averages(self) -> dict[str, float]:
         """The epoch so far, read from the device: images, train_loss and its terms, train_acc (%), mixed fraction."""
@@ -166,6 +169,40 @@ class Learner:
             torch.cuda.set_rng_state(state["rng_cuda"], self.device)
 
 
+@contextlib.contextmanager
+def counted_at_once(model: nn.Module) -> Iterator[None]:
+    """Within it the batch norms of ``model`` leave their ``num_batches_tracked`` alone; at its end all are counted up,
+    in one operation in place of one each. Only for norms with a momentum: without one they need the count."""
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.training and m.momentum is not None]
+    counts = [norm.num_batches_tracked for norm in norms]
+    for norm in norms:
+        norm.num_batches_tracked = None
+    try:
+        yield
+    finally:
+        for norm, count in zip(norms, counts, strict=True):
+            norm.num_batches_tracked = count
+    if counts:
+        torch._foreach_add_(counts, 1)
+
+
 def contiguous(module: nn.Module) -> dict[str, Tensor]:
-    """A state_dict on the CPU in the default memory format, as any loader expects it."""
-    return {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    """A state_dict on the CPU in the default memory format, as any loader expects it.
+
+    From another device all numbers of a type leave in one copy: one wait for the device in place of one a tensor.
+    """
+    state = {name: value.detach() for name, value in module.state_dict().items()}
+    if all(value.device.type == "cpu" for value in state.values()):
+        return {name: value.contiguous() for name, value in state.items()}
+    return together(state)
+
+
+def together(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of ``state`` on the CPU, in memory of their own; those of one type travel as one flat copy."""
+    copies = dict.fromkeys(state)  # keeps the order
+    for dtype in {value.dtype for value in state.values()}:
+        names = [name for name, value in state.items() if value.dtype == dtype]
+        flat = torch.cat([state[name].reshape(-1) for name in names]).cpu()
+        for name, part in zip(names, flat.split([state[name].numel() for name in names]), strict=True):
+            copies[name] = part.view(state[name].shape).clone()  # a view would be saved with all the others' memory
+    return copies

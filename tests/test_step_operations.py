@@ -1,0 +1,65 @@
+"""What makes a step cheap changes none of its numbers."""
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from dataset import Batch
+from helper.graphs import copy_all
+from helper.learner import contiguous, counted_at_once, together
+from models import model_dict
+
+
+def test_norms_counted_at_once_are_counted_as_by_themselves():
+    torch.manual_seed(0)
+    one = model_dict["resnet8"](num_classes=5).train()
+    other, x = copy.deepcopy(one), torch.randn(4, 3, 8, 8)
+    for _ in range(2):
+        expected = one(x)
+        with counted_at_once(other):
+            found = other(x)
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    for name, value in one.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value), name
+    assert other.bn1.num_batches_tracked.item() == 2
+    with counted_at_once(other.eval()):
+        other(x)
+    assert other.bn1.num_batches_tracked.item() == 2
+
+
+def test_an_error_in_between_gives_the_counts_back():
+    net = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(3, momentum=None))
+    with pytest.raises(ValueError, match="4D"), counted_at_once(net):
+        net(torch.randn(2, 3))
+    assert [norm.num_batches_tracked.item() for norm in net] == [0, 0]
+    with counted_at_once(net):  # a norm that averages over all batches needs its count, and keeps its own way
+        net(torch.randn(2, 3, 4, 4))
+    assert [norm.num_batches_tracked.item() for norm in net] == [1, 1]
+
+
+def test_weights_that_leave_together_are_what_each_is_alone():
+    net = model_dict["resnet8"](num_classes=5).to(memory_format=torch.channels_last)
+    state = {name: value.detach() for name, value in net.state_dict().items()}
+    found = together(state)
+    assert list(found) == list(state)
+    for name, value in contiguous(net).items():
+        assert torch.equal(found[name], value) and found[name].dtype == value.dtype, name
+        assert found[name].is_contiguous()
+        assert found[name].untyped_storage().nbytes() == value.numel() * value.element_size(), name
+        assert found[name].data_ptr() != state[name].data_ptr()
+
+
+def a_batch(seed, n=4):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(n, 3, 8, 8, generator=generator).to(memory_format=torch.channels_last)
+    labels = torch.randint(0, 5, (n,), generator=generator)
+    return Batch(images, torch.eye(5)[labels], labels, labels + 7 * seed, labels > 2)
+
+
+def test_every_field_reaches_its_buffer():
+    new, old = [a_batch(1), a_batch(2)], [a_batch(3), a_batch(4)]
+    copy_all(old, new)
+    for to, of in zip(old, new, strict=True):
+        for name, value in vars(of).items():
+            assert torch.equal(getattr(to, name), value), name
