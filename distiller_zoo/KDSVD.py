@@ -12,34 +12,55 @@ from .features import in_single, unit
 from .wiring import StageDistiller
 
 
-def _finite(x: Tensor) -> Tensor:
-    return torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0)
+def _quotient(x: Tensor, y: Tensor) -> Tensor:
+    """x / y, and 0 where y is 0."""
+    return torch.where(y == 0, 0, x / torch.where(y == 0, 1, y))
 
 
 class _RightVectors(torch.autograd.Function):
-    """Singular values (B, K) and right singular vectors (B, N, K) of (B, M, N), K the smaller of M and N.
+    """Singular values (B, K) and right singular vectors (B, N, K) of x (B, M, N), K the smaller of M and N.
 
-    torch's own gradient divides by differences of squared singular values and is NaN for the whole matrix where two
-    are equal, as the zeros of two dead channels are. Those quotients are 0 / 0 of vectors nobody uses; here they are 0.
+    From the eigenvectors of the smaller Gram matrix, x'x or xx', K x K: torch has a batched decomposition for those,
+    where its SVD on CUDA goes matrix by matrix. Squaring costs half the digits, so all is computed in float64. Of each
+    vector, whose sign a decomposition leaves open, the entry of largest magnitude is positive.
+
+    Values that rounding alone tells from 0 are 0 and so are their vectors. The gradient divides by differences of
+    squared singular values; where rounding alone tells them from 0 that part of it is 0. torch's own is NaN there for
+    the whole matrix, as with the zeros of two dead channels, though nobody uses their vectors.
     """
 
     @staticmethod
     def forward(ctx, x: Tensor) -> tuple[Tensor, Tensor]:
-        u, s, vh = torch.linalg.svd(x, full_matrices=False)
-        ctx.save_for_backward(u, s, vh)
+        y = x.double()
+        tall = x.shape[-2] >= x.shape[-1]
+        squares, vectors = torch.linalg.eigh(y.mT @ y if tall else y @ y.mT)
+        squares, vectors = squares.flip(-1), vectors.flip(-1)
+        noise = torch.finfo(torch.float64).eps * squares.shape[-1] * squares[..., :1]
+        squares = torch.where(squares > noise, squares, 0)
+        s = squares.sqrt().unsqueeze(-2)
+        v = vectors * (s > 0) if tall else _quotient(y.mT @ vectors, s)
+        v = v * _sign(v)
+        ctx.save_for_backward(y, squares, noise, v)
+        s = s.squeeze(-2).to(x.dtype)
         ctx.mark_non_differentiable(s)
-        return s, vh.mT.clone()
+        return s, v.to(x.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, _, grad_v: Tensor) -> Tensor:
-        u, s, vh = ctx.saved_tensors
-        inside = vh @ grad_v
-        gap = s.square().unsqueeze(-2) - s.square().unsqueeze(-1)
-        grad = s.unsqueeze(-1) * _finite((inside - inside.mT) / gap) @ vh
-        if vh.shape[-1] > s.shape[-1]:  # the part of the gradient outside the space that the vectors span
-            grad = grad + _finite((grad_v.mT - inside.mT @ vh) / s.unsqueeze(-1))
-        return u @ grad
+        y, squares, noise, v = ctx.saved_tensors
+        dtype, grad_v = grad_v.dtype, grad_v.double()
+        us, inside = y @ v, v.mT @ grad_v  # left vectors times singular values
+        gap = squares.unsqueeze(-2) - squares.unsqueeze(-1)
+        gap = torch.where(gap.abs() > noise.unsqueeze(-1), gap, 0)
+        outside = grad_v.mT - inside.mT @ v.mT  # the part beyond the space that the vectors span
+        grad = us @ _quotient(inside - inside.mT, gap) @ v.mT + _quotient(us, squares.unsqueeze(-2)) @ outside
+        return grad.to(dtype)
+
+
+def _sign(v: Tensor) -> Tensor:
+    """(B, 1, K): the sign of each column's entry of largest magnitude."""
+    return v.gather(-2, v.abs().argmax(-2, keepdim=True)).sign()
 
 
 class KDSVD(nn.Module):
@@ -51,8 +72,10 @@ class KDSVD(nn.Module):
     stages are summed over elements and divided by B. Call with lists of features with equal channels, sizes may
     differ; returns a list of scalars, one fewer than stages. k = 1 leaves the values out: one value has length 1.
 
-    As in RepDistiller the signs of the teacher's vectors, which a decomposition leaves open, enter the loss; and there
-    is no clipping of its gradient, which grows where a chosen singular value nears another.
+    The signs of the teacher's vectors enter the loss. RepDistiller takes them as its library happens to give them, so
+    its value depends on the library; here the largest entry of a vector is positive, which for the first vector of
+    features after a ReLU makes all of it so. As there, the gradient, which grows where a chosen singular value nears
+    another, is not clipped.
     """
 
     def __init__(self, k: int = 1):
@@ -81,7 +104,7 @@ class KDSVD(nn.Module):
     def svd(feat: Tensor, n: int) -> tuple[Tensor, Tensor]:
         """First n singular values (B, n) and right singular vectors (B, C, n)."""
         s, v = _RightVectors.apply(feat.flatten(2).mT)
-        return _finite(s[:, :n]), _finite(v[:, :, :n])
+        return s[:, :n], v[:, :, :n]
 
     @staticmethod
     def rbf(v: Tensor, below: Tensor) -> Tensor:
@@ -95,7 +118,7 @@ class KDSVDDistiller(StageDistiller):
     paper = "Lee, Kim, Song, ECCV 2018"
     weights = (1.0, 0.0, 1.0)
     mixed = "singular vectors of the mixed image's features; cross-entropy with the soft targets"
-    uncapturable = "a singular value decomposition waits for the device"
+    uncapturable = "its decomposition, torch.linalg.eigh, waits for the device"
     criterion_class = KDSVD
 
     @classmethod

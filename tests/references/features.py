@@ -126,18 +126,16 @@ def top_vectors(f, n, k):
 
 
 def kdsvd(g_s, g_t, k):
-    """The signs of the teacher's vectors, which nothing fixes, are taken from torch's decomposition."""
+    """The signs of the teacher's vectors, which nothing fixes, make their largest entry positive."""
     losses = [0.0] * (len(g_s) - 1)
     for n in range(len(g_s[0])):
         below = None
         for stage, (f_s, f_t) in enumerate(zip(g_s, g_t, strict=True)):
             v_t, s_t = top_vectors(f_t[n], k, k)
             v_s, _ = top_vectors(f_s[n], k + 3, k)
-            x = torch.from_numpy(f_t[n].reshape(len(f_t[n]), -1).T.copy())
-            given = torch.linalg.svd(x[None], full_matrices=False)[2][0].numpy()
             a_s, a_t = np.zeros_like(v_t), np.zeros_like(v_t)
             for c in range(k):
-                t = v_t[:, c] * np.sign(v_t[:, c] @ given[c])
+                t = v_t[:, c] * np.sign(v_t[np.abs(v_t[:, c]).argmax(), c])
                 cosines = [float(v_s[:, m] @ t) for m in range(v_s.shape[1])]
                 best = int(np.argmax(np.abs(cosines)))
                 a_s[:, c] = v_s[:, best] * np.sign(cosines[best]) * s_t[c]
