@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.mark.slow
 def test_quick_drill_loses_nothing():
-    command = [sys.executable, "-m", "scripts.fault_drill", "--quick"]
-    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=900)
+    command = [sys.executable, "-m", "tests.faults", "--quick"]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
     tried, survived, lost = map(int, re.search(r"^all +(\d+) +(\d+) +(\d+)$", done.stdout, re.M).groups())
     assert tried == survived >= 40 and lost == 0

@@ -1,4 +1,4 @@
-"""Faults within this process: disks, numbers, files, locks. The drill (scripts/fault_drill.py) has the real ones."""
+"""Faults within this process: disks, numbers, files, locks. The drill (python -m tests.faults) has the real ones."""
 import fcntl
 import json
 import os

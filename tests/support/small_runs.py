@@ -12,7 +12,7 @@ import train_teacher
 from helper.record import Run
 from helper.step import Trainer
 from helper.util import guard
-from scripts.drill_runs import Job, results  # noqa: F401 - for the tests
+from tests.faults.processes import Job, results  # noqa: F401 - for the tests
 
 SOME = ["--dataset", "digits", "--holdout", "20", "--train_fraction", "0.03", "--batch_size", "16"]
 DATA = {"teacher": [*SOME, "--model", "resnet8"], "student": [*SOME, "--model_s", "resnet8"]}

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from helper import checkpoint
-from scripts.drill_runs import Job, difference, ends_as, halfway, in_save, refused, results, tail, whole
+from tests.faults.processes import Job, difference, ends_as, halfway, in_save, refused, results, tail, whole
 
 Outcomes = list[tuple[str, str]]
 

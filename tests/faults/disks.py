@@ -8,16 +8,17 @@ import random
 import resource
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from scripts.drill_faults import Outcomes
-from scripts.drill_runs import Job, difference, ends_as, halfway, refused, tail, whole
+from tests.faults.processes import Job, difference, ends_as, halfway, refused, tail, whole
+from tests.faults.runs import Outcomes
+from tests.support import tiny
+from tests.support.bombs import Bomb
 
-TESTS = Path(__file__).resolve().parent.parent / "tests"
 BOMB = "it holds more than tensors and plain values"
 
 
@@ -27,12 +28,12 @@ def small_disk(folder: Path) -> Iterator[bool]:
     folder.mkdir(parents=True)
     command = ["mount", "-t", "tmpfs", "-o", "size=6m", "drill", str(folder)]
     able = os.geteuid() == 0 and shutil.which("mount")
-    mounted = able and subprocess.run(command, capture_output=True).returncode == 0
+    mounted = able and subprocess.run(command, capture_output=True, timeout=60).returncode == 0
     try:
         yield bool(mounted)
     finally:
         if mounted:
-            subprocess.run(["umount", "-l", str(folder)], check=True)
+            subprocess.run(["umount", "-l", str(folder)], check=True, timeout=60)
 
 
 def fill(file: Path) -> None:
@@ -64,13 +65,17 @@ def full(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
     return found
 
 
+def short_files() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+
 def limited(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
     """No file may grow beyond 200 kB, so that every checkpoint fails in the middle of its write."""
     expected = whole(job, save)
     training = halfway(job, save / "run", 2)
     training.kill()
     training.wait()
-    training = job.run(save / "run", before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)))
+    training = job.run(save / "run", before=short_files)
     wrong = refused(training, "File too large")
     return [("writes that fail half-way", wrong or ends_as(job, save / "run", expected))]
 
@@ -84,7 +89,7 @@ def read_only(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcom
 
         def protect(on: bool) -> None:
             if mounted:
-                subprocess.run(["mount", "-o", "remount," + ("ro" if on else "rw"), str(disk)], check=True)
+                subprocess.run(["mount", "-o", "remount," + ("ro" if on else "rw"), str(disk)], check=True, timeout=60)
             for folder in [disk, *disk.rglob("*/")] if not mounted else ():
                 folder.chmod(0o500 if on else 0o700)
 
@@ -105,8 +110,6 @@ def read_only(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcom
 
 def data(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
     """CIFAR files that are missing, truncated, altered, or a bomb under the sum that is expected."""
-    sys.path.insert(0, str(TESTS))
-    import tiny
     good, crater, found = tiny.write(save / "good", "cifar100", 120, 60), save / "crater", []
     ways = {"missing": lambda file: file.unlink(), "truncated": lambda file: os.truncate(file, 5000),
             "altered": lambda file: file.write_bytes(file.read_bytes()[:-9] + b"x" * 9),
@@ -116,30 +119,25 @@ def data(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
         shutil.copytree(good, folder)
         file = folder / "cifar-100-python" / "train"
         harm(file)
-
-        sums = tiny.official(folder if title == "a bomb" else good)
-
-        def official(sums=sums) -> None:
-            os.environ.update(https_proxy="http://127.0.0.1:9")  # nothing listens there, so nothing is downloaded
-            sums.__enter__()  # for the life of the new process
-
+        sums = folder if title == "a bomb" else good
         job = Job("teacher", ["--dataset", "cifar100", "--data_dir", str(folder), "--model", "resnet8"])
         words = {"truncated": ["md5"], "altered": ["md5"], "a bomb": ["mkdir"]}.get(title, [])
-        wrong = refused(job.run(save / "run", before=official), str(file.parent), "train", *words)
+        wrong = refused(job.run(save / "run", before=partial(with_sums_of, sums)), str(file.parent), "train", *words)
         if (save / "run").exists() or crater.exists():
             wrong = wrong or "it left a folder, or went off"
         found.append((f"data file {title}", wrong))
     return found
 
 
-class Bomb:
-    """Makes a folder as it is unpickled."""
+def with_sums_of(folder: Path) -> None:
+    """For the life of this process the files in ``folder`` are the official ones, and nothing can be downloaded."""
+    os.environ.update(https_proxy="http://127.0.0.1:9")  # nothing listens there
+    official = tiny.official(folder)
+    official.__enter__()
+    KEPT.append(official)  # one that is collected would end
 
-    def __init__(self, crater: Path):
-        self.crater = crater
 
-    def __reduce__(self):
-        return os.mkdir, (str(self.crater),)
+KEPT: list = []
 
 
 def bombs(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:

@@ -1,14 +1,14 @@
 """Training processes of the fault drill: started, watched, killed, and their results compared.
 
-They are forked from a process that has imported everything and computed nothing, so that a start costs 20 ms in place
-of 5 s; from the fork on they are what ``python train_teacher.py ...`` is.
+Python's own fork server starts them: a process of one thread that has imported everything (see warm.py) and computed
+nothing, so that a start costs 20 ms in place of 5 s. From the fork on they are what ``python train_teacher.py ...`` is.
+Nothing is ever forked from a process that has threads, queues or locks of the drill.
 """
 from __future__ import annotations
 
 import contextlib
-import importlib
-import io
 import json
+import multiprocessing
 import os
 import signal
 import sys
@@ -18,10 +18,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from matplotlib.figure import Figure
-
-import dataset
 import train_student_mixstd
 import train_teacher
 from helper import checkpoint
@@ -29,17 +25,12 @@ from helper.util import guard
 
 SCRIPTS = {"teacher": train_teacher, "student": train_student_mixstd}
 LIMIT = 240  # seconds after which a process counts as hung
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["tests.faults.warm", "tests.faults.disks"])
 
 
-def warm_up() -> None:
-    """What every process would otherwise do first: import what data, optimiser and curves.png need, 5 s."""
-    importlib.import_module("torchvision")
-    dataset.load("digits", "")
-    torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    figure = Figure(layout="constrained")
-    figure.subplots().plot([0, 1], label="a")
-    figure.legend()
-    figure.savefig(io.BytesIO(), format="png")
+def nothing() -> None:
+    """What most processes do before they train."""
 
 
 @dataclass
@@ -56,11 +47,12 @@ class Job:
     def argv(self, save: Path, *more: str) -> list[str]:
         return [*self.flags, "--save_dir", str(save), "--device", "cpu", "--threads", "1", "--print_freq", "1", *more]
 
-    def start(self, save: Path, *more: str, before: Callable[[], None] = lambda: None) -> Training:
-        """Start it, going on with what lies in ``save``; ``before`` runs in the new process."""
+    def start(self, save: Path, *more: str, before: Callable[[], None] = nothing) -> Training:
+        """Start it, going on with what lies in ``save``; ``before``, a function of a module (or a partial of one), runs
+        in the new process."""
         return Training(self.role, self.argv(save, "--resume", "auto", *more), Path(f"{save}.log"), before)
 
-    def run(self, save: Path, *more: str, before: Callable[[], None] = lambda: None) -> Training:
+    def run(self, save: Path, *more: str, before: Callable[[], None] = nothing) -> Training:
         training = self.start(save, *more, before=before)
         training.wait()
         return training
@@ -76,46 +68,29 @@ class Training:
         self.file = log
         log.parent.mkdir(parents=True, exist_ok=True)
         self.skip = log.stat().st_size if log.exists() else 0
-        sys.stdout.flush()
-        sys.stderr.flush()
-        self.pid = os.fork()
-        if not self.pid:
-            self._become(role, argv, before)
-        self.status: int | None = None
+        self.process = SERVER.Process(target=become, args=(role, list(argv), log, before))
+        self.process.start()
+        self.pid = self.process.pid
 
-    def _become(self, role: str, argv: Sequence[str], before: Callable[[], None]) -> None:
-        status = 1
-        try:
-            os.setsid()
-            out = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            for stream in (1, 2):
-                os.dup2(out, stream)
-            sys.stdout, sys.stderr = (os.fdopen(n, "w", buffering=1) for n in (1, 2))
-            sys.argv = [f"train_{role}", *argv]
-            before()
-            status = guard(SCRIPTS[role].main, argv)
-        except SystemExit as leave:
-            status = leave.code
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            with contextlib.suppress(OSError):
-                sys.stdout.flush()
-            os._exit(status or 0)
+    @property
+    def status(self) -> int | None:
+        return self.process.exitcode
 
     @property
     def log(self) -> str:
         return self.file.read_bytes()[self.skip:].decode(errors="replace") if self.file.exists() else ""
 
     def running(self) -> bool:
-        if self.status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.status = os.waitstatus_to_exitcode(status)
-        return self.status is None
+        return self.process.is_alive()
 
     def wait(self) -> int:
-        return self.status if self.until(lambda: False, pause=0.01) or not self.running() else self._hung()
+        """The status; a process that hangs is killed and counts as 124."""
+        self.process.join(LIMIT)
+        if not self.running():
+            return self.status
+        self.kill()
+        self.process.join(LIMIT)
+        return 124
 
     def until(self, seen: Callable[[], object], pause: float = 0.002) -> bool:
         """Wait until ``seen()``; False if the process ended first or hung."""
@@ -134,11 +109,29 @@ class Training:
         file = Path(f"/proc/{self.pid}/task/{self.pid}/children")
         return [int(word) for word in file.read_text().split()] if file.exists() else []
 
-    def _hung(self) -> int:
-        self.kill()
-        os.waitpid(self.pid, 0)
-        self.status = 124
-        return self.status
+
+def become(role: str, argv: list[str], log: Path, before: Callable[[], None]) -> None:
+    """In the new process: a session, an output and a command line of its own, then the training script."""
+    status = 1
+    try:
+        os.setsid()
+        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        for stream in (1, 2):
+            os.dup2(out, stream)
+        sys.stdout, sys.stderr = (os.fdopen(n, "w", buffering=1) for n in (1, 2))
+        sys.argv = [f"train_{role}", *argv]
+        # data workers start as they do in a script of its own, not as this process was started
+        multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
+        before()
+        status = guard(SCRIPTS[role].main, argv)
+    except SystemExit as leave:
+        status = leave.code
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        os._exit(status or 0)
 
 
 def results(job: Job, save: Path) -> dict[str, dict]:

@@ -1,7 +1,7 @@
 """Kill, starve and damage real training processes; whatever comes back must be what an undisturbed run gives.
 
-    python -m scripts.fault_drill            # every method, under 10 minutes on 2 cores
-    python -m scripts.fault_drill --quick    # a few methods, about a minute
+    python -m tests.faults            # every method, under 10 minutes on 2 cores
+    python -m tests.faults --quick    # a few methods, about a minute
 
 Prints a table: fault, tried, survived, lost. Survived is a run that, resumed, ends with the same weights, optimiser,
 memories, log.csv and summary, bit for bit; or, for a fault that can only be refused, one line and no harm. The exit
@@ -9,7 +9,6 @@ status is 1 if anything was lost.
 """
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import sys
@@ -17,7 +16,7 @@ import tempfile
 import time
 import traceback
 from collections import defaultdict
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import torch
@@ -28,14 +27,14 @@ from helper.options import parse_student
 from helper.setup import shapes_of
 from helper.util import UserError, guard
 from models import model_dict
-from scripts import drill_disks, drill_faults
-from scripts.drill_runs import Job, warm_up
+from tests.faults import disks, runs
+from tests.faults.processes import Job
 
 DATA = ["--dataset", "digits", "--holdout", "40", "--train_fraction", "0.06", "--batch_size", "16", "--tb_freq", "2"]
 N_DATA = 84  # images of that share
-FAULTS = (drill_faults.signals, drill_faults.damaged, drill_faults.workers, drill_faults.twins, drill_faults.not_finite,
-          drill_disks.full, drill_disks.limited, drill_disks.read_only, drill_disks.data, drill_disks.bombs)
-LONG = (drill_faults.not_finite, drill_disks.limited, drill_disks.read_only)  # not in the short drill
+FAULTS = (runs.signals, runs.damaged, runs.workers, runs.twins, runs.not_finite,
+          disks.full, disks.limited, disks.read_only, disks.data, disks.bombs)
+LONG = (runs.not_finite, disks.limited, disks.read_only)  # not in the short drill
 SMALL = {"nce_k": "40"}  # flags whose defaults are made for more images
 
 
@@ -83,7 +82,7 @@ def tasks(root: Path, teacher: Path, quick: bool, seed: int) -> list[tuple]:
     work = []
     for i, (title, job) in enumerate(kill_jobs(teacher, quick).items()):
         kills = 3 if quick else (8 if " at once" in title else 6 if job.role == "teacher" else 4)
-        work.append((drill_faults.killed, title, job, root / f"kill{i}", kills, random.Random(f"{seed} {i}")))
+        work.append((runs.killed, title, job, root / f"kill{i}", kills, random.Random(f"{seed} {i}")))
     work.sort(key=lambda item: " at once" not in item[1])
     for i, fault in enumerate(f for f in FAULTS if not (quick and f in LONG)):
         work.append((fault, short, root / f"fault{i}", random.Random(f"{seed} fault {i}"), teacher))
@@ -108,7 +107,7 @@ def print_table(rows: dict[str, list[str]], skipped: list[str]) -> int:
     return total[1]
 
 
-def attempt(fault, *args) -> drill_faults.Outcomes:
+def attempt(fault, *args) -> runs.Outcomes:
     """The outcomes of a fault; one that the drill itself can't digest is lost too."""
     try:
         return fault(*args)
@@ -119,7 +118,6 @@ def attempt(fault, *args) -> drill_faults.Outcomes:
 
 def drill(root: Path, quick: bool, seed: int) -> int:
     began = time.monotonic()
-    warm_up()
     teacher = Job("teacher", [*DATA, "--epochs", "2", "--model", "resnet8"])
     first = teacher.run(root / "teacher")
     if first.status:
@@ -127,7 +125,7 @@ def drill(root: Path, quick: bool, seed: int) -> int:
     work = tasks(root, teacher.runs(root / "teacher")[0] / "resnet8_last.pth", quick, seed)
     rows, skipped = defaultdict(list), []
     cores = max(1, min(4, len(os.sched_getaffinity(0))))
-    with ProcessPoolExecutor(cores, multiprocessing.get_context("fork")) as pool:
+    with ThreadPoolExecutor(cores) as pool:  # threads that start processes and watch them
         for future in as_completed([pool.submit(attempt, *item) for item in work]):
             for fault, lost in future.result():
                 if lost.startswith("skip: "):
@@ -142,14 +140,13 @@ def drill(root: Path, quick: bool, seed: int) -> int:
 
 
 def main(argv=None):
-    parser = Parser(prog="python -m scripts.fault_drill", description=__doc__)
+    parser = Parser(prog="python -m tests.faults", description=__doc__)
     parser.add_boolean(parser, "--quick", False, "a few methods and kills")
     parser.add_argument("--seed", type=number(int, low=0, high=10**9), default=0,
                         help="of the random moments (default 0)")
     parser.add_argument("--work_dir", type=path, default=None, help="where the runs go, and stay (default: a temporary "
                         "folder)")
     opt = parser.parse(argv)
-    torch.set_num_threads(1)  # a process to fork from must have one thread
     if opt.work_dir:
         Path(opt.work_dir).mkdir(parents=True)
         lost = drill(Path(opt.work_dir).resolve(), opt.quick, opt.seed)

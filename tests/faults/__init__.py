@@ -1,0 +1,1 @@
+"""The fault drill: python -m tests.faults."""
