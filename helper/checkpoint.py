@@ -8,9 +8,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
-import os
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .util import UserError
+from .errors import UserError
+from .files import save_bytes, save_text  # noqa: F401 - scripts know save_text from here
 
 # RepDistiller's own files: an argparse.Namespace under opt in *_last.pth, and a numpy.float64 as the optimiser's lr
 # in every file saved after the first learning-rate drop. numpy renamed the module that such a scalar names.
@@ -26,49 +25,12 @@ _scalar = np.float64(0).__reduce__()[0]
 SAFE_TYPES = [argparse.Namespace, np.dtype, type(np.dtype(np.float64)),
               (_scalar, "numpy.core.multiarray.scalar"), (_scalar, "numpy._core.multiarray.scalar")]
 
-UMASK = os.umask(0)
-os.umask(UMASK)
-
 
 def save(state: dict[str, Any], path: Path) -> None:
     """Write ``state`` with its digest and read it back before it takes the place of ``path``."""
     buffer = io.BytesIO()
     torch.save({**state, "sha256": digest(state)}, buffer)
     save_bytes(buffer.getbuffer(), path, check=load)
-
-
-def save_text(text: str, path: Path) -> None:
-    save_bytes(text.encode(), path)
-
-
-def save_bytes(content: bytes | memoryview, path: Path, check: Callable[[Path], Any] | None = None) -> None:
-    """Temporary file, fsync, ``check``, rename, fsync of the folder: ``path`` is the old file or the new, not half."""
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".partial", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~UMASK)  # mkstemp's 0600 would hide results from the user's group
-        if check:
-            check(Path(temporary))
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-    except BaseException as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):  # a full disk's error names no file
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        raise
-
-
-def sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def load(path: Path, ours: bool = False) -> Any:

@@ -6,7 +6,7 @@ import os
 
 import torch
 
-from .util import UserError
+from .errors import UserError
 
 
 def pick_device(name: str) -> torch.device:

@@ -9,7 +9,7 @@ from typing import Any
 
 from distiller_zoo.flags import number, temperature
 
-from .util import near
+from .errors import near
 
 __all__ = ["Parser", "Stored", "boolean", "epoch_list", "name_from", "number", "path", "temperature", "trial_list"]
 

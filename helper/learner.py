@@ -15,7 +15,7 @@ from distiller_zoo import Distiller
 
 from .device import autocast
 from .evaluate import which_hit
-from .util import learning_rate_at
+from .recipe import learning_rate_at
 
 COUNTS = ("images", "loss", "top1", "top5", "mixed", "skipped")  # sums over an epoch; the loss terms follow
 

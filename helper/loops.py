@@ -15,12 +15,12 @@ from dataset import DataError
 
 from . import checkpoint
 from .device import autocast
+from .errors import Interrupted, UserError
 from .evaluate import Accuracy, evaluate
 from .interrupts import Interrupts
 from .learner import Learner, contiguous
 from .record import Run
 from .step import Trainer
-from .util import Interrupted, UserError
 
 PHASE = {"main": 0, "init": 1}  # the two stages draw different plans
 

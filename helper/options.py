@@ -4,28 +4,20 @@ from __future__ import annotations
 import zlib
 from argparse import Namespace
 from collections.abc import Sequence
-from typing import Any
 
 import dataset
 from dataset import MixSpec
 from distiller_zoo import distiller_dict
 from models import model_dict
 
+from .errors import UserError
 from .flags import Parser, Stored, epoch_list, name_from, number, path, temperature, trial_list
-from .util import UserError, learning_rate_at
+from .recipe import FULL, SLOW_NETWORKS, default_rate, full_recipe, learning_rate_at  # noqa: F401
 
-# RepDistiller trains these at 0.01; there it overrides even a given --learning_rate, here it is a default.
-SLOW_NETWORKS = ("MobileNetV2", "ShuffleV1", "ShuffleV2")
 DEFAULT_TEACHER = "./save/models/resnet110_vanilla/ckpt_epoch_240.pth"
 LOSS_FLAGS = ("gamma", "alpha", "beta", "kd_T", "scale_T", "rescale", "init_epochs")
 COUNT, NATURAL = number(int, low=1, high=10**6), number(int, low=0, high=10**6)
 WEIGHT = number(float, low=0)
-
-
-def full_recipe() -> dict[str, Any]:
-    """What the published tables train on: the scripts' own defaults. Anything less is reduced."""
-    defaults = parse_teacher([]).defaults
-    return {name: defaults[name] for name in ("dataset", "epochs", "train_fraction", "holdout")}
 
 
 def parse_teacher(argv: Sequence[str] | None = None, stored: Stored | None = None) -> Namespace:
@@ -78,11 +70,6 @@ def parse_student(argv: Sequence[str] | None = None, stored: Stored | None = Non
     return _resolved(_with_method(opt))
 
 
-def default_rate(network: str) -> float:
-    """The learning rate where none is given."""
-    return 0.01 if network in SLOW_NETWORKS else 0.05
-
-
 def _add_methods(parser: Parser) -> None:
     """Every method's own flags under its name; a flag two methods share is declared once."""
     seen = set()
@@ -96,7 +83,8 @@ def _add_methods(parser: Parser) -> None:
 
 def _add_common(parser: Parser, mix: str) -> None:
     group = parser.add_argument_group("optimisation")
-    group.add_argument("--epochs", type=COUNT, default=240, help="training epochs (default 240)")
+    group.add_argument("--epochs", type=COUNT, default=FULL["epochs"],
+                       help=f"training epochs (default {FULL['epochs']})")
     group.add_argument("--batch_size", type=number(int, low=1, high=65536), default=64, help="(default 64)")
     group.add_argument("--learning_rate", type=number(float, above=0), default=None,
                        help="(default 0.05; 0.01 for " + ", ".join(SLOW_NETWORKS) + ")")

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import fcntl
 import io
 import json
@@ -20,8 +19,8 @@ import numpy
 import tensorboard_logger
 import torch
 
-from . import checkpoint
-from .util import UserError
+from . import checkpoint, files
+from .errors import UserError
 
 NEWEST, BEFORE = "resume.pth", "resume.prev.pth"
 WRITTEN = ("args.json", "log.csv", "timing.csv", "curves.png", "summary.json", "*.pth", ".*.partial",
@@ -97,7 +96,7 @@ class Run:
         environment = {"python": platform.python_version(), "torch": torch.__version__, "numpy": numpy.__version__,
                        "torchvision": version("torchvision"), "git_commit": git_commit(), "hardware": hardware}
         args = {"config": config, "command": [Path(sys.executable).name, *sys.argv], "environment": environment}
-        checkpoint.save_text(json.dumps(args, indent=2) + "\n", self.folder / "args.json")
+        files.save_json(args, self.folder / "args.json")
         for stale in self.tb_folder.glob("events.out.tfevents.*") if self.tb_folder.is_dir() else ():
             stale.unlink()  # replayed below, so that no epoch stands twice
         self.logger = tensorboard_logger.Logger(logdir=str(self.tb_folder), flush_secs=2)
@@ -130,11 +129,7 @@ class Run:
         names = list(dict.fromkeys(name for row in history for name in row))
         for name, columns in (("log.csv", [n for n in names if n not in TIMING]),
                               ("timing.csv", [n for n in names if n in ("stage", "epoch", *TIMING)])):
-            text = io.StringIO()
-            writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(history)
-            checkpoint.save_text(text.getvalue(), self.folder / name)
+            files.save_csv(history, columns, self.folder / name)
 
     def save_resume(self, state: dict[str, Any]) -> None:
         """Everything needed to go on. The file before stays until the next save, and takes over if this one is bad."""
@@ -143,7 +138,7 @@ class Run:
         if newest.exists():
             os.replace(newest, self.folder / BEFORE)
         os.replace(fresh, newest)
-        checkpoint.sync_folder(self.folder)
+        files.sync_folder(self.folder)
 
     def write_curves(self, history: list[dict]) -> None:
         """curves.png: loss and accuracy by epoch."""
@@ -163,10 +158,10 @@ class Run:
             figure.suptitle(self.folder.name, fontsize=8)
             picture = io.BytesIO()
             figure.savefig(picture, format="png", dpi=100)
-            checkpoint.save_bytes(picture.getbuffer(), self.folder / "curves.png")
+            files.save_bytes(picture.getbuffer(), self.folder / "curves.png")
 
     def write_summary(self, summary: dict[str, Any]) -> None:
-        checkpoint.save_text(json.dumps(summary, indent=2) + "\n", self.folder / "summary.json")
+        files.save_json(summary, self.folder / "summary.json")
 
     def summary(self) -> dict[str, Any]:
         """What write_summary wrote; empty where there is no readable one."""

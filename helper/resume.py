@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from . import checkpoint
+from .errors import UserError
 from .record import BEFORE, NEWEST, Run
-from .util import UserError
 
 # Flags that say where and how a run computes, not what: a resumed run may have others.
 FREE = {"save_dir", "data_dir", "print_freq", "tb_freq", "save_freq", "num_workers", "loader", "device", "threads",

@@ -16,12 +16,12 @@ from models import kernels, model_dict
 
 from . import device as devices
 from . import resume
+from .errors import UserError
 from .learner import Learner
 from .loops import Loop
 from .options import mix_of, seed_of
 from .record import Run
 from .step import Trainer
-from .util import UserError
 
 FORMAT = torch.channels_last  # what cuDNN's tensor cores and oneDNN's blocked kernels read without a copy
 

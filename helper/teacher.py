@@ -16,8 +16,9 @@ from models.kernels import accelerate, fused
 
 from . import checkpoint
 from .device import autocast
+from .errors import UserError, near
+from .recipe import less_than
 from .resume import read_config
-from .util import UserError, near
 
 
 @dataclass
@@ -31,9 +32,8 @@ class TeacherFile:
     trained: dict[str, Any] = field(default_factory=dict)
 
     def less_than(self, full: dict[str, Any]) -> list[str]:
-        """'--epochs 3', ... for what is known to differ from ``full``; more epochs are no less."""
-        return [f"--{name} {value}" for name, value in self.trained.items()
-                if name in full and (value < full[name] if name == "epochs" else value != full[name])]
+        """'--epochs 3', ... for what is known to be less than ``full``."""
+        return less_than(self.trained, full)
 
     @property
     def sha256(self) -> str:

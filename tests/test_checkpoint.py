@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from helper import checkpoint
+from helper import checkpoint, files
 from helper.teacher import build, read_teacher
 from helper.util import UserError
 from models import model_dict
@@ -31,7 +31,7 @@ def test_round_trip(state, tmp_path):
     assert found.keys() == state.keys() and checkpoint.digest(found) == checkpoint.digest(state)
     assert torch.equal(found["model"]["a"], state["model"]["a"]) and found["names"] == state["names"]
     assert list(tmp_path.iterdir()) == [tmp_path / "a.pth"]
-    assert (tmp_path / "a.pth").stat().st_mode & 0o777 == 0o666 & ~checkpoint.UMASK
+    assert (tmp_path / "a.pth").stat().st_mode & 0o777 == 0o666 & ~files.UMASK
 
 
 def test_digest_sees_every_change(state):

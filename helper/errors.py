@@ -1,0 +1,55 @@
+"""What a user's mistake, a stop by signal and a full disk look like: one line on stderr and an exit status."""
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+
+from dataset import DataError
+from distiller_zoo import DistillError
+
+
+class UserError(Exception):
+    """Something the user can mend; the message is one line that names the flag or the file and the mend."""
+
+
+class Interrupted(Exception):
+    """A signal asked the run to stop; it has been saved. ``signum`` gives the exit status 128 + signum."""
+
+    def __init__(self, signum: int, message: str):
+        super().__init__(message)
+        self.signum = signum
+
+
+def guard(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:
+    """Run a script's main; a user's error becomes one line on stderr and status 2, a stop by signal 128 + signal."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a path may hold bytes that are no text
+    try:
+        main(argv)
+    except (UserError, DataError, DistillError) as error:
+        return _complain(str(error), 2)
+    except OSError as error:
+        name = f": {error.filename}" if error.filename else ""
+        return _complain(f"{error.strerror or error}{name}", 2)
+    except Interrupted as stop:
+        return _complain(str(stop), 128 + stop.signum)
+    except KeyboardInterrupt:
+        return _complain("interrupted outside training; no step was lost", 130)
+    return 0
+
+
+def _complain(message: str, status: int) -> int:
+    print(f"{os.path.basename(sys.argv[0])}: error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    return status
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """'; did you mean A or B?' for the known names most like ``name``, or ''."""
+    known = list(known)
+    by_lower = {k.lower(): k for k in known}
+    begun = [k for k in by_lower if len(name) > 3 and k.startswith(name.lower())]
+    close = begun[:3] or difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(by_lower[c] for c in close)}?" if close else ""

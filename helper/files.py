@@ -1,0 +1,62 @@
+"""Files that are written whole or not at all: text, bytes, JSON and CSV."""
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+UMASK = os.umask(0)
+os.umask(UMASK)
+
+
+def save_text(text: str, path: Path) -> None:
+    save_bytes(text.encode(), path)
+
+
+def save_json(value: Any, path: Path) -> None:
+    """Indented by two, with a newline at the end."""
+    save_text(json.dumps(value, indent=2) + "\n", path)
+
+
+def save_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], path: Path) -> None:
+    """A header and a line a row; a row may lack columns, which are then empty, and have others, which are left out."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    save_text(text.getvalue(), path)
+
+
+def save_bytes(content: bytes | memoryview, path: Path, check: Callable[[Path], Any] | None = None) -> None:
+    """Temporary file, fsync, ``check``, rename, fsync of the folder: ``path`` is the old file or the new, not half."""
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".partial", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~UMASK)  # mkstemp's 0600 would hide results from the user's group
+        if check:
+            check(Path(temporary))
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except BaseException as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):  # a full disk's error names no file
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

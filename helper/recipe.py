@@ -1,0 +1,41 @@
+"""The recipe of the published tables: its schedule, its learning rates, and what counts as less than it."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# What a full run trains on and for how long; the scripts' own defaults.
+FULL: dict[str, Any] = {"dataset": "cifar100", "epochs": 240, "train_fraction": 1.0, "holdout": 0}
+# RepDistiller trains these at 0.01; there it overrides even a given --learning_rate, here it is a default.
+SLOW_NETWORKS = ("MobileNetV2", "ShuffleV1", "ShuffleV2")
+
+
+def default_rate(network: str) -> float:
+    """The learning rate where none is given."""
+    return 0.01 if network in SLOW_NETWORKS else 0.05
+
+
+def learning_rate_at(epoch: int, base: float, decay_epochs: Sequence[int], decay_rate: float) -> float:
+    """Step schedule of RepDistiller: base * rate^(number of decay epochs below ``epoch``); epochs count from 1.
+
+    With 150, 180, 210 the drops come at the start of epochs 151, 181 and 211.
+    """
+    return base * decay_rate ** sum(epoch > d for d in decay_epochs)
+
+
+def less_than(values: Mapping[str, Any], full: Mapping[str, Any] = FULL) -> list[str]:
+    """'--epochs 3', ... for each of ``values`` that differs from ``full``; more epochs are no less. Empty: in full."""
+    less = []
+    for name, value in values.items():
+        if name not in full:
+            continue
+        if name == "epochs" and value >= full[name]:
+            continue
+        if value != full[name]:
+            less.append(f"--{name} {value}")
+    return less
+
+
+def full_recipe() -> dict[str, Any]:
+    """A copy of :data:`FULL`."""
+    return dict(FULL)
