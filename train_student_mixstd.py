@@ -13,6 +13,7 @@ import dataset
 from distiller_zoo import DistillError, distiller_dict
 from helper import setup
 from helper.evaluate import evaluate
+from helper.known_teachers import known_teachers, origin_of
 from helper.naming import student_name
 from helper.options import parse_student
 from helper.resume import stored_flags
@@ -29,6 +30,7 @@ def main(argv=None):
     device = setup.resolve_device(opt, method.uncapturable)
     file = read_teacher(opt.path_t, opt.model_t)
     opt.model_t, opt.teacher_sha256 = file.arch, file.sha256
+    opt.teacher_origin = origin_of(file.sha256, file.path)
     claim = setup.Claim.look_up(opt, FOLDERS, student_name)
     if claim.finished():
         return
@@ -55,10 +57,15 @@ def make_students(opt, method, model_t, data, device):
 
 
 def report_teacher(teacher, opt, data, device):
-    """Print the teacher's accuracy beside the published one; over a point of difference is a warning."""
+    """Print the teacher's origin and its accuracy beside the one published for it; a point off is a warning.
+
+    Of weights that known_teachers.json lists that is their own zoo's figure, of others RepDistiller's.
+    """
+    print(f"teacher origin: {opt.teacher_origin}")
     test = dataset.make_test_batches(data, device, num_workers=opt.num_workers)
     found = evaluate(lambda images: teacher(images)[1], test()).top1
-    published = data.published.get(opt.model_t)
+    known = known_teachers().get(opt.teacher_sha256)
+    published = known.top1 if known and data.name == "cifar100" else data.published.get(opt.model_t)
     if published is None or opt.holdout:
         print(f"teacher accuracy: {found:.2f}" + (" on the hold-out images" if opt.holdout else ""))
         return

@@ -15,7 +15,8 @@ from .record import BEFORE, NEWEST, Run
 
 # Flags that say where and how a run computes, not what: a resumed run may have others.
 FREE = {"save_dir", "data_dir", "print_freq", "tb_freq", "save_freq", "num_workers", "loader", "device", "threads",
-        "step", "kernels", "on_nan", "resume", "overwrite"}
+        "step", "kernels", "on_nan", "resume", "overwrite",
+        "teacher_origin"}  # told by the weights, whose digest is compared
 NOT_STORED = {"save_dir", "resume", "overwrite"}  # belong to a command, not to a run
 NOT_CONFIG = {"given", "defaults", "warnings", "trial"}
 BAD = "resume.bad.pth"

@@ -105,24 +105,6 @@ def test_reproduce_runs_every_table_and_reports(commands):
     assert all((opt.epochs, opt.jobs) == (8, 2) for opt in map(parsed, lines))
 
 
-def test_fetching_teachers(commands, tmp_path):
-    target = tmp_path / "fetched"
-    where = {"TEACHER_DIR": str(target), "TEACHER_URL": f"file://{tmp_path}/teachers"}
-    done, lines = commands("fetch_pretrained_teachers.sh", **where)
-    assert done.returncode == 0, done.stderr
-    assert len(lines) == 6 and all(line[:2] == ["-m", "scripts.evaluate"] for line in lines)
-    assert (target / "vgg13_vanilla" / "ckpt_epoch_240.pth").read_text() == "vgg13" and "72.34" in done.stdout
-    (target / "vgg13_vanilla" / "ckpt_epoch_240.pth").write_text("altered")
-    done, _ = commands("fetch_pretrained_teachers.sh", "vgg13", **where)
-    assert done.returncode == 2 and "not what was downloaded" in done.stderr
-    shutil.rmtree(target)
-    done, _ = commands("fetch_pretrained_teachers.sh", "vgg13", **{**where, "TEACHER_URL": f"file://{tmp_path}/gone"})
-    assert done.returncode == 2 and "run_cifar_vanilla.sh vgg13" in done.stderr
-    assert not list(target.rglob("*.p*"))
-    done, _ = commands("fetch_pretrained_teachers.sh", "vgg12", **where)
-    assert done.returncode == 2 and "not one of RepDistiller's teachers" in done.stderr
-
-
 def test_a_missing_teacher_says_how_to_get_one(commands, tmp_path):
     done, lines = commands("run_beta.sh", TEACHER_DIR=str(tmp_path / "nowhere"))
     shipped = (ROOT / "models" / "pretrained" / "resnet56.pth").exists()

@@ -1,0 +1,117 @@
+"""Teachers trained by others: their accuracy on the real test images, and what a run says of where they came from."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import dataset
+from helper import checkpoint
+from helper.evaluate import evaluate
+from helper.known_teachers import KnownTeacher, known_teachers, origin_of
+from helper.teacher import build, read_teacher
+from models import model_dict
+from tests.support.small_runs import ok
+
+ROOT = Path(__file__).resolve().parent.parent
+PUBLISHED = {"resnet20": 68.83, "resnet32": 70.16, "resnet44": 71.63, "resnet56": 72.63}
+
+
+def beside(name):
+    """``name`` in the folder shared/ ($MIXKD_SHARED) or beside a folder above the code; None if it is nowhere."""
+    places = [Path(os.environ["MIXKD_SHARED"])] if "MIXKD_SHARED" in os.environ else []
+    places += [folder / "shared" for folder in ROOT.parents]
+    return next((place / name for place in places if (place / name).exists()), None)
+
+
+@pytest.fixture(scope="module")
+def teacher_files():
+    """The four files of github.com/chenyaofo/pytorch-cifar-models, as architecture -> what was read."""
+    folder = Path(os.environ["MIXKD_TEACHERS"]) if "MIXKD_TEACHERS" in os.environ else beside("teachers")
+    files = [] if folder is None else [read_teacher(str(path)) for path in sorted(folder.glob("cifar100_resnet*.p*"))]
+    files = {file.arch: file for file in files}
+    if not files.keys() >= PUBLISHED.keys():
+        pytest.skip("no chenyaofo teachers in $MIXKD_TEACHERS or in shared/teachers beside the code")
+    return files
+
+
+@pytest.fixture(scope="module")
+def cifar100(tmp_path_factory):
+    """The real CIFAR-100: $MIXKD_DATA, data/ in or above the code, or unpacked from shared/cifar100."""
+    places = [os.environ["MIXKD_DATA"]] if "MIXKD_DATA" in os.environ else []
+    places = [*places, ROOT / "data", *(folder / "data" for folder in ROOT.parents)]
+    place = next((Path(place) for place in places if Path(place, "cifar-100-python", "test").exists()), None)
+    tool = beside("tools/unpack_cifar100.py")
+    if place is None and tool is not None and beside("cifar100"):
+        place = tmp_path_factory.mktemp("cifar100")
+        subprocess.run([sys.executable, str(tool), str(place), "--pack", str(beside("cifar100"))], check=True,
+                       timeout=300, capture_output=True)
+    if place is None:
+        pytest.skip("no CIFAR-100 in $MIXKD_DATA, in data/ or in shared/cifar100 beside the code")
+    return dataset.load("cifar100", str(place))
+
+
+@pytest.mark.slow  # 300 s for all four on a core that others share
+@pytest.mark.parametrize("arch", PUBLISHED)
+def test_published_accuracy(teacher_files, cifar100, arch):
+    model = build(teacher_files[arch], 100).to(memory_format=torch.channels_last)
+    found = evaluate(model, dataset.make_test_batches(cifar100, torch.device("cpu"))())
+    assert abs(found.top1 - PUBLISHED[arch]) <= 0.1
+
+
+@pytest.mark.parametrize("arch", PUBLISHED)
+def test_the_weights_tell_the_zoo_whatever_holds_them(teacher_files, tmp_path, arch):
+    file = teacher_files[arch]
+    known = known_teachers()[file.sha256]
+    assert (known.arch, known.zoo, known.top1) == (arch, "chenyaofo", PUBLISHED[arch])
+    checkpoint.save({"model": file.weights, "arch": arch}, tmp_path / "renamed.pth")
+    again = read_teacher(str(tmp_path / "renamed.pth"))
+    assert origin_of(again.sha256, again.path) == "chenyaofo (github.com/chenyaofo/pytorch-cifar-models)"
+
+
+@pytest.fixture
+def listed(tmp_path, monkeypatch):
+    """A small network whose weights are listed as known: (path, what is known)."""
+    torch.manual_seed(3)
+    path = tmp_path / "resnet8_chenyaofo" / "cifar100_resnet8-00000000.pt"
+    path.parent.mkdir()
+    torch.save(model_dict["resnet8"](num_classes=10).state_dict(), path)
+    known = KnownTeacher("resnet8", "someone", path.name, 55.5, 90.0, "example.org/zoo", "MIT")
+    monkeypatch.setitem(known_teachers(), read_teacher(str(path)).sha256, known)
+    return path
+
+
+def test_a_run_prints_and_stores_where_its_teacher_came_from(listed, tmp_path):
+    done = ok(tmp_path / "save", "--path_t", listed, "--epochs", 1, role="student")
+    assert "teacher origin: someone (example.org/zoo)" in done.out
+    args = next(tmp_path.glob("save/student_model/*/args.json"))
+    assert json.loads(args.read_text())["config"]["teacher_origin"] == "someone (example.org/zoo)"
+
+
+def test_other_teachers_are_unknown_or_trained_here(tmp_path):
+    path = tmp_path / "resnet8_vanilla" / "ckpt.pth"
+    path.parent.mkdir()
+    torch.save({"model": model_dict["resnet8"](num_classes=10).state_dict()}, path)
+    assert "teacher origin: unknown" in ok(tmp_path / "a", "--path_t", path, "--epochs", 1, role="student").out
+    ok(tmp_path / "b", "--epochs", 1)
+    own = next(tmp_path.glob("b/models/*/resnet8_last.pth"))
+    assert "teacher origin: trained here" in ok(tmp_path / "c", "--path_t", own, "--epochs", 1, role="student").out
+
+
+def test_runs_from_before_the_origin_was_stored_go_on(listed, tmp_path):
+    words = (tmp_path / "save", "--path_t", listed, "--resume", "auto")
+    ok(*words, "--epochs", 1, role="student")
+    args = next(tmp_path.glob("save/student_model/*/args.json"))
+    content = json.loads(args.read_text())
+    del content["config"]["teacher_origin"]
+    args.write_text(json.dumps(content))
+    for newest in args.parent.glob("resume*.pth"):
+        state = checkpoint.load(newest)
+        del state["config"]["teacher_origin"]
+        checkpoint.save(state, newest)
+    ok(*words, "--epochs", 2, role="student")
+    assert sorted(json.loads(path.read_text())["epochs"] for path in args.parent.parent.glob("*/summary.json"))[-1] == 2
+    ok(tmp_path / "save", "--resume", args.parent, role="student")
