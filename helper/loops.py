@@ -57,8 +57,7 @@ class Loop:
         began, start = time.perf_counter(), first.step
         for learner in group:
             learner.begin_epoch()
-        batches = [self.loader.epoch(learner.seed, learner.epoch + 1, PHASE[learner.stage], start=start)
-                   for learner in group]
+        batches = [self.trainer.batches(self.loader, learner, PHASE[learner.stage], start) for learner in group]
         bar = self._bar(first, start)
         try:
             for step, row in enumerate(zip(*batches, strict=True), start + 1):

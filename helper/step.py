@@ -1,15 +1,17 @@
 """The training step of one or several seeds: eager, compiled, or as one CUDA graph.
 
-What is in a step: the teacher, the students, their losses, backward, SGD and the sums of the metrics. The batches are
-mixed before it, many steps in one gather (see dataset), which costs less than mixing inside every step would.
+What is in a step: the students, their losses, backward, SGD and the sums of the metrics; the teacher too, where a
+method reads its features or the device does not gain from asking it ahead (see ahead). The batches are mixed before it,
+many steps in one gather (see dataset), which costs less than mixing inside every step would.
 """
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
+from .ahead import AnsweredBatch, answered, chunk_steps
 from .graphs import Graphs
 from .learner import Learner
 
@@ -28,6 +30,17 @@ class Trainer:
         if device.type == "cuda":
             self.streams = {learner.trial: torch.cuda.Stream(device) for learner in learners}
         self.graphs = Graphs(device) if opt.step == "graph" else None
+        self.ahead = chunk_steps(device, opt.batch_size)  # steps for which the teacher answers at once
+
+    def batches(self, loader, learner: Learner, phase: int, start: int) -> Iterator:
+        """The batches of the learner's epoch from step ``start`` on, with the teacher's answer where it comes ahead."""
+        def epoch(first: int) -> Iterator:
+            return loader.epoch(learner.seed, learner.epoch + 1, phase, start=first)
+
+        method = learner.method
+        if self.ahead == 1 or method.needs_features or not method.asks_teacher(learner.stage):
+            return epoch(start)
+        return answered(self.teacher, self.ahead, epoch, start)
 
     def step(self, group: Sequence[Learner], batches: Sequence) -> None:
         """One step of every learner of ``group`` on its own batch."""
@@ -56,6 +69,8 @@ class Trainer:
             current.wait_stream(self.streams[learner.trial])
 
     def _ask_teacher(self, batches: Sequence) -> list:
+        if all(isinstance(batch, AnsweredBatch) for batch in batches):
+            return [([], batch.logits_t) for batch in batches]
         if len(batches) == 1 or self.device.type != "cuda":
             return [self.teacher(batch.images) for batch in batches]
         features, logits = self.teacher(torch.cat([batch.images for batch in batches]))

@@ -106,6 +106,10 @@ class Teacher:
         self.model = folded(model).to(device)
         if opt.kernels == "native":
             self.model = fused(accelerate(self.model), features, features and preact)
+        if opt.precision == "bf16":  # once, in place of autocast's cast of every weight in every step
+            for layer in self.model.modules():
+                if isinstance(layer, (nn.Conv2d, nn.Linear)):  # a norm that is not folded stays in single precision
+                    layer.bfloat16()
         self.precision, self.device = opt.precision, device
         self.features, self.preact = features, preact
         self.compiled = torch.compile(self.model, dynamic=False) if opt.step == "compile" else self.model

@@ -42,7 +42,7 @@ class MethodRun:
         while not all(learner.done for learner in self.learners):
             for learner in self.learners:
                 learner.begin_epoch()
-            for row in zip(*(loader.epoch(one.seed, one.epoch + 1) for one in self.learners), strict=True):
+            for row in zip(*(trainer.batches(loader, one, 0, 0) for one in self.learners), strict=True):
                 trainer.step(self.learners, row)
             sums = [learner.sums.cpu() for learner in self.learners]
             for learner in self.learners:

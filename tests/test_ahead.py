@@ -1,0 +1,111 @@
+"""The teacher ahead of the steps: the same run as with the teacher in every step, stopped or not."""
+import os
+import signal
+from argparse import Namespace
+
+import pytest
+import torch
+
+from dataset import Batch
+from helper import ahead, checkpoint
+from helper.device import autocast
+from helper.step import Trainer
+from helper.teacher import Teacher
+from models import model_dict
+from models.folding import folded
+from tests.support.small_runs import compared, no_pictures, ok, only_run, train  # noqa: F401 - a fixture
+
+STEPS = 3  # an epoch of 42 images in batches of 16
+FLAGS = ["--epochs", 2, "--mix", "mixup"]
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    save = tmp_path_factory.mktemp("teacher")
+    ok(save, "--epochs", 1)
+    return only_run(save) / "resnet8_last.pth"
+
+
+@pytest.fixture
+def two_at_once(monkeypatch):
+    monkeypatch.setitem(ahead.IMAGES, "cpu", 32)
+
+
+def weights(save):
+    return checkpoint.load(only_run(save, "student") / "resnet8_last.pth")["model"]
+
+
+@pytest.mark.parametrize("method", ["kd", "mixstd", "dkd", "dist", "lskd"])
+def test_the_run_of_the_teacher_in_the_step(method, teacher, tmp_path, monkeypatch):
+    flags = [*FLAGS, "--path_t", teacher, "--distill", method]
+    sizes, real = [], Teacher.__call__
+    monkeypatch.setattr(Teacher, "__call__", lambda self, images: sizes.append(len(images)) or real(self, images))
+    ok(tmp_path / "within", *flags, role="student")
+    within = [n for n in sizes if n <= 32]
+    assert max(within) <= 20  # a batch, or the test images before the first step
+    sizes.clear()
+    with monkeypatch.context() as patch:
+        patch.setitem(ahead.IMAGES, "cpu", 32)
+        ok(tmp_path / "ahead", *flags, role="student")
+    assert 32 in sizes and len(sizes) < len(within)
+    for name, value in weights(tmp_path / "within").items():
+        torch.testing.assert_close(weights(tmp_path / "ahead")[name], value, rtol=1e-6, atol=1e-6, msg=name)
+
+
+def test_several_seeds_are_each_what_it_is_alone(teacher, tmp_path, two_at_once):
+    flags = [*FLAGS, "--path_t", teacher]
+    ok(tmp_path / "together", *flags, "--trial", "1,2", role="student")
+    alone = {}
+    for trial in (1, 2):
+        ok(tmp_path / str(trial), *flags, "--trial", trial, role="student")
+        alone |= compared(tmp_path / str(trial), "student")
+    assert compared(tmp_path / "together", "student") == alone
+
+
+@pytest.mark.parametrize("step", [1, 2, STEPS, STEPS + 1])
+def test_stopped_within_a_chunk_it_goes_on_bit_for_bit(step, teacher, tmp_path, monkeypatch, two_at_once):
+    flags = [*FLAGS, "--path_t", teacher]
+    ok(tmp_path / "whole", *flags, role="student")
+    real, seen = Trainer.step, []
+
+    def signalled(self, *args):
+        real(self, *args)
+        seen.append(1)
+        if len(seen) == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", signalled)
+        assert train(tmp_path / "stopped", *flags, role="student").status == 143
+    ok(tmp_path / "stopped", *flags, "--resume", "auto", role="student")
+    assert compared(tmp_path / "stopped", "student") == compared(tmp_path / "whole", "student")
+
+
+def test_chunks_begin_at_fixed_steps():
+    """Whatever the step that is gone on from, the teacher sees the same images together."""
+
+    def epoch(first):
+        for step in range(first, 7):
+            x = torch.full((2, 1), float(step))
+            yield Batch(x, x, x[:, 0], x[:, 0], x[:, 0] > 0)
+    for start in range(8):
+        seen = []
+        batches = list(ahead.answered(lambda x, seen=seen: seen.append(x[:, 0].tolist()) or ([], 10 * x), 3, epoch,
+                                      start))
+        assert [batch.images[0].item() for batch in batches] == list(range(start, 7))
+        assert all(torch.equal(batch.logits_t, 10 * batch.images) for batch in batches)
+        whole = [[0, 0, 1, 1, 2, 2], [3, 3, 4, 4, 5, 5], [6, 6]]
+        assert seen == (whole[start // 3:] if start < 7 else whole[2:])
+
+
+@pytest.mark.parametrize("name", ["resnet14", "wrn_16_1"])
+def test_a_teacher_in_half_precision_is_autocasts(name):
+    """Its weights are cast once; in a wide ResNet norms stay that are not folded, in single precision."""
+    torch.manual_seed(0)
+    net = model_dict[name](num_classes=5).eval()
+    x = torch.randn(4, 3, 16, 16).to(memory_format=torch.channels_last)
+    opt = Namespace(kernels="torch", precision="bf16", step="eager", batch_size=4, trial=["1"])
+    features, logits = Teacher(net, opt, torch.device("cpu"), True, False)(x)
+    with torch.no_grad(), autocast("bf16", torch.device("cpu")):
+        expected = folded(net)(x, True, False)
+    assert logits.dtype == torch.bfloat16
+    torch.testing.assert_close((features, logits), expected, rtol=0, atol=0)
