@@ -75,12 +75,11 @@ class PlannedImages(Dataset):
     torchvision."""
 
     def __init__(self, data):
-        from torchvision.transforms import functional  # seconds to import, which few runs need
-        self.transforms = functional
         self.images, self.pad, self.mean, self.std = data.train.images, data.pad, data.mean, data.std
 
     def __getitem__(self, item):
-        (place, (top, left), flip), TF = item, self.transforms
+        from torchvision.transforms import functional as TF  # seconds to import, which few runs need
+        place, (top, left), flip = item
         height, width = self.images.shape[2:]
         image = TF.pad(TF.to_pil_image(self.images[place]), self.pad, fill=0)
         image = TF.crop(image, top, left, height, width)

@@ -2,6 +2,7 @@
 import gc
 import multiprocessing as mp
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -383,3 +384,10 @@ def test_cuda_gives_the_host_batches_without_waiting(mix, layout, monkeypatch):
         assert torch.allclose(a.images, b.images.cpu(), atol=1e-6) and torch.allclose(a.targets, b.targets.cpu())
         assert all(torch.equal(getattr(a, name), getattr(b, name).cpu()) for name in ("labels", "index", "mixed"))
         assert b.images.is_contiguous(memory_format=layout)
+
+
+def test_training_images_travel_to_workers_that_are_not_forked():
+    """Python 3.14 starts workers from a server on Linux, so what they are given is pickled."""
+    images = made(n=4).training_images()
+    item = (2, (1, 3), True)
+    assert torch.equal(pickle.loads(pickle.dumps(images))[item], images[item])
