@@ -41,11 +41,11 @@ def cutmix(images, partners, box):
     images, partners (B, C, H, W); box int64 (B, 4) as top, bottom, left, right in pixels, ends excluded.
     """
     height, width = images.shape[2:]
-    y = torch.arange(height, device=box.device).view(1, height, 1)
-    x = torch.arange(width, device=box.device).view(1, 1, width)
-    top, bottom, left, right = box.view(-1, 4, 1, 1).unbind(1)
-    inside = (top <= y) & (y < bottom) & (left <= x) & (x < right)
-    return torch.where(inside[:, None], partners, images)
+    top, bottom, left, right = box.view(-1, 4, 1, 1, 1).unbind(1)
+    y = torch.arange(height, device=box.device).view(height, 1)
+    x = torch.arange(width, device=box.device)
+    rows, columns = (top <= y) & (y < bottom), (left <= x) & (x < right)  # (B, 1, H, 1) and (B, 1, 1, W)
+    return torch.where(rows & columns, partners, images)
 
 
 def soft_targets(labels, partner_labels, lam, num_classes):
