@@ -19,7 +19,7 @@ from helper.options import parse_student
 from helper.resume import stored_flags
 from helper.teacher import Teacher, build, read_teacher
 from helper.util import guard
-from models import model_dict
+from models import any_model
 
 FOLDERS = ("student_model", "student_tensorboards")
 
@@ -35,6 +35,7 @@ def main(argv=None):
     if claim.finished():
         return
     data = setup.load_data(opt)
+    setup.warn_of_size(opt, data, [opt.model_t, opt.model_s])
     setup.check_batches(opt, len(data.train), method)
     model_t = build(file, data.num_classes)
     learners = make_students(opt, method, model_t, data, device)
@@ -48,7 +49,7 @@ def main(argv=None):
 
 def make_students(opt, method, model_t, data, device):
     """One learner a trial; a pair of networks that the method can't serve is refused before anything is trained."""
-    probe = model_dict[opt.model_s](num_classes=data.num_classes)
+    probe = any_model[opt.model_s](num_classes=data.num_classes)
     pair = setup.pair_of(probe, model_t, data, method)
     if why := method.unsupported(opt, pair):
         raise DistillError(f"--distill {opt.distill} with {opt.model_t} and {opt.model_s}: {why}")

@@ -25,6 +25,7 @@ def main(argv=None):
     if claim.finished():
         return
     data = setup.load_data(opt)
+    setup.warn_of_size(opt, data, [opt.model])
     loader = setup.make_loader(opt, data, device)
     learners = setup.make_learners(opt, opt.model, data.num_classes, device, lambda seed: Vanilla(opt))
     setup.show(opt)

@@ -1,12 +1,13 @@
 """Images in, batches out. The only place that knows a data set's name."""
-from . import cifar, digits
+from . import cifar, digits, folder
 from .batch import Batch
 from .data import Data, DataError, Split, reduced
 from .loaders import LOADERS, DeviceLoader, TorchLoader, eval_batches, make_loader, make_test_batches
 from .plan import MIXES, SAMPLINGS, EpochPlan, MixSpec, plan_epoch
 
-NAMES = (*cifar.CIFAR, "digits")
-SIZES = {**dict.fromkeys(cifar.CIFAR, cifar.SIZES), "digits": digits.SIZES}  # training and test images
+NAMES = (*cifar.CIFAR, "digits", *folder.NAMES)
+SIZES = {**dict.fromkeys(cifar.CIFAR, cifar.SIZES), "digits": digits.SIZES,
+         "imagenet": folder.SIZES}  # training and test images, where the name says how many
 
 __all__ = ["LOADERS", "MIXES", "NAMES", "SAMPLINGS", "SIZES", "Batch", "Data", "DataError", "DeviceLoader", "EpochPlan",
            "MixSpec", "Split", "TorchLoader", "eval_batches", "load", "make_loader", "make_test_batches", "plan_epoch"]
@@ -26,6 +27,8 @@ def load(name, data_dir, holdout=0, train_fraction=1.0, download=True):
         data = cifar.load(name, data_dir, download)
     elif name == "digits":
         data = digits.load()
+    elif name in folder.NAMES:
+        data = folder.load(name, data_dir)
     else:
         raise DataError(f"--dataset {name}: choose one of {', '.join(NAMES)}")
     return reduced(data, holdout, train_fraction)

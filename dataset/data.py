@@ -44,8 +44,8 @@ class Data:
     Another kind of data set (images that lie in files) is a class with the same names. What the rest of the program
     asks of it: the fields above; of train and test len() and labels (and take(), for a hold-out split); image_shape,
     resident and, where that is False, training_images() and test_images(), torch Datasets of images (C, H, W): float32
-    normalised, or uint8, which is normalised on the device. A bad file is a DataError of one line there too. pad
-    None: it cuts in its own way, from the two random numbers of EpochPlan.crop.
+    mirrored and normalised, or uint8, for which the device does both. A bad file is a DataError of one line there too.
+    pad None: it cuts in its own way, from the two random numbers of EpochPlan.crop.
     """
 
     name: str

@@ -189,12 +189,12 @@ class TorchLoader(Loader):
 
     def _batches(self, plan, start):
         for images, part in zip(self._samples(plan, start), plan.parts(self.device, start, 1), strict=True):
-            images = to_device(images, self.device, self._normalise, self.memory_format)
+            images = to_device(images, self.device, self._normalise, self.memory_format, part.flip)
             first, partners = images[part.first], images[part.second[part.rows]]
             yield mix_batch(first, partners, self._labels[part.index], part, self.data.num_classes)
 
     def _samples(self, plan, start):
-        """Cropped and flipped images (B, C, H, W) of each step, on the host."""
+        """Cropped images (B, C, H, W) of each step, on the host; flipped unless uint8."""
         loader = self._idle.pop() if self._idle else self._new_loader()
         loader.batch_sampler.plan, loader.batch_sampler.start = plan, start
         try:
@@ -281,9 +281,11 @@ def make_test_batches(data, device, memory_format=torch.channels_last, num_worke
     return batches
 
 
-def to_device(images, device, normalise, memory_format):
-    """What a worker made of images: float32 as it is, uint8 normalised."""
+def to_device(images, device, normalise, memory_format, flip=None):
+    """What a worker made of images: float32 as it is, uint8 mirrored where `flip` (B,) and normalised."""
     images = images.to(device, non_blocking=True)
     if images.dtype == torch.uint8:
+        if flip is not None:
+            images = torch.where(flip.view(-1, 1, 1, 1), images.flip(3), images)
         images = normalise(images)
     return images.contiguous(memory_format=memory_format)

@@ -23,6 +23,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
 
     source = ""  # where the values come from that are being parsed, for error messages; '' is the command line
+    recipes: dict[str, dict[str, Any]] = {}  # data set -> defaults that it has in place of the parser's
 
     def parse(self, argv: Sequence[str] | None = None, stored: Stored | None = None) -> argparse.Namespace:
         """Parsed flags; ``opt.given`` is the set of names given, ``opt.defaults`` the defaults of all.
@@ -41,6 +42,8 @@ class Parser(argparse.ArgumentParser):
             name = unknown[0].split("=")[0]
             self.error(f"unknown argument {unknown[0]!r}{near(name, flags) or '; see --help'}")
         given = vars(found)
+        recipe = self.recipes.get(given.get("dataset", defaults.get("dataset")), {})
+        defaults.update((name, value) for name, value in recipe.items() if name in defaults)
         opt = argparse.Namespace(**{**defaults, **given}, given=set(given), defaults=defaults)
         if more := stored(opt) if stored else None:
             for name, value in self._checked(*more, defaults).items():

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import dataset
 from dataset import MixSpec
 from distiller_zoo import distiller_dict
-from models import model_dict
+from models import any_model
 
 from .errors import UserError
 from .flags import Parser, Stored, epoch_list, name_from, number, path, temperature, trial_list
-from .recipe import FULL, SLOW_NETWORKS, default_rate, full_recipe, learning_rate_at  # noqa: F401
+from .recipe import FULL, RECIPES, SLOW_NETWORKS, default_rate, full_recipe, learning_rate_at  # noqa: F401
 
 DEFAULT_TEACHER = "./save/models/resnet110_vanilla/ckpt_epoch_240.pth"
 LOSS_FLAGS = ("gamma", "alpha", "beta", "kd_T", "scale_T", "rescale", "init_epochs")
@@ -23,9 +23,10 @@ WEIGHT = number(float, low=0)
 def parse_teacher(argv: Sequence[str] | None = None, stored: Stored | None = None) -> Namespace:
     """Flags of train_teacher.py. ``stored``: see :meth:`helper.flags.Parser.parse`."""
     parser = Parser(description="Train a teacher, or a student alone, and keep its checkpoints and its record.")
+    parser.recipes = RECIPES
     group = parser.add_argument_group("model")
-    group.add_argument("--model", type=name_from(model_dict, "model"), default="resnet110",
-                       help="one of " + ", ".join(model_dict) + " (default resnet110)")
+    group.add_argument("--model", type=name_from(any_model, "model"), default="resnet110",
+                       help="one of " + ", ".join(any_model) + " (default resnet110)")
     group.add_argument("-t", "--trial", type=trial_list, default=["0"], metavar="IDS",
                        help="experiment id, also the seed; 1,2,3 trains three at once (default 0)")
     group.add_argument("--label_smoothing", type=number(float, low=0, high=0.999), default=0.0,
@@ -39,12 +40,14 @@ def parse_teacher(argv: Sequence[str] | None = None, stored: Stored | None = Non
 def parse_student(argv: Sequence[str] | None = None, stored: Stored | None = None) -> Namespace:
     """Flags of train_student_mixstd.py. ``stored``: see :meth:`helper.flags.Parser.parse`."""
     parser = Parser(description="Distil a student from a trained teacher, by default with MIXSTD and partial mixup.")
+    parser.recipes = RECIPES
     group = parser.add_argument_group("networks")
-    group.add_argument("--model_s", type=name_from(model_dict, "model"), default="resnet20",
-                       help="student, one of " + ", ".join(model_dict) + " (default resnet20)")
+    group.add_argument("--model_s", type=name_from(any_model, "model"), default="resnet20",
+                       help="student, one of " + ", ".join(any_model) + " (default resnet20)")
     group.add_argument("--path_t", type=path, default=DEFAULT_TEACHER,
-                       help=f"the teacher's checkpoint, ours or RepDistiller's (default {DEFAULT_TEACHER})")
-    group.add_argument("--model_t", type=name_from(model_dict, "model"), default=None,
+                       help=f"the teacher's checkpoint, ours or RepDistiller's, or torchvision:NAME, as "
+                            f"torchvision:resnet34, which is downloaded (default {DEFAULT_TEACHER})")
+    group.add_argument("--model_t", type=name_from(any_model, "model"), default=None,
                        help="the teacher's architecture (default: what the checkpoint, its name or its folder says)")
     group.add_argument("--trial", type=trial_list, default=["1"], metavar="IDS",
                        help="trial id, also the seed; 1,2,3 distils three students at once (default 1)")
@@ -82,7 +85,8 @@ def _add_methods(parser: Parser) -> None:
 
 
 def _add_common(parser: Parser, mix: str) -> None:
-    group = parser.add_argument_group("optimisation")
+    group = parser.add_argument_group(
+        "optimisation (imagenet and folder: 100 epochs of 256 images, rate 0.1, drops after 30,60,90, decay 1e-4)")
     group.add_argument("--epochs", type=COUNT, default=FULL["epochs"],
                        help=f"training epochs (default {FULL['epochs']})")
     group.add_argument("--batch_size", type=number(int, low=1, high=65536), default=64, help="(default 64)")
@@ -97,7 +101,9 @@ def _add_common(parser: Parser, mix: str) -> None:
     group = parser.add_argument_group("data")
     group.add_argument("--dataset", type=name_from(dataset.NAMES, "data set"), default="cifar100",
                        help="one of " + ", ".join(dataset.NAMES) + " (default cifar100)")
-    group.add_argument("--data_dir", type=path, default="data", help="where the data lies or goes (default ./data)")
+    group.add_argument("--data_dir", type=path, default="data",
+                       help="where the data lies or goes; imagenet and folder have train/CLASS/ and val/CLASS/ there "
+                            "(default ./data)")
     group.add_argument("--loader", type=name_from(dataset.LOADERS, "loader"), default="device",
                        help="device: images resident on the device; torch: torchvision and a DataLoader; same batches")
     group.add_argument("--num_workers", type=number(int, low=0, high=256), default=8,

@@ -12,7 +12,7 @@ from torch import nn
 
 import dataset
 from distiller_zoo import Distiller, Pair
-from models import kernels, model_dict
+from models import any_model, kernels, model_dict
 
 from . import device as devices
 from . import resume
@@ -143,6 +143,16 @@ def check_batches(opt: Namespace, n: int, method: type[Distiller]) -> None:
                         f"--distill {opt.distill} needs at least {method.min_batch}; choose another size")
 
 
+def warn_of_size(opt: Namespace, data, networks: Sequence[str]) -> None:
+    """A network works on images of any size, but was made for 32x32 or for 224x224."""
+    large = data.image_shape[1] > 64
+    for name in networks:
+        if (name in model_dict) == large:
+            made, better = ("32x32", "a network of torchvision's") if large else ("224x224", "one of RepDistiller's")
+            size = f"{data.image_shape[1]}x{data.image_shape[2]}"
+            opt.warnings.append(f"{name} was made for {made} images and gets {size}; {better} suits them")
+
+
 def shapes_of(model: nn.Module, image_shape: Sequence[int], preact: bool) -> list[torch.Size]:
     """Shapes (2, ...) of a network's features for images (C, H, W)."""
     model.eval()
@@ -162,7 +172,7 @@ def make_learners(opt: Namespace, name: str, num_classes: int, device: torch.dev
         seed = seed_of(trial)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = model_dict[name](num_classes=num_classes)
+            model = any_model[name](num_classes=num_classes)
             criterion = method(seed)
         model = model.to(device, memory_format=FORMAT)
         if opt.kernels == "native":

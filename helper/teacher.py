@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models import model_dict
+from models import any_model, imagenet_dict
 from models.folding import folded
 from models.kernels import accelerate, fused
 
@@ -19,6 +19,8 @@ from .device import autocast
 from .errors import UserError, near
 from .recipe import less_than
 from .resume import read_config
+
+TORCHVISION = "torchvision:"  # what a --path_t begins with that names torchvision's weights, not a file
 
 
 @dataclass
@@ -47,6 +49,8 @@ def read_teacher(path: str, arch: str | None = None, flags: tuple[str, str] = ("
     folder's name mentions first: resnet8_last.pth, cifar100_resnet20.pth; resnet110_vanilla, wrn_40_2_vanilla, and
     S=resnet8_T=resnet110_..., MIX-KD's folder of a student.
     """
+    if path.startswith(TORCHVISION):
+        return from_torchvision(path, arch, flags)
     file = Path(path)
     try:
         state: Any = checkpoint.load(file)
@@ -59,11 +63,36 @@ def read_teacher(path: str, arch: str | None = None, flags: tuple[str, str] = ("
     if arch is None:
         guess = re.split(r"[^A-Za-z0-9]", folder)[0]
         raise UserError(f"{flags[0]} {path}: it doesn't say its architecture, nor do its name and its folder's name, "
-                        f"{folder!r}{near(guess, model_dict)}; name it with {flags[1]}")
-    if arch not in model_dict:
+                        f"{folder!r}{near(guess, any_model)}; name it with {flags[1]}")
+    if arch not in any_model:
         raise UserError(f"{flags[0]} {path}: its architecture is {arch!r}, which is unknown here"
-                        f"{near(arch, model_dict)}; name it with {flags[1]}")
+                        f"{near(arch, any_model)}; name it with {flags[1]}")
     return TeacherFile(file, arch, weights, _trained(state, file))
+
+
+def from_torchvision(path: str, asked: str | None, flags: tuple[str, str]) -> TeacherFile:
+    """``torchvision:resnet34``, or ``torchvision:resnet50:IMAGENET1K_V2``: ImageNet weights by torchvision's weights
+    API, from its cache or downloaded into it and checked by the digest in their name. V1 where no version is given.
+
+    Raises UserError: a network or version that torchvision has no weights of here, no network connection.
+    """
+    from torchvision import models
+    arch, _, version = path.removeprefix(TORCHVISION).partition(":")
+    if arch not in imagenet_dict or arch not in models.list_models():
+        known = [name for name in imagenet_dict if name in models.list_models()]
+        raise UserError(f"{flags[0]} {path}: torchvision's weights are to be had for {', '.join(known)}")
+    if asked not in (None, arch):
+        raise UserError(f"{flags[1]} {asked}: {flags[0]} {path} is a {arch}; leave {flags[1]} out")
+    versions = models.get_model_weights(arch).__members__
+    if (version := version or "IMAGENET1K_V1") not in versions:
+        raise UserError(f"{flags[0]} {path}: {arch} has the weights {', '.join(versions)}")
+    try:
+        weights = versions[version].get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except Exception as error:  # no connection, a full disk, a damaged file in the cache
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UserError(f"{flags[0]} {path}: could not be had ({reason}); download {versions[version].url} elsewhere "
+                        f"and give the file with {flags[1]} {arch}") from None
+    return TeacherFile(Path(path), arch, checkpoint.weights_of(weights, Path(path)))
 
 
 def _trained(state: dict[str, Any], file: Path) -> dict[str, Any]:
@@ -80,14 +109,14 @@ def _trained(state: dict[str, Any], file: Path) -> dict[str, Any]:
 def network_named(text: str) -> str | None:
     """The network that ``text`` names first, as a whole word: wrn_40_2 in 'wrn_40_2_vanilla', never resnet8 in
     'resnet8x4'. None if it names none."""
-    longest_first = "|".join(sorted(map(re.escape, model_dict), key=len, reverse=True))
+    longest_first = "|".join(sorted(map(re.escape, any_model), key=len, reverse=True))
     found = re.search(rf"(?<![A-Za-z0-9])({longest_first})(?![A-Za-z0-9])", text)
     return found[1] if found else None
 
 
 def build(file: TeacherFile, num_classes: int) -> nn.Module:
     """The network with its weights; a mismatch is one line."""
-    model = model_dict[file.arch](num_classes=num_classes)
+    model = any_model[file.arch](num_classes=num_classes)
     last = [w for name, w in file.weights.items() if name.endswith("weight") and w.ndim == 2]
     if last and last[-1].shape[0] != num_classes:
         raise UserError(f"{file.path}: a {file.arch} of {last[-1].shape[0]} classes, but the data set has "

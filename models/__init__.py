@@ -1,7 +1,11 @@
-"""Networks for 32x32 images, with RepDistiller's names and weights; layers.FeatureNet says how they are called.
+"""Networks with RepDistiller's names and weights for 32x32 images (``model_dict``), with torchvision's for ImageNet's
+(``imagenet_dict``); layers.FeatureNet says how they are called.
 
-``model_dict[name](num_classes=100)`` builds one.
+``model_dict[name](num_classes=100)`` builds one, ``any_model[name]`` one of either.
 """
+from collections import ChainMap
+
+from .imagenet import imagenet_dict
 from .mobilenetv2 import mobile_half
 from .resnet import resnet8, resnet8x4, resnet14, resnet20, resnet32, resnet32x4, resnet44, resnet56, resnet110
 from .resnetv2 import ResNet50
@@ -34,3 +38,4 @@ model_dict = {
     "ShuffleV1": ShuffleV1,
     "ShuffleV2": ShuffleV2,
 }
+any_model = ChainMap(imagenet_dict, model_dict)  # goes over model_dict first

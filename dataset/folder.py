@@ -1,0 +1,146 @@
+"""ImageNet, and any images that lie in folders DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg.
+
+Finding the files is torchvision's ImageFolder. The images do not fit on a device, so worker processes decode and cut
+them (TorchLoader); they come as uint8 and are mirrored, normalised and mixed on the device.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from .data import DataError
+
+NAMES = ("imagenet", "folder")
+SIZES = 1_281_167, 50_000  # ImageNet's training and validation images (ILSVRC 2012)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, which torchvision's weights were trained with
+IMAGE, RESIZED = 224, 256  # side of an image of a batch; the shorter side that validation resizes to before its crop
+# torchvision's IMAGENET1K_V1 weights: top-1 on the validation images
+PUBLISHED = {"resnet18": 69.76, "resnet34": 73.31, "resnet50": 76.13, "mobilenet_v2": 71.88}
+
+
+@dataclass(frozen=True)
+class Files:
+    """Images that are read when they are wanted. paths: one for each. labels: int64 (N,)."""
+
+    paths: tuple[str, ...]
+    labels: torch.Tensor
+
+    def __len__(self):
+        return len(self.labels)
+
+    def take(self, chosen):
+        """The samples at the places `chosen` (int64 array), in that order."""
+        return Files(tuple(self.paths[i] for i in chosen), self.labels[torch.as_tensor(chosen)])
+
+
+@dataclass(frozen=True)
+class FolderData:
+    """Images in folders, with the names that data.Data has; see there. `image`: side of the images of a batch."""
+
+    name: str
+    num_classes: int
+    train: Files
+    test: Files
+    mean: tuple = MEAN
+    std: tuple = STD
+    flip: bool = True
+    image: int = IMAGE
+    resized: int = RESIZED
+    published: dict = field(default_factory=dict)
+    pad: ClassVar[None] = None  # crops come from two random numbers of the plan, not from a border
+    resident: ClassVar[bool] = False
+
+    @property
+    def image_shape(self):
+        return 3, self.image, self.image
+
+    def training_images(self):
+        """Item (place, two random numbers, flip) -> uint8 (3, image, image), a random resized crop; not mirrored."""
+        return TrainingFiles(self.train, self.image)
+
+    def test_images(self):
+        """Item i -> uint8 (3, image, image): shorter side to `resized`, then the centre."""
+        return TestFiles(self.test, self.image, self.resized)
+
+
+class TrainingFiles(Dataset):
+    """torchvision's RandomResizedCrop (Szegedy et al., CVPR 2015: 8 to 100 % of the area, aspect 3/4 to 4/3), its
+    draws seeded by two numbers below 2^32, so that an image's crop depends on the epoch's plan alone."""
+
+    def __init__(self, files, size):
+        from torchvision.transforms import RandomResizedCrop, functional  # seconds to import, which few runs need
+        self.files, self.crop, self.functional = files, RandomResizedCrop(size), functional
+
+    def __getitem__(self, item):
+        place, (high, low), _ = item
+        image, crop = read(self.files.paths[place]), self.crop
+        before = torch.default_generator.get_state()  # with --num_workers 0 this is the training's own generator
+        torch.default_generator.manual_seed((high << 32 | low) & (2**63 - 1))
+        box = crop.get_params(image, crop.scale, crop.ratio)
+        torch.default_generator.set_state(before)
+        return self.functional.pil_to_tensor(self.functional.resized_crop(image, *box, crop.size, crop.interpolation))
+
+
+class TestFiles(Dataset):
+    """torchvision's Resize and CenterCrop."""
+
+    __test__ = False  # no test class, whatever pytest thinks of its name
+
+    def __init__(self, files, size, resized):
+        from torchvision.transforms import functional
+        self.files, self.size, self.resized, self.functional = files, size, resized, functional
+
+    def __len__(self):
+        return len(self.files)
+
+    def __getitem__(self, place):
+        image = self.functional.resize(read(self.files.paths[place]), self.resized)
+        return self.functional.pil_to_tensor(self.functional.center_crop(image, self.size))
+
+
+def read(path):
+    """The RGB image of a file, decoded whole. DataError where that can't be done."""
+    from PIL import Image
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except Exception as error:  # PIL raises what its decoders meet in a damaged file
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DataError(f"{path}: not a readable image ({reason}); replace or delete it") from None
+
+
+def load(name, data_dir):
+    """FolderData of the images under `data_dir`/train and `data_dir`/val; the classes are the folders, by their names
+    in alphabetical order, as torchvision's weights for ImageNet count them. No file is opened here.
+
+    Raises DataError, one line: a folder that is missing or has no images, a class that is in one of both only.
+    """
+    root = Path(data_dir).expanduser()
+    (train, classes), (val, val_classes) = (_files(root / part, name) for part in ("train", "val"))
+    if differ := sorted(set(classes) ^ set(val_classes)):
+        there, not_there = ("train", "val") if differ[0] in classes else ("val", "train")
+        raise DataError(f"--data_dir {root}: class {differ[0]!r} is in {there}/ but not in {not_there}/"
+                        + (f", nor are {len(differ) - 1} more in both" if len(differ) > 1 else "")
+                        + "; both need the same class folders")
+    return FolderData(name, len(classes), train, val, published=PUBLISHED if name == "imagenet" else {})
+
+
+def _files(folder, name):
+    """(Files, names of the classes) of one folder of class folders."""
+    from torchvision.datasets import ImageFolder
+    if not folder.is_dir():
+        raise DataError(f"--dataset {name}: {folder} is no folder; give a --data_dir that holds train/CLASS/*.jpg and "
+                        "val/CLASS/*.jpg")
+    try:
+        found = ImageFolder(folder)
+    except FileNotFoundError as error:
+        reason = str(error).split("Supported extensions")[0].strip().rstrip(".")
+        raise DataError(f"--dataset {name}: {folder} has no images, or a class without any ({reason}); put them into "
+                        f"{folder}/CLASS/*.jpg") from None
+    paths, labels = zip(*found.samples, strict=True)
+    return Files(paths, torch.from_numpy(np.array(labels, np.int64))), found.classes

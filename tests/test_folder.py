@@ -1,0 +1,235 @@
+"""Images in folders: what a batch of them is, what is refused, and both scripts and every method on them."""
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import dataset
+import train_student_mixstd
+import train_teacher
+from dataset import DataError, MixSpec, folder
+from dataset.loaders import TorchLoader, make_test_batches
+from distiller_zoo import distiller_dict
+from helper.options import parse_student, parse_teacher
+from helper.setup import make_learners, pair_of
+from helper.step import Trainer
+from models import any_model
+from tests.support.small_runs import call
+from tests.support.training import options
+
+MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+
+
+def make_tree(root, classes=("ant", "bee", "cat"), train=6, val=3):
+    """JPEGs of several shapes, every class of a colour of its own under noise."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", train), ("val", val)):
+        for k, name in enumerate(classes):
+            (root / part / name).mkdir(parents=True)
+            for i in range(count):
+                height, width = rng.integers(80, 160, 2)
+                pixels = rng.integers(0, 60, (height, width, 3)) + np.eye(3)[k % 3] * 150
+                Image.fromarray(pixels.astype(np.uint8)).save(root / part / name / f"{i}.jpg")
+    return root
+
+
+@pytest.fixture
+def tree(tmp_path):
+    return make_tree(tmp_path / "images")
+
+
+def small(tree, size=64):
+    return replace(dataset.load("folder", tree), image=size, resized=size + 8)
+
+
+def all_batches(loader, *args, **kwargs):
+    return list(loader.epoch(*args, **kwargs))
+
+
+def crop_box(numbers, width, height):
+    """(top, left, height, width) after Szegedy et al. as torchvision draws it, written down once more."""
+    generator = torch.Generator().manual_seed((int(numbers[0]) << 32 | int(numbers[1])) & (2**63 - 1))
+    logs = torch.log(torch.tensor((3 / 4, 4 / 3)))
+    for _ in range(10):
+        area = width * height * torch.empty(1).uniform_(0.08, 1.0, generator=generator).item()
+        aspect = torch.exp(torch.empty(1).uniform_(logs[0], logs[1], generator=generator)).item()
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            top = torch.randint(0, height - h + 1, (1,), generator=generator).item()
+            return top, torch.randint(0, width - w + 1, (1,), generator=generator).item(), h, w
+    raise AssertionError("choose images that are closer to a square")
+
+
+def test_training_batches_follow_the_plan(tree):
+    data = small(tree)
+    loader = TorchLoader(data, 5, MixSpec("none"), num_workers=0)
+    plan, batches = loader.plan(3, 1), all_batches(loader, 3, 1)
+    found = torch.cat([batch.images for batch in batches])
+    assert len(found) == 18 and 0 < plan.flip.sum() < 18
+    for position, (place, numbers, flip) in enumerate(zip(plan.order, plan.crop, plan.flip, strict=True)):
+        image = Image.open(data.train.paths[place]).convert("RGB")
+        top, left, h, w = crop_box(numbers, *image.size)
+        image = image.crop((left, top, left + w, top + h)).resize((64, 64), Image.Resampling.BILINEAR)
+        pixels = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).float() / 255
+        expected = ((pixels.flip(2) if flip else pixels) - MEAN) / STD
+        torch.testing.assert_close(found[position], expected, rtol=0, atol=1e-5)
+    assert torch.equal(torch.cat([batch.labels for batch in batches]), data.train.labels[plan.order])
+
+
+def test_crops_depend_on_seed_epoch_and_sample_alone(tree):
+    data, spec = small(tree), MixSpec("mixup")
+    state = torch.get_rng_state()
+    alone = all_batches(TorchLoader(data, 4, spec, num_workers=0), 1, 2)
+    assert torch.equal(torch.get_rng_state(), state)
+    others = TorchLoader(data, 4, spec, num_workers=2)
+    for start in (0, 3):
+        for one, other in zip(alone[start:], all_batches(others, 1, 2, start=start), strict=True):
+            assert torch.equal(one.images, other.images) and torch.equal(one.targets, other.targets)
+    assert not torch.equal(alone[0].images, all_batches(others, 1, 3)[0].images)
+
+
+def test_validation_images_are_resized_and_cut_from_the_centre(tree):
+    data = small(tree)
+    found = torch.cat([images for images, _ in make_test_batches(data, "cpu", num_workers=0)()])
+    for path, image in zip(data.test.paths, found, strict=True):
+        whole = Image.open(path).convert("RGB")
+        scale = 72 / min(whole.size)
+        whole = whole.resize([int(scale * side) for side in whole.size], Image.Resampling.BILINEAR)
+        left, top = (round((side - 64) / 2) for side in whole.size)
+        cut = np.asarray(whole)[top:top + 64, left:left + 64].astype(np.float32) / 255
+        torch.testing.assert_close(image, (torch.from_numpy(cut).permute(2, 0, 1) - MEAN) / STD, rtol=0, atol=1e-5)
+
+
+def test_holdout_comes_from_the_training_folder(tree):
+    data = dataset.load("folder", tree, holdout=6)
+    assert len(data.train) == 12 and len(data.test) == 6 and not set(data.train.paths) & set(data.test.paths)
+    assert all("/train/" in path for path in data.test.paths) and data.test.labels.bincount().tolist() == [2, 2, 2]
+
+
+# What is refused ----------------------------------------------------------------------------------------------------
+
+
+def no_images(tree):
+    for file in (tree / "train").glob("*/*.jpg"):
+        file.unlink()
+    return tree / "train"
+
+
+def no_val(tree):
+    (tree / "val").rename(tree / "elsewhere")
+    return tree / "val"
+
+
+def other_class(tree):
+    (tree / "val" / "cat").rename(tree / "val" / "dog")
+    return "'cat' is in train/"
+
+
+def broken(tree):
+    file = tree / "train" / "bee" / "2.jpg"
+    file.write_bytes(file.read_bytes()[:300])
+    return file
+
+
+def broken_val(tree):
+    file = tree / "val" / "ant" / "1.jpg"
+    file.write_text("no picture")
+    return file
+
+
+@pytest.mark.parametrize("harm", [no_images, no_val, other_class, broken, broken_val])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_bad_folders_are_one_line(tree, tmp_path, harm, workers):
+    named = str(harm(tree))
+    done = call(train_teacher.main, ["--dataset", "folder", "--data_dir", tree, "--model", "resnet8", "--epochs", 1,
+                                     "--num_workers", workers, "--save_dir", tmp_path / "save", "--device", "cpu"])
+    assert done.status == 2 and named in done.err and done.err.count("\n") == 1, done.err
+
+
+def test_a_class_without_images_is_named(tree):
+    for file in (tree / "train" / "bee").iterdir():
+        file.unlink()
+    with pytest.raises(DataError, match="bee"):
+        dataset.load("folder", tree)
+
+
+# The recipe ---------------------------------------------------------------------------------------------------------
+
+
+RECIPE = {"batch_size": 256, "epochs": 100, "learning_rate": 0.1, "lr_decay_epochs": [30, 60, 90], "weight_decay": 1e-4}
+
+
+@pytest.mark.parametrize("name", folder.NAMES)
+@pytest.mark.parametrize("parse", [parse_teacher, parse_student])
+def test_recipe_of_the_field(name, parse):
+    opt = parse(["--dataset", name])
+    assert {flag: getattr(opt, flag) for flag in RECIPE} == RECIPE
+    given = parse(["--dataset", name, "--batch_size", "64", "--learning_rate", "0.05", "--epochs", "240"])
+    assert (given.batch_size, given.learning_rate, given.epochs) == (64, 0.05, 240)
+
+
+def test_other_data_keeps_its_recipe():
+    opt = parse_teacher([])
+    assert (opt.batch_size, opt.epochs, opt.learning_rate, opt.weight_decay) == (64, 240, 0.05, 5e-4)
+
+
+def test_a_stored_run_keeps_what_it_was_given(tmp_path):
+    stored = {"dataset": "imagenet", "batch_size": 64, "epochs": 240}
+    opt = parse_teacher(["--resume", str(tmp_path)], lambda opt: (tmp_path / "args.json", stored))
+    assert (opt.dataset, opt.batch_size, opt.epochs) == ("imagenet", 64, 240)
+
+
+# Training -----------------------------------------------------------------------------------------------------------
+
+
+def test_teacher_and_student_train_from_the_folder(tree, tmp_path):
+    common = ["--dataset", "folder", "--data_dir", tree, "--epochs", 1, "--batch_size", 6, "--num_workers", 1,
+              "--save_dir", tmp_path / "save", "--device", "cpu", "--threads", 1]
+    done = call(train_teacher.main, [*common, "--model", "resnet18"])
+    assert done.status == 0, done.err
+    teacher, = (tmp_path / "save" / "models").glob("*/resnet18_last.pth")
+    done = call(train_student_mixstd.main, [*common, "--path_t", teacher, "--model_s", "mobilenet_v1"])
+    assert done.status == 0 and "images/s" in done.out, done.err
+    assert "WARNING" not in done.out
+
+
+def test_a_network_for_small_images_is_warned_of(tree, tmp_path):
+    done = call(train_teacher.main, ["--dataset", "folder", "--data_dir", tree, "--model", "resnet8", "--epochs", 1,
+                                     "--batch_size", 9, "--num_workers", 0, "--save_dir", tmp_path, "--device", "cpu"])
+    assert done.status == 0 and "WARNING resnet8 was made for 32x32 images" in done.out, done.err
+
+
+@pytest.mark.parametrize("teacher, student", [("resnet34", "resnet18"), ("resnet50", "mobilenet_v1"),
+                                              ("resnet18", "mobilenet_v2")])
+def test_every_method_that_fits_the_pair_trains(tree, teacher, student):
+    data, trained = small(tree), []
+    batch = next(TorchLoader(data, 6, MixSpec("none"), num_workers=0).epoch(1, 1))
+    torch.manual_seed(0)
+    model_t = any_model[teacher](num_classes=3).eval().requires_grad_(False)
+    model_s = any_model[student](num_classes=3)
+    for name, method in distiller_dict.items():
+        own = {flag: kwargs["default"] for flag, kwargs in method.flags.items()}
+        own |= {"nce_k": 4} if "nce_k" in own else {}
+        gamma, alpha, beta = method.weights
+        opt = options(**{**own, "gamma": gamma, "alpha": alpha, "beta": beta, "rescale": method.rescale,
+                         "learning_rate": 1e-4, "model_s": student, "trial": ["1"], "batch_size": 6,
+                         "init_epochs": 1 if method.two_stage else 0, "epochs": 1})
+        pair = pair_of(model_s, model_t, data, method)
+        if method.unsupported(opt, pair):
+            continue
+        learner, = make_learners(opt, student, 3, torch.device("cpu"), lambda seed, m=method, o=opt, p=pair: m(o, p))
+        before = {key: value.clone() for key, value in learner.model.state_dict().items()}
+        trainer = Trainer(opt, lambda images, m=method: model_t(images, True, m.teacher_preact()), [learner],
+                          torch.device("cpu"))
+        while not learner.done:
+            learner.begin_epoch()
+            trainer.step([learner], [batch])
+            assert math.isfinite(learner.averages()["train_loss"]), name
+            learner.end_epoch({})
+        assert any(not torch.equal(before[key], value) for key, value in learner.model.state_dict().items()), name
+        trained.append(name)
+    missing = {("resnet34", "resnet18"): set()}.get((teacher, student), {"fsp", "kdsvd"})
+    assert set(distiller_dict) - set(trained) <= missing, set(distiller_dict) - set(trained)

@@ -1,0 +1,134 @@
+"""Networks for ImageNet's images against torchvision's own, and torchvision's weights as a teacher."""
+import math
+import urllib.error
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torchvision import models
+
+from helper.errors import UserError
+from helper.teacher import read_teacher
+from models import any_model, imagenet_dict, model_dict
+from models.folding import folded
+
+TORCHVISION = sorted(set(imagenet_dict) & set(models.list_models()))
+CHANNELS = {"resnet18": (64, 64, 128, 256, 512, 512), "resnet34": (64, 64, 128, 256, 512, 512),
+            "resnet50": (64, 256, 512, 1024, 2048, 2048), "mobilenet_v1": (32, 128, 256, 512, 1024, 1024),
+            "mobilenet_v2": (32, 24, 32, 96, 320, 1280)}
+
+
+def lived_in(net):
+    """`net` with statistics and scales that are not the initial ones."""
+    generator = torch.Generator().manual_seed(1)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for value in (module.weight, module.running_var):
+                value.data.uniform_(0.5, 1.5, generator=generator)
+            for value in (module.bias, module.running_mean):
+                value.data.normal_(0, 0.1, generator=generator)
+    return net.eval()
+
+
+def images(n=2, size=64):
+    return torch.randn(n, 3, size, size, generator=torch.Generator().manual_seed(2))
+
+
+def test_names_are_apart_from_those_for_small_images():
+    assert not set(imagenet_dict) & set(model_dict)
+    assert set(any_model) == set(imagenet_dict) | set(model_dict) and set(TORCHVISION) == set(imagenet_dict) - {
+        "mobilenet_v1"}
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_torchvision_weights_load_and_give_torchvision_logits(name):
+    theirs = lived_in(models.get_model(name, weights=None, num_classes=10))
+    net = any_model[name](num_classes=10).eval()
+    assert list(net.state_dict()) == list(theirs.state_dict())
+    net.load_state_dict(theirs.state_dict(), strict=True)
+    with torch.no_grad():
+        torch.testing.assert_close(net(images()), theirs(images()), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", imagenet_dict)
+def test_features_and_preactivations(name):
+    net = lived_in(any_model[name](num_classes=10))
+    with torch.no_grad():
+        features, logits = net(images(), is_feat=True)
+        before, same = net(images(), is_feat=True, preact=True)
+        torch.testing.assert_close(net(images()), logits)
+    first = 16 if name.startswith("resnet") else 32
+    assert [tuple(f.shape) for f in features] == [
+        (2, c, size, size) if size else (2, c)
+        for c, size in zip(CHANNELS[name], (first, 16, 8, 4, 2, 0), strict=True)]
+    assert torch.equal(same, logits)
+    for after, pre in zip(features[1:-1], before[1:-1], strict=True):
+        torch.testing.assert_close(after, pre if name == "mobilenet_v2" else F.relu(pre))
+        assert name == "mobilenet_v2" or (pre < 0).any()
+    assert [norm.num_features for norm in net.get_bn_before_relu()] == list(CHANNELS[name][1:-1])
+    assert all(parameter in set(net.parameters()) for parameter in net.get_feat_modules().parameters())
+
+
+@pytest.mark.parametrize("name", imagenet_dict)
+def test_folded_gives_the_same_in_every_signature(name):
+    net = lived_in(any_model[name](num_classes=10)).double()
+    quick, x = folded(net), images().double()
+    for preact in (False, True):
+        torch.testing.assert_close(quick(x, True, preact), net(x, True, preact))
+
+
+def test_mobilenet_v1_is_the_network_that_distillation_uses():
+    net = any_model["mobilenet_v1"](num_classes=1000)
+    assert sum(p.numel() for p in net.parameters()) == 4_231_976
+    keys = list(net.state_dict())
+    assert keys[0] == "model.0.0.weight" and "model.13.4.running_var" in keys and keys[-2:] == ["fc.weight", "fc.bias"]
+    assert net.eval()(images(1, 224), is_feat=True)[0][4].shape == (1, 1024, 7, 7)
+
+
+# Weights of torchvision's as a teacher -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """torch.hub's folder of downloads, with no network behind it."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+    def refused(*args, **kwargs):
+        raise urllib.error.URLError("no network")
+    monkeypatch.setattr(torch.hub, "urlopen", refused)
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_torchvision_weights_from_its_cache(cache):
+    weights = models.resnet18(num_classes=1000).state_dict()
+    torch.save(weights, cache / models.ResNet18_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[1])
+    found = read_teacher("torchvision:resnet18")
+    assert found.arch == "resnet18" and all(torch.equal(found.weights[k], w) for k, w in weights.items())
+
+
+def test_a_downloaded_file_says_its_network_by_its_name(tmp_path):
+    file = tmp_path / "resnet18-f37072fd.pth"
+    torch.save(models.resnet18(num_classes=10).state_dict(), file)
+    assert read_teacher(str(file)).arch == "resnet18"
+
+
+@pytest.mark.parametrize("path, arch, words", [
+    ("torchvision:resnet34", None, ("no network", "https://", "--model_t resnet34")),
+    ("torchvision:resnet34:V9", None, ("IMAGENET1K_V1",)),
+    ("torchvision:mobilenet_v1", None, ("resnet50", "mobilenet_v2")),
+    ("torchvision:resnet34", "resnet18", ("--model_t", "leave")),
+])
+def test_weights_that_are_not_to_be_had(cache, path, arch, words):
+    with pytest.raises(UserError) as refusal:
+        read_teacher(path, arch)
+    assert all(word in str(refusal.value) for word in words) and "\n" not in str(refusal.value), refusal.value
+
+
+def test_initial_weights_are_scaled_as_torchvision_scales_them():
+    torch.manual_seed(0)
+    net = any_model["resnet18"]()
+    expected = math.sqrt(2 / (9 * 512))
+    assert net.layer4[1].conv2.weight.std().item() == pytest.approx(expected, rel=0.01)
