@@ -287,19 +287,18 @@ class Labels:
 
 
 class Cut(torch.utils.data.Dataset):
-    """uint8 crops, to be normalised on the device."""
+    """uint8 crops, to be mirrored and normalised on the device."""
 
     def __init__(self, kept, bad):
         self.kept, self.bad = kept, bad
 
     def __getitem__(self, item):
-        place, (top, left), flip = item
+        place, (top, left), _ = item
         if place == self.bad:
             raise DataError("train/cat/7.jpg: not an image; delete it")
         pad, (_, height, width) = self.kept.pad, self.kept.image_shape
         padded = torch.nn.functional.pad(self.kept.train.images[place], (pad,) * 4)
-        crop = padded[:, top : top + height, left : left + width]
-        return crop.flip(2) if flip else crop
+        return padded[:, top : top + height, left : left + width]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

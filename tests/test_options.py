@@ -25,7 +25,7 @@ RANGES = {  # flag: values that are taken, values that are not
     "partmixup": (["0", "0.5", "1"], ["-0.01", "1.01", "nan", "True"]),
     "pmu_sampling": (["original", "exact"], ["originall"]),
     "beta_a": (["0.2", "1", "1e-6"], ["0", "-1", "inf", "1e5"]),
-    "dataset": (["cifar100", "digits"], ["cifar", "../cifar100", "imagenet"]),
+    "dataset": (["cifar100", "digits"], ["cifar", "../cifar100", "imagenet21k"]),
     "data_dir": (["/tmp", "a b", "~"], ["", " ", "~nobody-of-this-name/x"]),
     "save_dir": (["x/../y"], ["", "\t"]),
     "loader": (["device", "torch"], ["gpu"]),
