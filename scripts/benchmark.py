@@ -30,8 +30,8 @@ from helper.flags import Parser, name_from, number, path, trial_list
 from helper.util import UserError, guard
 from models import model_dict
 
-from .classic import Classic
-from .timing import (
+from .bench.classic import Classic
+from .bench.timing import (
     Ours,
     classic_epoch,
     endless,

@@ -24,8 +24,8 @@ from distiller_zoo import std_scaled
 from helper.flags import number
 from helper.util import guard
 
-from . import analysis, drawing
-from .calibration_plots import draw_errors, draw_reliability, draw_smoothing
+from .analysis import common, drawing
+from .analysis.calibration_plots import draw_errors, draw_reliability, draw_smoothing
 
 BINS = 15
 SCALES = {"plain": lambda logits: logits, "std-scaled": std_scaled}
@@ -33,17 +33,17 @@ TEMPERATURES = [0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0]
 
 
 def parse(argv):
-    parser = analysis.make_parser("calibration", __doc__)
-    analysis.add_networks(parser, "result/calibration")
+    parser = common.make_parser("calibration", __doc__)
+    common.add_networks(parser, "result/calibration")
     group = parser.add_argument_group("what is measured")
-    temperatures = analysis.list_of(number(float, low=0.01, high=1000))
+    temperatures = common.list_of(number(float, low=0.01, high=1000))
     shown = ",".join(f"{t:g}" for t in TEMPERATURES)
     group.add_argument("--temperatures", type=temperatures, default=TEMPERATURES, metavar="LIST",
                        help=f"(default {shown})")
     group.add_argument("--diagrams", type=temperatures, default=[1.0, 4.0], metavar="LIST",
                        help="temperatures of the reliability diagrams; the first is that of the entropy by lambda in "
                             "the picture (default 1,4)")
-    group.add_argument("--lambdas", type=analysis.list_of(number(float, low=0, high=1)), metavar="LIST",
+    group.add_argument("--lambdas", type=common.list_of(number(float, low=0, high=1)), metavar="LIST",
                        default=[i / 10 for i in range(11)], help="mixup coefficients (default 0,0.1,...,1)")
     opt = parser.parse(argv)
     opt.temperatures = sorted({*opt.temperatures, *opt.diagrams})
@@ -87,7 +87,7 @@ def entropy(logits: Tensor) -> Tensor:
     return -(log_p.exp() * log_p).sum(dim=1)
 
 
-def measure_errors(study: analysis.Study) -> tuple[list[dict], list[dict]]:
+def measure_errors(study: common.Study) -> tuple[list[dict], list[dict]]:
     """(a row for each network, scaling and temperature; a row for each bin of these)."""
     rows, bins, labels = [], [], study.labels.cpu()
     for network in study.networks:
@@ -109,7 +109,7 @@ def measure_errors(study: analysis.Study) -> tuple[list[dict], list[dict]]:
     return rows, bins
 
 
-def measure_smoothing(study: analysis.Study) -> list[dict]:
+def measure_smoothing(study: common.Study) -> list[dict]:
     """A row for each network, lambda, scaling and temperature: lambda x + (1 - lambda) x', x' the test images in a
     random order that all networks share. logit_std is the mean over images of the unbiased standard deviation of
     logits / T; it is 1 / T for scaled logits."""
@@ -130,7 +130,7 @@ def measure_smoothing(study: analysis.Study) -> list[dict]:
 def main(argv=None):
     opt = parse(argv)
     drawing.need("matplotlib.figure", "matplotlib")
-    study = analysis.Study(opt)
+    study = common.Study(opt)
     rows, bins = measure_errors(study)
     smoothing = measure_smoothing(study)
     for name, table in (("calibration", rows), ("reliability", bins), ("smoothing", smoothing)):

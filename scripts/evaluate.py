@@ -22,11 +22,11 @@ from helper.teacher import build, read_teacher
 from helper.util import UserError, guard
 from models import model_dict
 
-from . import analysis
+from .analysis import common
 
 
 def parse(argv):
-    parser = analysis.make_parser("evaluate", __doc__)
+    parser = common.make_parser("evaluate", __doc__)
     group = parser.add_argument_group("network and output")
     group.add_argument("--path", type=path, required=True, metavar="CKPT", help="checkpoint, ours or RepDistiller's")
     group.add_argument("--model", type=name_from(model_dict, "model"), default=None,
@@ -48,11 +48,11 @@ def main(argv=None):
     file = read_teacher(opt.path, opt.model, ("--path", "--model"))
     if opt.json and not Path(opt.json).resolve().parent.is_dir():
         raise UserError(f"--json {opt.json}: its folder doesn't exist; make it or name another file")
-    device = analysis.prepare_device(opt)
-    data, total = analysis.load_data(opt)
+    device = common.prepare_device(opt)
+    data, total = common.load_data(opt)
     model = build(file, data.num_classes).to(device, memory_format=torch.channels_last)
     found = measure(model, dataset.make_test_batches(data, device)())
-    print(f"{file.arch}: {file.path}\n{analysis.scope(data, total)}")
+    print(f"{file.arch}: {file.path}\n{common.scope(data, total)}")
     for name, accuracy in found.items():
         print(f"{name:<10}  top-1 {accuracy.top1:6.2f}  top-5 {accuracy.top5:6.2f}  loss {accuracy.loss:.4f}")
     if opt.json:

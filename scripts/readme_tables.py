@@ -11,7 +11,7 @@ from pathlib import Path
 from helper.checkpoint import save_text
 from helper.util import UserError
 
-from .table_output import DETAILS
+from .table.render import DETAILS
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 MARKED = re.compile(r"(<!-- table:([^\n]+?) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -22,8 +22,8 @@ from helper.util import UserError, guard
 
 from . import report_page as html
 from .report_page import Markup
-from .table_data import filled
-from .table_output import WIDEST, failures
+from .table.render import WIDEST, failures
+from .table.spec import filled
 
 LONGEST = 400  # rows of a CSV that are shown; the file is linked
 KINDS = {"models": "teachers and students alone", "student_model": "distilled students"}

@@ -20,16 +20,16 @@ from helper.evaluate import hits
 from helper.flags import number
 from helper.util import guard
 
-from . import analysis, drawing
+from .analysis import common, drawing
 
 LINES = {"FGSM": {"linestyle": "-"}, "PGD": {"linestyle": "--", "markerfacecolor": "white"}}
 
 
 def parse(argv):
-    parser = analysis.make_parser("robustness", __doc__)
-    analysis.add_networks(parser, "result/robustness")
+    parser = common.make_parser("robustness", __doc__)
+    common.add_networks(parser, "result/robustness")
     group = parser.add_argument_group("attacks")
-    epsilons = analysis.list_of(number(float, low=0, high=255))
+    epsilons = common.list_of(number(float, low=0, high=255))
     group.add_argument("--epsilons", type=epsilons, default=[0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0], metavar="LIST",
                        help="of FGSM, in 1/255 (default 0,0.5,1,2,3,4,6,8)")
     group.add_argument("--pgd_epsilons", type=epsilons, default=[0.5, 1.0, 2.0, 4.0], metavar="LIST",
@@ -53,7 +53,7 @@ def fgsm(model: nn.Module, pixels: Tensor, labels: Tensor, epsilons: Sequence[fl
         yield (pixels.detach() + epsilon / 255 * sign).clamp(0, 1)
 
 
-def fgsm_accuracies(study: analysis.Study, model: nn.Module, epsilons: Sequence[float]) -> list[float]:
+def fgsm_accuracies(study: common.Study, model: nn.Module, epsilons: Sequence[float]) -> list[float]:
     """Per cent of the images that stay right, for each epsilon."""
     right = torch.zeros(len(epsilons), dtype=torch.int64, device=study.device)
     for pixels, labels in study.batches():
@@ -62,7 +62,7 @@ def fgsm_accuracies(study: analysis.Study, model: nn.Module, epsilons: Sequence[
     return [100 * count / len(study.labels) for count in right.tolist()]
 
 
-def pgd_accuracy(study: analysis.Study, model: nn.Module, epsilon: float, steps: int) -> float:
+def pgd_accuracy(study: common.Study, model: nn.Module, epsilon: float, steps: int) -> float:
     """Per cent of the images that stay right; every network and epsilon has the same random start, up to its size."""
     attacks = drawing.need("torchattacks", "torchattacks")
     attack = attacks.PGD(model, eps=epsilon / 255, alpha=2.5 * epsilon / steps / 255, steps=steps)
@@ -75,7 +75,7 @@ def pgd_accuracy(study: analysis.Study, model: nn.Module, epsilon: float, steps:
     return 100 * right.item() / len(study.labels)
 
 
-def measure(study: analysis.Study) -> list[dict]:
+def measure(study: common.Study) -> list[dict]:
     """One row for each network, attack and epsilon."""
     opt, rows = study.opt, []
     for network in study.networks:
@@ -91,7 +91,7 @@ def measure(study: analysis.Study) -> list[dict]:
     return rows
 
 
-def draw(study: analysis.Study, rows: list[dict]):
+def draw(study: common.Study, rows: list[dict]):
     """Accuracy against epsilon: a colour a network, solid lines for FGSM, dashed ones for PGD."""
     figure, axes = drawing.make_figure(f"Accuracy under attack\n{study.scope}", 1, 1, (7.5, 4.3))
     axis = axes[0, 0]
@@ -114,7 +114,7 @@ def main(argv=None):
     if opt.pgd_steps:
         drawing.need("torchattacks", "torchattacks")
     drawing.need("matplotlib.figure", "matplotlib")
-    study = analysis.Study(opt)
+    study = common.Study(opt)
     rows = measure(study)
     study.save_table("robustness.csv", rows)
     study.save_figure("robustness.png", draw(study, rows))

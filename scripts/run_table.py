@@ -23,18 +23,19 @@ from dataset import NAMES
 from helper.flags import Parser, name_from, number, path, trial_list
 from helper.util import UserError, guard
 
-from . import readme_tables, table_data, table_output, table_pictures
-from .table_data import Cell, Table
-from .table_jobs import Pool, slug, stopped, visible
-from .table_plan import ASSUMED, Plan, Run
-from .table_store import Store
-from .table_teachers import vanilla
+from . import readme_tables
+from .table import plots, render, spec
+from .table.jobs import Pool, slug, stopped, visible
+from .table.plan import ASSUMED, Plan, Run
+from .table.results import Store
+from .table.spec import Cell, Table
+from .table.teachers import vanilla
 
 
 def parse(argv=None) -> argparse.Namespace:
     parser = Parser(prog="run_table", description=__doc__)
     parser.add_argument("table", nargs="?", default=None, metavar="NAME",
-                        help=f"one of {', '.join(table_data.names())}, or a .json file of your own")
+                        help=f"one of {', '.join(spec.names())}, or a .json file of your own")
     parser.add_argument("--dry_run", action="store_true", default=False, help="print the plan, train and write nothing")
     parser.add_argument("--only", default="*", metavar="PATTERN",
                         help="cells 'ROW, TEACHER > STUDENT' that contain it; * and ? are wild, case doesn't matter")
@@ -71,12 +72,12 @@ def main(argv=None) -> None:
         readme_tables.refresh_file(Path(opt.out))
         return
     if opt.table is None:
-        for name in table_data.names():
-            print(f"{name:20} {table_data.load(name).title}")
+        for name in spec.names():
+            print(f"{name:20} {spec.load(name).title}")
         return
     for gpu in opt.gpus:
         visible(gpu)
-    table = table_data.load(opt.table)
+    table = spec.load(opt.table)
     size = table.size(opt.epochs, opt.train_fraction, opt.holdout, opt.dataset)
     plan = Plan(table, size, opt, Store(opt.save_dir), chooser(table, opt.only))
     show(plan, opt)
@@ -102,7 +103,7 @@ def run(plan: Plan, opt: argparse.Namespace) -> None:
     except OSError as error:
         raise UserError(f"--out {opt.out}: {folder} can't be made ({error.strerror}); name another folder") from None
     pool = Pool(opt.jobs, opt.gpus, folder / "logs")
-    waiting, noted = plan.waiting, table_output.failures(folder / "table.md")
+    waiting, noted = plan.waiting, render.failures(folder / "table.md")
     earlier = {run.label: line.removeprefix(f"{run.label}: ") for run in plan.runs.values() for line in noted
                if line.startswith(f"{run.label}: ")}
 
@@ -110,8 +111,8 @@ def run(plan: Plan, opt: argparse.Namespace) -> None:
         plan.look()
         failed = {run.label: pool.reason(run) or earlier.get(run.label)
                   for run in plan.runs.values() if not run.complete}
-        _, figures = table_output.write(plan, folder, {label: reason for label, reason in failed.items() if reason})
-        table_pictures.draw(plan.table, plan.size, figures, folder)
+        _, figures = render.write(plan, folder, {label: reason for label, reason in failed.items() if reason})
+        plots.draw(plan.table, plan.size, figures, folder)
 
     signum = pool.train(waiting, write)
     write()
@@ -126,7 +127,7 @@ def run(plan: Plan, opt: argparse.Namespace) -> None:
 def show(plan: Plan, opt: argparse.Namespace) -> None:
     """The plan in words: teachers first, then the rows' runs, then what it may cost."""
     print(f"{plan.table.name}: {plan.table.title}")
-    print(f"size: {plan.size.label or table_output.FULL} ({plan.size.epochs} epochs, {plan.size.dataset}). "
+    print(f"size: {plan.size.label or render.FULL} ({plan.size.epochs} epochs, {plan.size.dataset}). "
           f"{plan.size.schedule}".rstrip())
     for (arch, flags), teacher in plan.teachers.items():
         if teacher.run is None:

@@ -27,7 +27,7 @@ from helper.options import parse_student
 from helper.util import UserError, guard
 from models import model_dict
 
-from .analysis import list_of
+from .analysis.common import list_of
 
 PAIRS = (("wrn_40_2", "wrn_16_2"), ("wrn_40_2", "wrn_40_1"), ("resnet56", "resnet20"), ("resnet110", "resnet20"),
          ("resnet110", "resnet32"), ("resnet32x4", "resnet8x4"), ("vgg13", "vgg8"), ("vgg13", "MobileNetV2"),

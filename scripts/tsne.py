@@ -22,7 +22,7 @@ import torch
 from helper.flags import number
 from helper.util import UserError, guard, near
 
-from . import analysis, drawing
+from .analysis import common, drawing
 
 MOST = len(drawing.COLOURS)
 
@@ -42,8 +42,8 @@ class Points:
 
 
 def parse(argv):
-    parser = analysis.make_parser("tsne", __doc__)
-    analysis.add_networks(parser, "result/tsne")
+    parser = common.make_parser("tsne", __doc__)
+    common.add_networks(parser, "result/tsne")
     group = parser.add_argument_group("what is laid out")
     group.add_argument("--classes", default="0,1,2", metavar="LIST",
                        help=f"class numbers, or names where the data set has them, 2 to {MOST} (default 0,1,2)")
@@ -89,7 +89,7 @@ def choose(labels: np.ndarray, classes: Sequence[int], per_class: int, per_pair:
     return Points(first, second, lam)
 
 
-def features(study: analysis.Study, model, points: Points) -> np.ndarray:
+def features(study: common.Study, model, points: Points) -> np.ndarray:
     """f4 (P, D), float32, of the (mixed) images."""
     first, second = (torch.from_numpy(p).to(study.device) for p in (points.first, points.second))
     lam = torch.from_numpy(points.lam).to(study.device).view(-1, 1, 1, 1)
@@ -105,7 +105,7 @@ def layout(found: np.ndarray, perplexity: float, seed: int) -> np.ndarray:
     return manifold.TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(found)
 
 
-def measure(study: analysis.Study, points: Points, labels: np.ndarray) -> tuple[list[dict], list[dict]]:
+def measure(study: common.Study, points: Points, labels: np.ndarray) -> tuple[list[dict], list[dict]]:
     """(a row for each point of each network, a row for each network)."""
     metrics = drawing.need("sklearn.metrics", "scikit-learn")
     rows, summary, clean = [], [], points.clean
@@ -123,7 +123,7 @@ def measure(study: analysis.Study, points: Points, labels: np.ndarray) -> tuple[
     return rows, summary
 
 
-def draw(study: analysis.Study, rows: list[dict], classes: Sequence[int], names: Sequence[str]):
+def draw(study: common.Study, rows: list[dict], classes: Sequence[int], names: Sequence[str]):
     """A column for each network: clean images above, the mixed ones below."""
     colours = drawing.need("matplotlib.colors", "matplotlib")
     paint = {c: np.array(colours.to_rgb(drawing.COLOURS[i])) for i, c in enumerate(classes)}
@@ -156,7 +156,7 @@ def main(argv=None):
     opt = parse(argv)
     for module, package in (("sklearn.manifold", "scikit-learn"), ("matplotlib.figure", "matplotlib")):
         drawing.need(module, package)
-    study = analysis.Study(opt)
+    study = common.Study(opt)
     names = getattr(study.data, "class_names", ())
     classes = class_ids(opt.classes, study.data.num_classes, names)
     labels = study.labels.cpu().numpy()

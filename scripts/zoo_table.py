@@ -27,12 +27,12 @@ from helper.teacher import read_teacher
 from helper.util import UserError, guard
 from models import model_dict
 
-from .analysis import list_of
-from .table_data import Size
-from .table_jobs import Pool, stopped
-from .table_plan import Run
-from .table_record import csv_text
-from .table_store import Entry, Store
+from .analysis.common import list_of
+from .table.archive import csv_text
+from .table.jobs import Pool, stopped
+from .table.plan import Run
+from .table.results import Entry, Store
+from .table.spec import Size
 
 MIXES = {"none": ["--mix", "none"], "partial": ["--mix", "mixup"], "full": ["--mix", "mixup", "--no-pmixup"],
          "cutmix": ["--mix", "cutmix"]}

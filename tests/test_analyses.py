@@ -13,7 +13,8 @@ from torch import nn
 import dataset
 from distiller_zoo import std_scaled
 from helper.util import UserError, guard
-from scripts import analysis, calibration, evaluate, robustness, tsne
+from scripts import calibration, evaluate, robustness, tsne
+from scripts.analysis import common
 from tests.support.analysis_runs import SHARED, as_saved, run, two_networks
 
 
@@ -58,7 +59,7 @@ def test_evaluate_command(paths, tmp_path, capsys):
     found = json.loads(target.read_text())
     assert "reduced to 50 of 360 test images" in printed and found["reduced"] and found["images"] == 50
     assert found["model"] == "resnet8" and found["logits"]["plain"]["top1"] == found["logits"]["std-scaled"]["top1"]
-    data, _ = analysis.load_data(Namespace(dataset="digits", data_dir="none", limit=50))
+    data, _ = common.load_data(Namespace(dataset="digits", data_dir="none", limit=50))
     net = as_saved(paths[1])
     images, labels = next(dataset.eval_batches(data.test, data, "cpu", 50))
     with torch.no_grad():
@@ -193,7 +194,7 @@ def test_smoothing_against_the_network_itself(paths, tmp_path):
     """Mixed by hand after normalising, through the network as saved: entropy and spread, plain and scaled."""
     _, tables = run(calibration.main, "--paths", paths[0], "--limit", 30, "--temperatures", "2", "--diagrams", "1",
                     "--lambdas", "0,0.3,1", "--seed", 4, "--out", tmp_path)
-    data, _ = analysis.load_data(Namespace(dataset="digits", data_dir="none", limit=30))
+    data, _ = common.load_data(Namespace(dataset="digits", data_dir="none", limit=30))
     net = as_saved(paths[0]).double()
     images = next(dataset.eval_batches(data.test, data, "cpu", 30))[0].double()
     order = torch.randperm(30, generator=torch.Generator().manual_seed(4))
@@ -238,7 +239,7 @@ def test_class_numbers_and_names():
 
 def test_features_are_f4_of_the_mixed_images(paths, tmp_path):
     opt = tsne.parse([*SHARED, "--paths", paths[0], "--out", str(tmp_path), "--limit", "60"])
-    study = analysis.Study(opt)
+    study = common.Study(opt)
     points = tsne.choose(study.labels.numpy(), [0, 1], 4, 5, 1.0, 0)
     net = as_saved(paths[0])
     images = next(dataset.eval_batches(study.data.test, study.data, "cpu", 60))[0]

@@ -10,7 +10,8 @@ import torch
 
 from helper.teacher import TeacherFile
 from helper.util import guard
-from scripts import analysis, calibration, evaluate, robustness, tsne
+from scripts import calibration, evaluate, robustness, tsne
+from scripts.analysis import common
 from tests.support.analysis_runs import SHARED, assert_picture, run, save_network, two_networks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,11 +86,11 @@ def test_equal_labels_are_told_apart(tmp_path):
         return TeacherFile(tmp_path / path, "resnet8", {})
 
     opt = Namespace(labels=None)
-    labels = analysis.label_all(opt, [file("resnet8_x/a.pth"), file("resnet8_x/b.pth"), file("resnet20/a.pth")])
+    labels = common.label_all(opt, [file("resnet8_x/a.pth"), file("resnet8_x/b.pth"), file("resnet20/a.pth")])
     assert labels == ["resnet8 x, a", "resnet8 x, b", "resnet8 resnet20"]
-    labels = analysis.label_all(opt, [file("1/resnet8/a.pth"), file("2/resnet8/a.pth")])
+    labels = common.label_all(opt, [file("1/resnet8/a.pth"), file("2/resnet8/a.pth")])
     assert len(set(labels)) == 2
-    assert analysis.default_label(file("S=resnet8_T=resnet56_kd_1/a.pth")) == "resnet8 T=resnet56 kd 1"
+    assert common.default_label(file("S=resnet8_T=resnet56_kd_1/a.pth")) == "resnet8 T=resnet56 kd 1"
 
 
 def test_a_foreign_args_json_is_no_obstacle(tmp_path):
@@ -97,12 +98,12 @@ def test_a_foreign_args_json_is_no_obstacle(tmp_path):
         folder = tmp_path / "models" / "resnet8_x"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "args.json").write_text(text)
-        assert analysis.default_label(TeacherFile(folder / "a.pth", "resnet8", {})) == "resnet8 x"
+        assert common.default_label(TeacherFile(folder / "a.pth", "resnet8", {})) == "resnet8 x"
 
 
 def test_a_network_of_less_than_the_recipe_is_labelled_so(tmp_path):
     def label(**trained):
-        return analysis.default_label(TeacherFile(tmp_path / "resnet8_x" / "a.pth", "resnet8", {}, trained))
+        return common.default_label(TeacherFile(tmp_path / "resnet8_x" / "a.pth", "resnet8", {}, trained))
 
     assert label(epochs=3, train_fraction=0.1) == "resnet8 x, reduced: --epochs 3 --train_fraction 0.1"
     assert label(epochs=240, train_fraction=1.0, holdout=0, dataset="digits") == label(epochs=300) == "resnet8 x"
@@ -117,7 +118,7 @@ def test_help(tool, capsys):
 
 
 def test_help_waits_for_nothing_heavy():
-    code = ("import sys\nfrom scripts import analysis, calibration, evaluate, robustness, tsne\n"
+    code = ("import sys\nfrom scripts import calibration, evaluate, robustness, tsne\n"
             "heavy = {'matplotlib', 'sklearn', 'torchattacks', 'torchmetrics'} & set(sys.modules)\n"
             "sys.exit(f'imported: {heavy}' if heavy else 0)")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -176,7 +177,7 @@ def test_a_missing_package_is_one_line(tool, module, paths, tmp_path, capsys, mo
 
 
 def test_limit_keeps_the_classes_balanced():
-    data, total = analysis.load_data(Namespace(dataset="digits", data_dir="none", limit=30))
+    data, total = common.load_data(Namespace(dataset="digits", data_dir="none", limit=30))
     counts = torch.bincount(data.test.labels)
     assert total == 360 and counts.sum() == 30 and counts.max() - counts.min() <= 1
 

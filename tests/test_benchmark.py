@@ -9,7 +9,7 @@ from distiller_zoo import distiller_dict
 from helper.util import guard
 from models import model_dict
 from scripts import benchmark
-from scripts.classic import Classic, host_mix
+from scripts.bench.classic import Classic, host_mix
 from tests.support.training import small_data
 
 

@@ -10,6 +10,7 @@ import pytest
 from distiller_zoo import distiller_dict
 from helper.options import parse_student, parse_teacher
 from scripts import run_table
+from scripts.table import spec
 from tests.support import table_runs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -101,7 +102,7 @@ def test_reproduce_runs_every_table_and_reports(commands):
     done, lines = commands("reproduce.sh", "--epochs", "8", "--jobs", "2", STEPS="tables report")
     assert done.returncode == 0, done.stderr
     assert lines.pop() == ["-m", "scripts.report"]
-    assert {opt.table for opt in map(parsed, lines)} == set(run_table.table_data.names())
+    assert {opt.table for opt in map(parsed, lines)} == set(spec.names())
     assert all((opt.epochs, opt.jobs) == (8, 2) for opt in map(parsed, lines))
 
 

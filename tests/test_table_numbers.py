@@ -15,8 +15,9 @@ from helper import checkpoint
 from helper.teacher import read_teacher
 from helper.util import UserError
 from models import model_dict
-from scripts import readme_tables, report, run_table, table_data, table_output, table_record
-from scripts.table_store import Result, digests
+from scripts import readme_tables, report, run_table
+from scripts.table import archive, plots, render, spec
+from scripts.table.results import Result, digests
 from tests.support import table_runs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,12 +25,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def test_mean_and_deviation_by_hand():
     results = [Result(str(i), last, last + 1, 3, 1.0, "", "", "") for i, last in enumerate((70.0, 71.0, 73.0))]
-    figure = table_output.Figure.of(results)
+    figure = render.Figure.of(results)
     mean = (70 + 71 + 73) / 3
     std = (((70 - mean) ** 2 + (71 - mean) ** 2 + (73 - mean) ** 2) / 2) ** 0.5
     assert figure.n == 3 and figure.mean == pytest.approx(mean) and figure.std == pytest.approx(std)
     assert figure.best == pytest.approx(mean + 1) and figure.text == "71.33 ± 1.53 (n=3)"
-    assert table_output.Figure.of(results[:1]).text == "70.00 (n=1)" and table_output.Figure.of([]).text == ""
+    assert render.Figure.of(results[:1]).text == "70.00 (n=1)" and render.Figure.of([]).text == ""
 
 
 def filled(tmp_path, *more):
@@ -53,8 +54,8 @@ def test_reduced_and_full_never_meet(tmp_path):
     result = tmp_path / "result" / "small"
     for plan in (full, reduced):
         folder = result / plan.size.folder
-        _, figures = table_output.write(plan, folder)
-        run_table.table_pictures.draw(plan.table, plan.size, figures, folder)
+        _, figures = render.write(plan, folder)
+        plots.draw(plan.table, plan.size, figures, folder)
         assert (folder / "small.png").stat().st_size > 5000
     mean = statistics.fmean([41, 42, 44.5])
     line = read_csv(result / "table.csv")["KD"]
@@ -75,23 +76,23 @@ def test_reduced_and_full_never_meet(tmp_path):
 
 def test_a_reduced_table_leaves_out_what_was_not_run(tmp_path):
     rows, columns = ["a", "b", "c"], ["x", "y"]
-    assert table_data.filled(rows, columns, lambda key: key in [("a", "y"), ("c", "y")]) == (["a", "c"], ["y"])
-    assert table_data.filled(rows, columns, lambda key: False) == (rows, columns)
+    assert spec.filled(rows, columns, lambda key: key in [("a", "y"), ("c", "y")]) == (["a", "c"], ["y"])
+    assert spec.filled(rows, columns, lambda key: False) == (rows, columns)
     _, reduced = filled(tmp_path)
-    _, figures = table_output.write(reduced, tmp_path)
-    above = (tmp_path / "table.md").read_text().split(table_output.DETAILS)[0]
+    _, figures = render.write(reduced, tmp_path)
+    above = (tmp_path / "table.md").read_text().split(render.DETAILS)[0]
     assert "| KD | 12.00 ± 1.41 (n=2) |" in above and "MIXSTD" not in above and "rows and columns without" in above
 
 
 def test_failed_runs_stand_in_the_table_and_in_the_report(tmp_path):
     full, _ = filled(tmp_path)
     folder = tmp_path / "result" / "small"
-    table_output.write(full, folder, {"MIXSTD, resnet14 > resnet8": "the disk | is full"})
-    assert table_output.failures(folder / "table.md") == ["MIXSTD, resnet14 > resnet8: the disk | is full"]
+    render.write(full, folder, {"MIXSTD, resnet14 > resnet8": "the disk | is full"})
+    assert render.failures(folder / "table.md") == ["MIXSTD, resnet14 > resnet8: the disk | is full"]
     report.main(["--out", str(folder.parent), "--save_dir", str(tmp_path / "save")])
     assert "Failed when last tried" in (folder.parent / "report.html").read_text()
-    table_output.write(full, folder)
-    assert table_output.failures(folder / "table.md") == []
+    render.write(full, folder)
+    assert render.failures(folder / "table.md") == []
 
 
 def test_flags_that_count_images_follow_the_data_set(tmp_path):
@@ -116,19 +117,19 @@ def test_a_run_whose_summary_belies_its_flags_is_not_counted(tmp_path):
 def test_recorded_runs_stay_when_the_run_folders_are_gone(tmp_path):
     full, _ = filled(tmp_path)
     folder = tmp_path / "result" / "small"
-    table_output.write(full, folder)
+    render.write(full, folder)
     before = (folder / "table.csv").read_text()
     argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "empty"]
     elsewhere = table_runs.make_plan(argv)
-    table_output.write(elsewhere, folder)
+    render.write(elsewhere, folder)
     assert read_csv(folder / "table.csv")["KD"]["last_top1_mean"] == "42.50"
     table_runs.finish(elsewhere, table_runs.run_of(elsewhere, "KD"), "3", 50.0)
-    table_output.write(table_runs.make_plan(argv), folder)
+    render.write(table_runs.make_plan(argv), folder)
     assert read_csv(folder / "table.csv")["KD"]["last_top1_mean"] == f"{(41 + 42 + 50) / 3:.2f}"
     changed = [{**row, "flags": "--distill kd --mix none --kd_T 2"} if row["name"] == "KD" else row
                for row in table_runs.SMALL["rows"]]
     other = table_runs.make_plan([table_runs.small_table(tmp_path, rows=changed), "--save_dir", tmp_path / "empty"])
-    table_output.write(other, folder)
+    render.write(other, folder)
     assert read_csv(folder / "table.csv")["KD"]["seeds"] == "0"  # recorded under other flags
     assert before.count("\n") == 4
 
@@ -139,27 +140,27 @@ def test_runs_of_another_recipe_stay_in_the_record_and_out_of_the_table(tmp_path
     edited = {"dataset": "digits", "epochs": 1, "batch_size": 64, "lr_decay_epochs": []}
     plan = table_runs.make_plan([table_runs.small_table(tmp_path, recipe=edited), *words])
     table_runs.finish(plan, table_runs.run_of(plan, "KD"), "1", 12.0)
-    table_output.write(table_runs.make_plan([table_runs.small_table(tmp_path, recipe=edited), *words]), folder)
+    render.write(table_runs.make_plan([table_runs.small_table(tmp_path, recipe=edited), *words]), folder)
     assert read_csv(folder / "table.csv")["KD"]["seeds"] == "1"
-    table_output.write(table_runs.make_plan([table_runs.small_table(tmp_path), *words]), folder)
+    render.write(table_runs.make_plan([table_runs.small_table(tmp_path), *words]), folder)
     assert read_csv(folder / "table.csv")["KD"]["seeds"] == "0"
     again = table_runs.make_plan([table_runs.small_table(tmp_path, recipe=edited), "--save_dir", tmp_path / "none"])
-    table_output.write(again, folder)
+    render.write(again, folder)
     assert read_csv(folder / "table.csv")["KD"]["last_top1_mean"] == "12.00"
     (folder / "runs.csv").write_text("row,column\nKD,x\n")
     with pytest.raises(UserError, match="runs.csv: damaged"):
-        table_output.write(plan, folder)
+        render.write(plan, folder)
 
 
 def test_seeds_of_two_teachers_are_never_averaged(tmp_path):
     plan = table_runs.make_plan([table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--trial", "1,2,3"])
     cell = next(cell for cell in plan.table.cells if cell.row.name == "KD")
-    record = table_record.Record(tmp_path / "runs.csv", plan)
+    record = archive.Record(tmp_path / "runs.csv", plan)
     for trial, last, teacher in (("1", 60.0, "a" * 12), ("2", 61.0, "a" * 12), ("3", 10.0, "b" * 12)):
         record._put(record._place(cell), Result(trial, last, last, 1, 1.0, "", "", "", teacher))
     assert [result.trial for result in record.of(cell)] == ["1", "2"]  # no teacher is there: the most seeds
     record.write()
-    assert len(table_record.Record(tmp_path / "runs.csv", plan).lines) == 3
+    assert len(archive.Record(tmp_path / "runs.csv", plan).lines) == 3
     teacher = model_dict["resnet14"](num_classes=100).state_dict()
     path = plan.teachers["resnet14", ""].path
     path.parent.mkdir(parents=True)
@@ -199,7 +200,7 @@ def test_every_table_in_result_is_the_mean_of_its_runs():
 
 def test_refreshing_a_readme(tmp_path):
     full, _ = filled(tmp_path)
-    table_output.write(full, tmp_path / "result" / "small")
+    render.write(full, tmp_path / "result" / "small")
     text = "# A\n\n<!-- table:small -->\nold\n<!-- end -->\nrest\n"
     new = readme_tables.refreshed(text, tmp_path / "result")
     assert new.startswith("# A\n\n<!-- table:small -->\n**Small table**\n") and new.endswith("<!-- end -->\nrest\n")

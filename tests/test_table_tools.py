@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from helper.util import UserError
-from scripts import report, run_table, table_output, table_pictures
-from scripts.table_jobs import Pool, slug
+from scripts import report, run_table
+from scripts.table import plots, render
+from scripts.table.jobs import Pool, slug
 from tests.support import table_runs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -108,10 +109,10 @@ def test_file_names_are_plain():
 @pytest.mark.parametrize("name", ["augmentation", "beta_a"])
 def test_surfaces_and_curves_are_drawn_with_gaps(tmp_path, name):
     plan = table_runs.make_plan([name, "--save_dir", tmp_path])
-    figures = {cell.key: table_output.Figure(2, 60.0 + i / 7, 0.2, 61.0)
+    figures = {cell.key: render.Figure(2, 60.0 + i / 7, 0.2, 61.0)
                for i, cell in enumerate(plan.table.cells) if i % 3}
-    table_pictures.draw(plan.table, plan.size, figures, tmp_path)
-    table_pictures.draw(plan.table, plan.size, {}, tmp_path)
+    plots.draw(plan.table, plan.size, figures, tmp_path)
+    plots.draw(plan.table, plan.size, {}, tmp_path)
     expected = {f"{name}.png"} | ({"result_heatmap.png"} if name == "augmentation" else set())
     assert {path.name for path in tmp_path.glob("*.png")} == expected
 
@@ -129,8 +130,8 @@ def test_the_report_escapes_every_name_and_needs_no_network(tmp_path):
         (evil / "curves.png").write_bytes(b"png")
         plan = table_runs.make_plan([*argv, *more])
         target = tmp_path / "result" / "small" / plan.size.folder
-        _, figures = table_output.write(plan, target)
-        table_pictures.draw(plan.table, plan.size, figures, target)
+        _, figures = render.write(plan, target)
+        plots.draw(plan.table, plan.size, figures, target)
     (tmp_path / "result" / f"tsne {EVIL}").mkdir()
     (tmp_path / "result" / f"tsne {EVIL}" / "points.csv").write_text(f"x,{EVIL}\n1,2\n")
     report.main(["--out", str(tmp_path / "result"), "--save_dir", str(tmp_path / "save")])

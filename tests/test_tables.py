@@ -8,7 +8,7 @@ from distiller_zoo import Pair, distiller_dict
 from helper import checkpoint, setup
 from helper.util import UserError
 from models import model_dict
-from scripts import table_data
+from scripts.table import spec
 from tests.support import table_runs
 
 SAME = ["wrn_40_2 > wrn_16_2", "wrn_40_2 > wrn_40_1", "resnet56 > resnet20", "resnet110 > resnet20",
@@ -28,17 +28,17 @@ LSKD = [76.11, 74.37, 71.43, 71.48, 74.17, 76.62, 74.36]
 @pytest.fixture(scope="module")
 def plans(tmp_path_factory):
     save = tmp_path_factory.mktemp("save")
-    return {name: table_runs.make_plan([name, "--save_dir", save]) for name in table_data.names()}
+    return {name: table_runs.make_plan([name, "--save_dir", save]) for name in spec.names()}
 
 
 # Tables ---------------------------------------------------------------------------------------------------------------
 
 def test_the_tables_of_the_papers_are_there():
     assert {"repdistiller_same", "repdistiller_cross", "main", "augmentation", "partial_amount", "beta_a", "cutmix",
-            "rescale", "zoo_mixup", "teachers"} <= set(table_data.names())
+            "rescale", "zoo_mixup", "teachers"} <= set(spec.names())
 
 
-@pytest.mark.parametrize("name", table_data.names())
+@pytest.mark.parametrize("name", spec.names())
 def test_every_command_parses_without_a_warning_and_is_the_recipe(plans, name):
     defaults = {"dataset": "cifar100", "epochs": 240, "batch_size": 64, "lr_decay_epochs": [150, 180, 210],
                 "weight_decay": 5e-4, "momentum": 0.9, "train_fraction": 1.0, "holdout": 0, "lr_decay_rate": 0.1}
@@ -63,7 +63,7 @@ def test_methods_serve_their_pairs_and_only_skipped_cells_are_refused(plans):
     for plan in plans.values():
         for row in plan.table.rows if plan.table.name != "augmentation" else []:
             for column in plan.table.columns if row.role == "distil" else []:
-                cell = table_data.Cell(row, column, None)
+                cell = spec.Cell(row, column, None)
                 opt = table_runs.parse_student_flags(cell)
                 method = distiller_dict[opt.distill]
                 pair = Pair(shapes_of(cell.student, method.preact), shapes_of(cell.teacher, method.preact), 50_000, 100,
@@ -76,13 +76,13 @@ def test_methods_serve_their_pairs_and_only_skipped_cells_are_refused(plans):
 def test_published_numbers_are_those_of_the_papers():
     found = {}
     for name in ("repdistiller_same", "repdistiller_cross"):
-        for cell in table_data.load(name).cells:
+        for cell in spec.load(name).cells:
             found.setdefault(cell.row.name, {})[cell.column] = cell.published
     assert list(found["KD"].items()) == list(zip(PAIRS, KD, strict=True))
     assert list(found["CRD"].items()) == list(zip(PAIRS, CRD, strict=True))
     assert [found["LSKD"][pair] for pair in SAME] == LSKD
-    for name in table_data.names():
-        for cell in table_data.load(name).cells:
+    for name in spec.names():
+        for cell in spec.load(name).cells:
             if cell.published is None:
                 continue
             assert 50 < cell.published < 80
@@ -100,8 +100,8 @@ def test_the_data_set_knows_the_same_teachers(tiny_dir):
 
 def test_no_cell_is_published_that_mix_kd_only_drew():
     for name in ("augmentation", "partial_amount", "beta_a", "cutmix", "rescale", "zoo_mixup"):
-        assert all(cell.published is None for cell in table_data.load(name).cells)
-    rows = {cell.row.name for cell in table_data.load("main").cells if cell.published is not None}
+        assert all(cell.published is None for cell in spec.load(name).cells)
+    rows = {cell.row.name for cell in spec.load("main").cells if cell.published is not None}
     assert rows == {"Teacher", "Student", "KD, T=4"}
 
 
@@ -123,8 +123,8 @@ def test_grid_zoo_and_amounts_are_complete(plans):
 
 
 def test_stages_and_warm_ups_shrink_with_the_epochs_and_negatives_with_the_images(tmp_path):
-    for name in table_data.names():
-        for row in table_data.load(name).rows:
+    for name in spec.names():
+        for row in spec.load(name).rows:
             words = row.flags.split()
             method = distiller_dict[words[words.index("--distill") + 1]] if "--distill" in words else None
             if method:
@@ -146,12 +146,12 @@ def test_stages_and_warm_ups_shrink_with_the_epochs_and_negatives_with_the_image
 ])
 def test_a_bad_table_is_one_line(tmp_path, change, problem):
     with pytest.raises(UserError, match=problem):
-        table_data.load(table_runs.small_table(tmp_path, **change))
+        spec.load(table_runs.small_table(tmp_path, **change))
 
 
 def test_unknown_names_patterns_and_lengths_are_one_line(tmp_path):
     with pytest.raises(UserError, match="did you mean main"):
-        table_data.load("mian")
+        spec.load("mian")
     with pytest.raises(UserError, match="no cell of table main"):
         table_runs.make_plan(["main", "--only", "nothing like it"])
     with pytest.raises(UserError, match="the recipe of table main has 240"):

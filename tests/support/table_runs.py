@@ -5,9 +5,10 @@ from pathlib import Path
 from helper.naming import student_name, teacher_name
 from helper.options import parse_student
 from helper.resume import config_of
-from scripts import run_table, table_data
-from scripts.table_plan import Plan
-from scripts.table_store import Store
+from scripts import run_table
+from scripts.table import spec
+from scripts.table.plan import Plan
+from scripts.table.results import Store
 
 SMALL = {
     "title": "Small table",
@@ -32,7 +33,7 @@ def small_table(folder, **changes):
 def make_plan(argv):
     """The plan that run_table makes of these flags."""
     opt = run_table.parse([str(word) for word in argv])
-    table = table_data.load(opt.table)
+    table = spec.load(opt.table)
     size = table.size(opt.epochs, opt.train_fraction, opt.holdout, opt.dataset)
     return Plan(table, size, opt, Store(opt.save_dir), run_table.chooser(table, opt.only))
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure as Canvas
 
 from helper.checkpoint import save_bytes
 
-from .table_data import Row, Size, Table
+from .spec import Row, Size, Table
 
 OURS, PUBLISHED = "#1f6fb4", "#d1495b"
 NARROWEST = 8  # inches, so that a title fits

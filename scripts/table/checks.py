@@ -1,4 +1,4 @@
-"""What is wrong with a table's file, in words for the one who wrote it. See table_data for the keys."""
+"""What is wrong with a table's file, in words for the one who wrote it. See spec for the keys."""
 from __future__ import annotations
 
 import shlex

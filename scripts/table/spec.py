@@ -23,9 +23,9 @@ from pathlib import Path
 from dataset import SIZES
 from helper.util import UserError, near
 
-from .table_checks import impossible, no_number, wrong_type
+from .checks import impossible, no_number, wrong_type
 
-FOLDER = Path(__file__).parent / "tables"
+FOLDER = Path(__file__).parents[1] / "tables"
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def load(name: str) -> Table:
         rows = [Row(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}) for row in content["rows"]]
         table = Table(path.stem, **{**content, "rows": rows})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path}: not a table ({error}); see scripts/table_data.py for its keys") from None
+        raise UserError(f"{path}: not a table ({error}); see scripts/spec.py for its keys") from None
     if path.resolve().parent != FOLDER.resolve() and path.stem in names():
         raise UserError(f"{path}: {path.stem} is a table of the project, whose results would mix; rename the file")
     if problem := wrong_type(table) or impossible(table):

@@ -14,9 +14,9 @@ from pathlib import Path
 from helper.checkpoint import save_text
 from helper.util import UserError
 
-from .table_data import Cell
-from .table_plan import Plan
-from .table_store import Result, digests
+from .plan import Plan
+from .results import Result, digests
+from .spec import Cell
 
 FULL = "full recipe"
 CELL = ("row", "column", "configuration", "size")  # what a line is a run of

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from itertools import product
 
-from . import analysis, drawing
+from . import common, drawing
 
 LINES = {"plain": {"linestyle": "-"}, "std-scaled": {"linestyle": "--", "markerfacecolor": "white"}}
 
 
-def plot_lines(axis, study: analysis.Study, rows: list[dict], x: str, y: str, names=tuple(LINES)) -> None:
+def plot_lines(axis, study: common.Study, rows: list[dict], x: str, y: str, names=tuple(LINES)) -> None:
     """y against x, a line for each network and scaling."""
     for network, name in product(study.networks, names):
         points = [(row[x], row[y]) for row in rows if row["network"] == network.label and row["logits"] == name]
         axis.plot(*zip(*points, strict=True), linewidth=1.5, markersize=4, **network.style, **LINES[name])
 
 
-def add_legend(figure, study: analysis.Study, *more: tuple[str, dict]) -> None:
+def add_legend(figure, study: common.Study, *more: tuple[str, dict]) -> None:
     scalings = [(f"{name} logits", {"color": "0.35", **style}) for name, style in LINES.items()]
     drawing.add_legend(figure, [(n.label, n.style) for n in study.networks] + scalings + list(more))
 
@@ -34,7 +34,7 @@ def by_temperature(axis, label: str, logarithmic: bool = False) -> None:
         side.set_minor_formatter(ticker.NullFormatter())
 
 
-def draw_errors(study: analysis.Study, rows: list[dict]):
+def draw_errors(study: common.Study, rows: list[dict]):
     """Negative log likelihood, expected calibration error and overconfidence against temperature."""
     figure, axes = drawing.make_figure(f"Calibration\n{study.scope}", 1, 3, (3.7, 3.6))
     for axis, (column, label) in zip(axes[0], {"nll": "negative log likelihood, nats",
@@ -48,7 +48,7 @@ def draw_errors(study: analysis.Study, rows: list[dict]):
     return figure
 
 
-def draw_reliability(study: analysis.Study, rows: list[dict], bins: list[dict]):
+def draw_reliability(study: common.Study, rows: list[dict], bins: list[dict]):
     """Accuracy of every bin of confidence: a row for each network, a column for each scaling and temperature.
 
     Above each stand its expected calibration error and overconfidence.
@@ -82,7 +82,7 @@ def draw_diagram(axis, bins: list[dict], colour: str) -> None:
     axis.set(xlim=(0, 1), ylim=(0, 1), xticks=(0, 0.5, 1))
 
 
-def draw_smoothing(study: analysis.Study, rows: list[dict], uniform: float):
+def draw_smoothing(study: common.Study, rows: list[dict], uniform: float):
     """Entropy and standard deviation, against lambda at one temperature and against temperature of clean images.
 
     uniform: the entropy of equal probabilities, the most there can be.

@@ -12,7 +12,7 @@ from pathlib import Path
 from helper.resume import FREE, config_of, held, read_config
 from helper.teacher import read_teacher
 
-from .table_data import Size
+from .spec import Size
 
 # Settled only when a run starts. The teacher is compared by its weights, see Store.find.
 LATE = {"precision", "step", "path_t", "teacher_sha256"}

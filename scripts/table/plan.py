@@ -16,12 +16,12 @@ from helper.naming import teacher_name
 from helper.options import parse_student, parse_teacher
 from helper.util import UserError
 
-from .table_data import Cell, Row, Size, Table
-from .table_store import Result, Store
-from .table_teachers import TEACHER_TRIAL, check, stated, vanilla
+from .results import Result, Store
+from .spec import Cell, Row, Size, Table
+from .teachers import TEACHER_TRIAL, check, stated, vanilla
 
 # Relative: it stands in commands, which are shown and kept.
-PRETRAINED = Path(os.path.relpath(Path(__file__).parent.parent / "models" / "pretrained"))
+PRETRAINED = Path(os.path.relpath(Path(__file__).parents[2] / "models" / "pretrained"))
 PLACES = ("--path_t", "--save_dir", "--data_dir", "--device")
 # For the estimates: images per second with and without CUDA where no run tells; what a test image costs beside a
 # training image (a student's forward pass beside its step and the teacher's); a process's start, in seconds.

@@ -30,8 +30,8 @@ from helper.util import UserError
 from models import model_dict
 from models.folding import folded
 
+from ..summary import ROLES, Finished
 from .drawing import COLOURS, MARKERS
-from .summary import ROLES, Finished
 
 # Flags --------------------------------------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ from helper import checkpoint
 from helper.teacher import read_teacher
 from helper.util import UserError
 
-from .table_data import Size, Table
-from .table_store import Result
+from .results import Result
+from .spec import Size, Table
 
 TEACHER_TRIAL = "0"
 

@@ -19,9 +19,9 @@ import torch
 from helper.interrupts import Interrupts
 from helper.util import Interrupted, UserError
 
-from .table_plan import Run
+from .plan import Run
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 120  # seconds a stopped run may take to save before it is killed
 PR_SET_PDEATHSIG = 1
 COMMAND = "$ "  # begins the line of a log that tells a run's command

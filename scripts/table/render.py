@@ -13,10 +13,10 @@ from types import MappingProxyType
 
 from helper.checkpoint import save_text
 
-from .table_data import Cell, Size, Table
-from .table_plan import Plan
-from .table_record import FULL, Record, csv_text
-from .table_store import Result
+from .archive import FULL, Record, csv_text
+from .plan import Plan
+from .results import Result
+from .spec import Cell, Size, Table
 
 DETAILS = "<!-- cells -->"  # what is above goes into the README
 FAILED = "## Failed"  # the head of the list in table.md
