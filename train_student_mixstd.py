@@ -12,13 +12,13 @@ from dataclasses import replace
 import dataset
 from distiller_zoo import DistillError, distiller_dict
 from helper import setup
+from helper.errors import guard
 from helper.evaluate import evaluate
 from helper.known_teachers import known_teachers, origin_of
-from helper.naming import student_name
 from helper.options import parse_student
 from helper.resume import stored_flags
+from helper.rundir import student_name
 from helper.teacher import Teacher, build, read_teacher
-from helper.util import guard
 from models import any_model
 
 FOLDERS = ("student_model", "student_tensorboards")

@@ -10,10 +10,10 @@ import sys
 
 from distiller_zoo import Vanilla
 from helper import setup
-from helper.naming import teacher_name
+from helper.errors import guard
 from helper.options import parse_teacher
 from helper.resume import stored_flags
-from helper.util import guard
+from helper.rundir import teacher_name
 
 FOLDERS = ("models", "tensorboard")
 

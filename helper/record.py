@@ -4,7 +4,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import io
-import json
 import os
 import platform
 import subprocess
@@ -19,10 +18,10 @@ import numpy
 import tensorboard_logger
 import torch
 
-from . import checkpoint, files
+from . import checkpoint, files, rundir
 from .errors import UserError
+from .rundir import BEFORE, NEWEST
 
-NEWEST, BEFORE = "resume.pth", "resume.prev.pth"
 WRITTEN = ("args.json", "log.csv", "timing.csv", "curves.png", "summary.json", "*.pth", ".*.partial",
            "events.out.tfevents.*")  # all that a run writes but its lock
 TIMING = ("seconds", "images_per_s")  # not in log.csv: on the CPU a resumed run makes that bit for bit
@@ -164,13 +163,8 @@ class Run:
         files.save_json(summary, self.folder / "summary.json")
 
     def summary(self) -> dict[str, Any]:
-        """What write_summary wrote; empty where there is no readable one."""
-        try:
-            summary = json.loads((self.folder / "summary.json").read_text())
-            numbers = [summary[name] for name in ("epochs", "last_top1", "best_top1")]
-            return summary if all(type(n) in (int, float) for n in numbers) else {}
-        except (OSError, ValueError, LookupError, TypeError, RecursionError):
-            return {}
+        """See :func:`helper.rundir.read_summary`."""
+        return rundir.read_summary(self.folder)
 
 
 def git_commit() -> str:

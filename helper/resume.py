@@ -1,7 +1,6 @@
 """Which folder a run gets, whether it may have it, and what it goes on from."""
 from __future__ import annotations
 
-import json
 import math
 import os
 from argparse import Namespace
@@ -11,23 +10,13 @@ from typing import Any
 
 from . import checkpoint
 from .errors import UserError
-from .record import BEFORE, NEWEST, Run
+from .record import Run
+from .rundir import BEFORE, FREE, NEWEST, config_of, held, read_config  # noqa: F401 - other rooms know them from here
 
-# Flags that say where and how a run computes, not what: a resumed run may have others.
-FREE = {"save_dir", "data_dir", "print_freq", "tb_freq", "save_freq", "num_workers", "loader", "device", "threads",
-        "step", "kernels", "on_nan", "resume", "overwrite",
-        "teacher_origin"}  # told by the weights, whose digest is compared
 NOT_STORED = {"save_dir", "resume", "overwrite"}  # belong to a command, not to a run
-NOT_CONFIG = {"given", "defaults", "warnings", "trial"}
 BAD = "resume.bad.pth"
 COLUMNS = {"init": {"train_loss", "seconds"},
            "main": {"train_loss", "train_acc", "test_loss", "test_acc", "test_acc_top5", "seconds"}}
-
-
-def config_of(opt: Namespace, trial: str) -> dict[str, Any]:
-    """The resolved configuration of one trial, as args.json keeps it."""
-    config = {k: v for k, v in sorted(vars(opt).items()) if k not in NOT_CONFIG}
-    return {**config, "trial": trial}
 
 
 def stored_flags(opt: Namespace, folders: tuple[str, str]) -> tuple[Path, dict[str, Any]] | None:
@@ -51,15 +40,6 @@ def stored_flags(opt: Namespace, folders: tuple[str, str]) -> tuple[Path, dict[s
         raise UserError("--resume FOLDER goes on with one trial; use --resume auto for several")
     values = {k: v for k, v in config.items() if k not in NOT_STORED}
     return folder / "args.json", {**values, "save_dir": str(root)}
-
-
-def read_config(folder: Path) -> dict[str, Any] | None:
-    """What args.json of a run folder holds; None where there is no readable one."""
-    try:
-        config = json.loads((folder / "args.json").read_text())["config"]
-        return config if isinstance(config, dict) else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
 
 
 def differing(config: dict[str, Any], other: dict[str, Any]) -> list[str]:
@@ -119,19 +99,6 @@ def _fitting(parent: Path, config: dict[str, Any]) -> tuple[int, Path | None]:
         if found is not None and not differing(config, found) and held(folder):
             fitting.append((found["epochs"], folder))
     return max(fitting, default=(0, None))
-
-
-def held(folder: Path) -> str:
-    """What run a folder holds: 'a finished run', 'an unfinished run', or '' for nothing worth keeping."""
-    if (folder / "summary.json").exists():
-        return "a finished run"
-    if any((folder / name).exists() for name in (NEWEST, BEFORE)):
-        return "an unfinished run"
-    try:
-        rows = (folder / "log.csv").read_bytes().count(b"\n") - 1
-    except OSError:
-        rows = 0
-    return "an unfinished run" if rows > 0 else ""
 
 
 def load_state(run: Run, config: dict[str, Any], restore: Callable[[dict], None]) -> bool:

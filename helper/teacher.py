@@ -18,7 +18,7 @@ from . import checkpoint
 from .device import autocast
 from .errors import UserError, near
 from .recipe import less_than
-from .resume import read_config
+from .rundir import read_config
 
 TORCHVISION = "torchvision:"  # what a --path_t begins with that names torchvision's weights, not a file
 

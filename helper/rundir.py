@@ -1,0 +1,131 @@
+"""A run's folder: its name, what it holds, and the only reader of its args.json, summary.json and log.csv.
+
+Names are the originals', extended so that two runs that differ in any flag never share a folder.
+"""
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+from argparse import Namespace
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+NEWEST, BEFORE = "resume.pth", "resume.prev.pth"
+# Flags that say where and how a run computes, not what: a resumed run may have others.
+FREE = {"save_dir", "data_dir", "print_freq", "tb_freq", "save_freq", "num_workers", "loader", "device", "threads",
+        "step", "kernels", "on_nan", "resume", "overwrite",
+        "teacher_origin"}  # told by the weights, whose digest is compared
+NOT_CONFIG = {"given", "defaults", "warnings", "trial"}
+TEACHER_SHOWN = {"model", "dataset", "learning_rate", "weight_decay", "trial"}
+STUDENT_SHOWN = {"model_s", "model_t", "dataset", "distill", "gamma", "alpha", "beta", "pmixup", "partmixup", "beta_a",
+                 "trial"}
+NOT_NAMED = {"save_dir", "resume", "overwrite"}  # the folder itself, and what is done with it
+HASHED = {"path_t", "data_dir"}  # paths are too long to show and may hold anything
+LONGEST = 240  # file systems take 255 bytes
+
+
+def teacher_name(opt: Namespace, trial: str) -> str:
+    """RepDistiller: resnet110_cifar100_lr_0.05_decay_0.0005_trial_0, then what else was given."""
+    name = f"{opt.model}_{opt.dataset}_lr_{opt.learning_rate}_decay_{opt.weight_decay}_trial_{trial}"
+    return name + _extras(opt, TEACHER_SHOWN, len(name))
+
+
+def student_name(opt: Namespace, trial: str) -> str:
+    """MIX-KD: S=.._T=.._cifar100_mixstd_r=.._a=.._b=.._pmix=.._.._betalpha=.._1, then what else was given."""
+    name = (f"S={opt.model_s}_T={opt.model_t}_{opt.dataset}_{opt.distill}_r={opt.gamma}_a={opt.alpha}_b={opt.beta}"
+            f"_pmix={opt.pmixup}_{opt.partmixup}_betalpha={opt.beta_a}_{trial}")
+    return name + _extras(opt, STUDENT_SHOWN, len(name))
+
+
+def _extras(opt: Namespace, shown: set[str], used: int) -> str:
+    """_flag=value for every given flag that differs from its default and is not shown already."""
+    names = sorted(n for n in opt.given - shown - NOT_NAMED if getattr(opt, n) != opt.defaults[n])
+    text = "".join(f"_{n}={_plain(n, getattr(opt, n))}" for n in names)
+    return text if used + len(text) <= LONGEST else f"_x={_short_hash(text)}"
+
+
+def _plain(name: str, value: Any) -> str:
+    text = "-".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if name not in HASHED and re.fullmatch(r"[A-Za-z0-9.-]+", text) else _short_hash(text)
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]
+
+
+def config_of(opt: Namespace, trial: str) -> dict[str, Any]:
+    """The resolved configuration of one trial, as args.json keeps it."""
+    config = {k: v for k, v in sorted(vars(opt).items()) if k not in NOT_CONFIG}
+    return {**config, "trial": trial}
+
+
+@dataclass(frozen=True)
+class RunData:
+    """What a run's folder says of it. Of a file that is missing or damaged the part is empty.
+
+    config: every flag, resolved. command: the words it was started with. environment: versions and hardware.
+    summary: accuracies (per cent), epochs, wall time; empty until the run is finished. log, timing: a dict of texts
+    for each row of log.csv and timing.csv.
+    """
+
+    folder: Path
+    config: dict[str, Any] = field(default_factory=dict)
+    command: list[str] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+    log: list[dict[str, str]] = field(default_factory=list)
+    timing: list[dict[str, str]] = field(default_factory=list)
+
+
+def read(folder: Path) -> RunData:
+    """All that a run's folder says of the run; never raises for what it holds."""
+    args = _read_json(folder / "args.json")
+    config, command, environment = (args.get(name) for name in ("config", "command", "environment"))
+    return RunData(folder, config if isinstance(config, dict) else {}, command if isinstance(command, list) else [],
+                   environment if isinstance(environment, dict) else {}, read_summary(folder),
+                   _read_csv(folder / "log.csv"), _read_csv(folder / "timing.csv"))
+
+
+def read_config(folder: Path) -> dict[str, Any] | None:
+    """What args.json of a run folder holds; None where there is no readable one."""
+    config = _read_json(folder / "args.json").get("config")
+    return config if isinstance(config, dict) else None
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """What summary.json of a run folder holds; empty where there is no readable one."""
+    summary = _read_json(folder / "summary.json")
+    numbers = [summary.get(name) for name in ("epochs", "last_top1", "best_top1")]
+    return summary if all(type(n) in (int, float) for n in numbers) else {}
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _read_csv(file: Path) -> list[dict[str, str]]:
+    try:
+        with open(file, newline="") as lines:
+            return list(csv.DictReader(lines))
+    except (OSError, ValueError, csv.Error):
+        return []
+
+
+def held(folder: Path) -> str:
+    """What run a folder holds: 'a finished run', 'an unfinished run', or '' for nothing worth keeping."""
+    if (folder / "summary.json").exists():
+        return "a finished run"
+    if any((folder / name).exists() for name in (NEWEST, BEFORE)):
+        return "an unfinished run"
+    try:
+        rows = (folder / "log.csv").read_bytes().count(b"\n") - 1
+    except OSError:
+        rows = 0
+    return "an unfinished run" if rows > 0 else ""

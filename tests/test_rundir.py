@@ -1,0 +1,37 @@
+"""A run's folder as it is read back: whole, missing, damaged."""
+import json
+
+import pytest
+
+from helper import files, rundir
+
+
+def written(folder):
+    config, summary = {"model": "resnet8", "epochs": 2}, {"epochs": 2, "last_top1": 10.0, "best_top1": 11.5}
+    files.save_json({"config": config, "command": ["python", "x"], "environment": {"torch": "2"}}, folder / "args.json")
+    files.save_json(summary, folder / "summary.json")
+    rows = [{"stage": "main", "epoch": n, "train_loss": 1.5, "seconds": 3} for n in (1, 2)]
+    files.save_csv(rows, ["stage", "epoch", "train_loss", "test_acc"], folder / "log.csv")
+    return config, summary
+
+
+def test_a_folder_reads_back_as_it_was_written(tmp_path):
+    config, summary = written(tmp_path)
+    run = rundir.read(tmp_path)
+    assert (run.config, run.summary, run.command) == (config, summary, ["python", "x"])
+    assert run.environment == {"torch": "2"} and run.timing == []
+    assert run.log[1] == {"stage": "main", "epoch": "2", "train_loss": "1.5", "test_acc": ""}
+    assert rundir.read_config(tmp_path) == config and rundir.held(tmp_path) == "a finished run"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, json.dumps({"config": 3}).encode()])
+def test_damaged_files_are_empty_and_raise_nothing(tmp_path, content):
+    written(tmp_path)
+    for name in ("args.json", "summary.json"):
+        (tmp_path / name).write_bytes(content)
+    run = rundir.read(tmp_path)
+    assert run.config == run.summary == {} and rundir.read_config(tmp_path) is None
+
+
+def test_a_missing_folder_is_empty(tmp_path):
+    assert rundir.read(tmp_path / "none") == rundir.RunData(tmp_path / "none") and rundir.held(tmp_path / "none") == ""
