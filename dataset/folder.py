@@ -73,17 +73,18 @@ class TrainingFiles(Dataset):
     draws seeded by two numbers below 2^32, so that an image's crop depends on the epoch's plan alone."""
 
     def __init__(self, files, size):
-        from torchvision.transforms import RandomResizedCrop, functional  # seconds to import, which few runs need
-        self.files, self.crop, self.functional = files, RandomResizedCrop(size), functional
+        from torchvision.transforms import RandomResizedCrop  # seconds to import, which few runs need
+        self.files, self.crop = files, RandomResizedCrop(size)
 
     def __getitem__(self, item):
+        from torchvision.transforms import functional
         place, (high, low), _ = item
         image, crop = read(self.files.paths[place]), self.crop
         before = torch.default_generator.get_state()  # with --num_workers 0 this is the training's own generator
         torch.default_generator.manual_seed((high << 32 | low) & (2**63 - 1))
         box = crop.get_params(image, crop.scale, crop.ratio)
         torch.default_generator.set_state(before)
-        return self.functional.pil_to_tensor(self.functional.resized_crop(image, *box, crop.size, crop.interpolation))
+        return functional.pil_to_tensor(functional.resized_crop(image, *box, crop.size, crop.interpolation))
 
 
 class TestFiles(Dataset):
@@ -92,15 +93,15 @@ class TestFiles(Dataset):
     __test__ = False  # no test class, whatever pytest thinks of its name
 
     def __init__(self, files, size, resized):
-        from torchvision.transforms import functional
-        self.files, self.size, self.resized, self.functional = files, size, resized, functional
+        self.files, self.size, self.resized = files, size, resized
 
     def __len__(self):
         return len(self.files)
 
     def __getitem__(self, place):
-        image = self.functional.resize(read(self.files.paths[place]), self.resized)
-        return self.functional.pil_to_tensor(self.functional.center_crop(image, self.size))
+        from torchvision.transforms import functional
+        image = functional.resize(read(self.files.paths[place]), self.resized)
+        return functional.pil_to_tensor(functional.center_crop(image, self.size))
 
 
 def read(path):

@@ -1,5 +1,6 @@
 """Images in folders: what a batch of them is, what is refused, and both scripts and every method on them."""
 import math
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -101,6 +102,13 @@ def test_validation_images_are_resized_and_cut_from_the_centre(tree):
         left, top = (round((side - 64) / 2) for side in whole.size)
         cut = np.asarray(whole)[top:top + 64, left:left + 64].astype(np.float32) / 255
         torch.testing.assert_close(image, (torch.from_numpy(cut).permute(2, 0, 1) - MEAN) / STD, rtol=0, atol=1e-5)
+
+
+def test_images_can_be_sent_to_another_process(tree):
+    data = small(tree)
+    training, test = (pickle.loads(pickle.dumps(images)) for images in (data.training_images(), data.test_images()))
+    assert torch.equal(training[3, (5, 6), False], data.training_images()[3, (5, 6), False])
+    assert torch.equal(test[2], data.test_images()[2])
 
 
 def test_holdout_comes_from_the_training_folder(tree):
