@@ -45,5 +45,6 @@ def answered(teacher: Callable, steps: int, epoch: Callable[[int], Iterator[Batc
         parts = logits.split([len(batch.labels) for batch in chunk])
         for step, (batch, logits_t) in enumerate(zip(chunk, parts, strict=True), first):
             if step >= start:
-                yield AnsweredBatch(*(getattr(batch, field.name) for field in fields(Batch)), logits_t)
+                mixed_batch = {field.name: getattr(batch, field.name) for field in fields(Batch)}
+                yield AnsweredBatch(**mixed_batch, logits_t=logits_t)
         first += len(chunk)
