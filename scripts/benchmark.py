@@ -6,7 +6,8 @@
     python -m scripts.benchmark --profile result/profile.txt --methods mixstd
 
 data: loading, augmenting and mixing alone. step: whole training steps, data included, end to end. train: a whole epoch
-with evaluation, record and checkpoint, and what 240 such epochs take. Both paths get warm-up steps, then timed turns;
+with evaluation, record and checkpoint, and what 240 such epochs take. ops: the operations of a step as a CUDA graph,
+counted on the CPU (see bench/operations.py). Both paths get warm-up steps, then timed turns;
 the median turn counts. Weights are random: they don't change the time. On CUDA the last column compares with the
 saturated step, the same networks at batch 1024, per image.
 """
@@ -25,12 +26,14 @@ import torch
 import dataset
 from distiller_zoo import distiller_dict
 from helper import checkpoint, setup
+from helper.ahead import IMAGES, AnsweredBatch
 from helper.device import describe
 from helper.flags import Parser, name_from, number, path, trial_list
 from helper.util import UserError, guard
 from models import model_dict
 
 from .bench.classic import Classic
+from .bench.operations import OperationCount
 from .bench.timing import (
     Ours,
     classic_epoch,
@@ -49,7 +52,7 @@ SATURATED = 1024
 
 def parse(argv) -> Namespace:
     parser = Parser(prog="python -m scripts.benchmark", description=__doc__)
-    parser.add_argument("--what", default="data,step", help="of data, step, train (default data,step)")
+    parser.add_argument("--what", default="data,step", help="of data, step, train, ops (default data,step)")
     parser.add_argument("--pairs", default="resnet56:resnet20", help="teacher:student,... (default resnet56:resnet20)")
     parser.add_argument("--methods", default="mixstd", help="of --distill's (default mixstd)")
     parser.add_argument("--mix", type=name_from(("none", "mixup"), "mixing"), default="mixup",
@@ -70,8 +73,8 @@ def parse(argv) -> Namespace:
     parser.add_argument("--profile", type=path, default=None, help="write where our step's time goes here")
     opt = parser.parse(argv)
     for name in opt.what.split(","):
-        if name not in ("data", "step", "train"):
-            raise UserError(f"--what {name}: choose of data, step, train")
+        if name not in ("data", "step", "train", "ops"):
+            raise UserError(f"--what {name}: choose of data, step, train, ops")
     for pair in opt.pairs.split(","):
         names = pair.split(":")
         if len(names) != 2 or any(name not in model_dict for name in names):
@@ -188,6 +191,29 @@ def measure_train(opt, data, device, table, pair: str, method: str) -> None:
     print(f"      240 epochs: {240 * slow * seeds / 3600:.2f} h against {240 * fast / 3600:.2f} h for {seeds} seed(s)")
 
 
+def measure_operations(opt, data, pair: str, method: str) -> None:
+    """Print how many operations our step has on CUDA, and the teacher's where it is asked ahead of many steps."""
+    name_t, name_s = pair.split(":")
+    small = Namespace(**{**vars(opt), "device": "cpu", "precision": "fp32", "step": "eager", "kernels": "torch",
+                         "trial": ["1"]})
+    model_t = model_dict[name_t](num_classes=data.num_classes)
+    ours = Ours(small, data, model_t, name_s, method, torch.device("cpu"), batch_size=8)
+    ours.opt.step = "graph"  # a step as it is captured, though none is here
+    learner, steps = ours.learners[0], max(1, IMAGES["cuda"] // opt.batch_size)
+    ours.trainer.ahead = steps
+    batches = ours.trainer.batches(ours.loader, learner, 0, 0)
+    first, second, share = next(batches), next(batches), ""
+    ours.step([first])
+    with OperationCount() as step:
+        ours.step([second])
+    if isinstance(second, AnsweredBatch):
+        with OperationCount() as teacher:
+            ours.trainer.teacher(second.images)
+        a_step = step.total + teacher.total / steps
+        share = f", and {teacher.total} of the teacher for {steps} steps at once: {a_step:.0f} a step"
+    print(f"ops   {pair:<24}{method:<12}{step.total} operations in a step{share}", flush=True)
+
+
 def profile(opt, data, device) -> None:
     """The kernels in which our step spends its time, by torch.profiler."""
     name_t, name_s = opt.pairs.split(",")[0].split(":")
@@ -224,6 +250,8 @@ def main(argv=None):
             for name, measure in (("step", measure_step), ("train", measure_train)):
                 if name in what:
                     measure(opt, data, device, table, pair, method)
+            if "ops" in what:
+                measure_operations(opt, data, pair, method)
     if opt.profile:
         profile(opt, data, device)
 

@@ -10,6 +10,7 @@ from helper.util import guard
 from models import model_dict
 from scripts import benchmark
 from scripts.bench.classic import Classic, host_mix
+from scripts.bench.operations import OperationCount
 from tests.support.training import small_data
 
 
@@ -64,3 +65,23 @@ def test_benchmark_prints_and_keeps_its_table(noise, tmp_path, capsys):
 def test_bad_input(words, capsys):
     assert guard(benchmark.main, words) == 2
     assert words[0] in capsys.readouterr().err
+
+
+def test_operations_are_counted(noise, capsys):
+    words = ["--what", "ops", "--pairs", "resnet14:resnet8", "--methods", "mixstd,hint", "--device", "cpu"]
+    assert guard(benchmark.main, words) == 0
+    ahead, within = capsys.readouterr().out.splitlines()[-2:]
+    step, teacher, steps, whole = (int(word) for word in ahead.split() if word.isdigit())
+    assert steps == 16 and whole == pytest.approx(step + teacher / steps, abs=1)
+    assert teacher > 0 and "teacher" not in within  # hint has it in the step
+
+
+def test_what_is_an_operation():
+    x = torch.randn(2, 3, 4, 4)
+    with OperationCount() as count:
+        torch.conv2d(x, torch.ones(5, 3, 3, 3), torch.ones(5)).view(2, -1)
+    assert count.calls["aten::convolution"] == 2
+    with OperationCount() as count:
+        x.add_(1).mul(2).view(-1).detach()
+        torch._foreach_add_([torch.empty(2), torch.empty(3)], 1)
+    assert count.total == 3

@@ -60,7 +60,8 @@ class Ours:
         self.images = batch_size * len(self.learners)
 
     def batches(self) -> Iterator:
-        epochs = [chain.from_iterable(self.loader.epoch(learner.seed, e) for e in range(1, 10**6))
+        """One epoch of every learner over and over."""
+        epochs = [chain.from_iterable(self.trainer.batches(self.loader, learner, 0, 0) for _ in range(10**6))
                   for learner in self.learners]
         return (row for row in zip(*epochs, strict=True) if len(row[0].labels) == self.opt.batch_size)
 
