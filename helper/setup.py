@@ -12,7 +12,7 @@ from torch import nn
 
 import dataset
 from distiller_zoo import Distiller, Pair
-from models import any_model, kernels, model_dict
+from models import any_model, cpu_kernels, model_dict
 
 from . import device as devices
 from . import resume
@@ -56,8 +56,8 @@ def _pick_kernels(opt: Namespace, device: torch.device) -> str:
         unfit = "they compute in single precision, not in --precision bf16"
     elif opt.kernels != "torch":
         try:
-            kernels.load()
-        except kernels.Unavailable as error:
+            cpu_kernels.load()
+        except cpu_kernels.Unavailable as error:
             unfit = str(error)
             if not asked:
                 print(f"==> --kernels torch, which are slower: {error}")
@@ -176,7 +176,7 @@ def make_learners(opt: Namespace, name: str, num_classes: int, device: torch.dev
             criterion = method(seed)
         model = model.to(device, memory_format=FORMAT)
         if opt.kernels == "native":
-            kernels.accelerate(model)
+            cpu_kernels.accelerate(model)
         learners.append(Learner(opt, trial, seed, model, criterion.to(device)))
     return learners
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from models import any_model, imagenet_dict
+from models.cpu_kernels import accelerate, fused
 from models.folding import folded
-from models.kernels import accelerate, fused
 
 from . import checkpoint
 from .device import autocast

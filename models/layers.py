@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import torch.nn.functional as F
 from torch import nn
 
-from .norm import NativeBatchNorm2d
+from .cpu_kernels.norm import NativeBatchNorm2d
 
 
 class FeatureNet(nn.Module, ABC):
@@ -63,12 +63,12 @@ def run_stages(x, stages, preact):
 
 
 def norm_relu(norm, x):
-    """ReLU of a batch norm, in one pass where the norm has one (models.norm)."""
+    """ReLU of a batch norm, in one pass where the norm has one (models.cpu_kernels)."""
     return norm(x, relu=True) if isinstance(norm, NativeBatchNorm2d) else F.relu(norm(x), inplace=True)
 
 
 def norm_add(norm, x, shortcut):
-    """Batch norm and a residual sum, in one pass where the norm has one (models.norm)."""
+    """Batch norm and a residual sum, in one pass where the norm has one (models.cpu_kernels)."""
     if isinstance(norm, NativeBatchNorm2d):
         return norm(x, residual=shortcut)
     out = norm(x)

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch._subclasses import FakeTensorMode
 
-from models import kernels, model_dict, norm, winograd
+from models import cpu_kernels, model_dict
+from models.cpu_kernels import norm, winograd
 from models.folding import folded
 from models.layers import norm_add, norm_relu
 
@@ -18,8 +19,8 @@ CALLS = {"plain": lambda bn, x, _: bn(x), "relu": lambda bn, x, _: norm_relu(bn,
 @pytest.fixture(scope="module", autouse=True)
 def _compiled():
     try:
-        kernels.load()
-    except kernels.Unavailable as error:
+        cpu_kernels.load()
+    except cpu_kernels.Unavailable as error:
         pytest.skip(str(error))
 
 
@@ -184,7 +185,8 @@ def taken_in(graph):
 def test_a_fused_teacher_is_the_same_function(name, is_feat, preact):
     torch.manual_seed(0)
     net = lived_in(model_dict[name](num_classes=10))
-    exact, ours = copy.deepcopy(net).double().eval(), kernels.fused(kernels.accelerate(folded(net)), is_feat, preact)
+    exact = copy.deepcopy(net).double().eval()
+    ours = cpu_kernels.fused(cpu_kernels.accelerate(folded(net)), is_feat, preact)
     x = images(2, 3, 32, 32)
     with torch.no_grad():
         got, want = ours(x, is_feat, preact), exact(x.double(), is_feat=is_feat, preact=preact)
@@ -194,11 +196,11 @@ def test_a_fused_teacher_is_the_same_function(name, is_feat, preact):
 
 
 def test_what_a_teacher_takes_in():
-    net = kernels.accelerate(folded(model_dict["resnet20"](num_classes=10)))
-    assert taken_in(kernels.fused(net, False, False)) == (9, 16)  # all but the stem and the two strides
-    assert taken_in(kernels.fused(net, True, True)) == (9, 13)  # three sums are seen before their ReLU
-    wide = kernels.accelerate(folded(model_dict["wrn_16_2"](num_classes=10)))
-    assert taken_in(kernels.fused(wide, False, False))[0] == 6
+    net = cpu_kernels.accelerate(folded(model_dict["resnet20"](num_classes=10)))
+    assert taken_in(cpu_kernels.fused(net, False, False)) == (9, 16)  # all but the stem and the two strides
+    assert taken_in(cpu_kernels.fused(net, True, True)) == (9, 13)  # three sums are seen before their ReLU
+    wide = cpu_kernels.accelerate(folded(model_dict["wrn_16_2"](num_classes=10)))
+    assert taken_in(cpu_kernels.fused(wide, False, False))[0] == 6
 
 
 def test_a_convolution_adds_and_rectifies():

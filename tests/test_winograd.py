@@ -12,7 +12,8 @@ from torch import nn
 from distiller_zoo import distiller_dict
 from helper.options import parse_student
 from helper.setup import make_learners
-from models import model_dict, native, winograd
+from models import model_dict
+from models.cpu_kernels import native, winograd
 from models.folding import folded
 
 ROOT = Path(__file__).resolve().parent.parent

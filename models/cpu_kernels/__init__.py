@@ -1,4 +1,4 @@
-"""The compiled kernels of this folder put to use in a network."""
+"""The CPU's compiled kernels, put to use in a network by :func:`accelerate`. Networks know nothing of them."""
 from __future__ import annotations
 
 import operator
