@@ -26,7 +26,7 @@ from helper.util import UserError, guard
 from . import readme_tables
 from .table import plots, render, spec
 from .table.jobs import Pool, slug, stopped, visible
-from .table.plan import ASSUMED, Plan, Run
+from .table.plan import Plan, Run
 from .table.results import Store
 from .table.spec import Cell, Table
 from .table.teachers import vanilla
@@ -148,8 +148,8 @@ def show(plan: Plan, opt: argparse.Namespace) -> None:
     print(f"{trials} runs, {trials - missing} done, {missing} to do; about {duration(total)} one after another"
           + (f", {slots} at once" if slots > 1 else ""))
     if not told:
-        print(f"(where no finished run tells, {ASSUMED[True]:.0f} images/s on CUDA and {ASSUMED[False]:.0f} without "
-              "are assumed)")
+        print("(where no finished run tells: the networks' multiply-adds at the rate of a few steps timed now on this "
+              "device, with whatever else it is doing)")
 
 
 def state(run: Run) -> str:

@@ -1,5 +1,7 @@
 """Tables as data, and the plans that are made of them."""
 
+import sys
+
 import pytest
 import torch
 
@@ -8,7 +10,7 @@ from distiller_zoo import Pair, distiller_dict
 from helper import checkpoint, setup
 from helper.util import UserError
 from models import model_dict
-from scripts.table import spec
+from scripts.table import costs, spec
 from tests.support import table_runs
 
 SAME = ["wrn_40_2 > wrn_16_2", "wrn_40_2 > wrn_40_1", "resnet56 > resnet20", "resnet110 > resnet20",
@@ -213,12 +215,14 @@ def test_a_teacher_file_is_taken_and_its_accuracy_stands_in_full_tables_only(tmp
     assert held.teachers["resnet14", ""].path != path
 
 
-def test_estimates_come_from_runs_alike_else_from_what_is_assumed(tmp_path):
+def test_estimates_come_from_runs_alike_else_from_multiply_adds(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[table_runs.Plan.__module__], "measured_rate", lambda device: 1e10)
     argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--trial", "1,2", "--device", "cpu"]
     plan = table_runs.make_plan(argv)
     kd, mixstd = (table_runs.run_of(plan, row) for row in ("KD", "MIXSTD"))
     images = (50_000 + 0.25 * 10_000) * 240 * 2  # a test image costs about a quarter of a training image
-    assert plan.seconds(kd) == (8.0 + images / 200.0, False)
+    cost = costs.epoch_cost("resnet8", "resnet14", 50_000, 10_000)
+    assert plan.seconds(kd) == (8.0 + cost * 240 * 2 / 1e10, False)
     table_runs.finish(plan, mixstd, "7", 30.0)
     plan = table_runs.make_plan(argv)
     assert plan.seconds(table_runs.run_of(plan, "KD")) == (8.0 + images / 2000.0, True)  # median of 1000, 3000

@@ -16,6 +16,7 @@ from helper.naming import teacher_name
 from helper.options import parse_student, parse_teacher
 from helper.util import UserError
 
+from .costs import epoch_cost, measured_rate
 from .results import Result, Store
 from .spec import Cell, Row, Size, Table
 from .teachers import TEACHER_TRIAL, check, stated, vanilla
@@ -23,9 +24,8 @@ from .teachers import TEACHER_TRIAL, check, stated, vanilla
 # Relative: it stands in commands, which are shown and kept.
 PRETRAINED = Path(os.path.relpath(Path(__file__).parents[2] / "models" / "pretrained"))
 PLACES = ("--path_t", "--save_dir", "--data_dir", "--device")
-# For the estimates: images per second with and without CUDA where no run tells; what a test image costs beside a
-# training image (a student's forward pass beside its step and the teacher's); a process's start, in seconds.
-ASSUMED = {True: 20_000.0, False: 200.0}
+# For the estimates from finished runs: what a test image costs beside a training image (a student's forward pass beside
+# its step and the teacher's); a process's start, in seconds.
 EVALUATION = 0.25
 START = 8.0
 
@@ -151,14 +151,17 @@ class Plan:
         return f"{before}{run.script} {shlex.join(kept)}"
 
     def seconds(self, run: Run) -> tuple[float, bool]:
-        """Estimated time of the missing trials, and whether finished runs tell (else ASSUMED)."""
+        """Estimated time of the missing trials, and whether finished runs tell (else the networks' multiply-adds)."""
         opt = run.parse()
-        on_cuda = self.opt.device.startswith("cuda") or (self.opt.device == "auto" and torch.cuda.is_available())
-        speed = self.store.images_per_s(run.kind, opt, on_cuda)
-        epochs = opt.epochs + (opt.init_epochs if "init_epochs" in opt.given else 0)
+        cuda = self.opt.device.startswith("cuda") or (self.opt.device == "auto" and torch.cuda.is_available())
+        epochs = (opt.epochs + (opt.init_epochs if "init_epochs" in opt.given else 0)) * len(run.missing)
         train, test = self.size.images
-        images = (train + EVALUATION * test) * epochs * len(run.missing)
-        return START + images / (speed or ASSUMED[on_cuda]), speed is not None
+        speed = self.store.images_per_s(run.kind, opt, cuda)
+        if speed is not None:
+            return START + (train + EVALUATION * test) * epochs / speed, True
+        student, teacher = (opt.model, None) if run.kind == "models" else (opt.model_s, opt.model_t)
+        device = self.opt.device if self.opt.device != "auto" else "cuda" if cuda else "cpu"
+        return START + epoch_cost(student, teacher, train, test) * epochs / measured_rate(device), False
 
     # Commands ---------------------------------------------------------------------------------------------------------
 

@@ -82,10 +82,10 @@ class Store:
                      if entry.summary is None and _same(config, entry.config) and held(entry.folder)), None)
 
     def images_per_s(self, kind: str, opt: Namespace, on_cuda: bool) -> float | None:
-        """Median throughput of the runs most like this one: same networks and method, else same trained network."""
+        """Median throughput of the runs of the same networks and method, else of the same networks."""
         speeds = [(entry.config, entry.images_per_s) for entry in self.entries[kind]
                   if entry.images_per_s and str(entry.config.get("device")).startswith("cuda") == on_cuda]
-        for names in (("model", "model_s", "model_t", "distill"), ("model", "model_s")):
+        for names in (("model", "model_s", "model_t", "distill"), ("model", "model_s", "model_t")):
             alike = [speed for config, speed in speeds
                      if all(config.get(name) == getattr(opt, name, None) for name in names)]
             if alike:
