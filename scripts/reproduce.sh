@@ -2,7 +2,7 @@
 # Every check and run that wants a GPU, in order. Stop it when you like; started again, it goes on where it was.
 #   bash scripts/reproduce.sh --jobs 4                                   # arguments go to every table
 #   bash scripts/reproduce.sh --epochs 8 --train_fraction 0.1 --trial 1  # reduced, and labelled so everywhere
-#   STEPS="tests speed" bash scripts/reproduce.sh                        # some of: tests speed first tables report
+#   STEPS="tests speed" bash scripts/reproduce.sh                        # some of: tests speed first rows tables report
 #   TABLES="main cutmix" bash scripts/reproduce.sh                       # some of the tables
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -63,6 +63,13 @@ for step in "${steps[@]}"; do
           if [ -e "$weights" ]; then once "export_$name" "$PYTHON" -m scripts.export_weights --path "$weights"; break; fi
         done
       done ;;
+    rows) # full rows from chenyaofo's resnet56 (bash scripts/fetch_pretrained_teachers.sh resnet56), seed 1
+      teachers="--teacher_dir ${TEACHER_DIR:-save/models}"
+      run_table main $teachers --trial 1 --only "KD, T=4, resnet56 > resnet20" "$@"
+      run_table main $teachers --trial 1 --only "MIXSTD + PMU, resnet56 > resnet20" "$@"
+      run_table main $teachers --trial 1 --only "MIXSTD + FMU, resnet56 > resnet20" "$@"
+      run_table main $teachers --trial 1 --only "Student, resnet56 > resnet20" "$@"
+      run_table main $teachers --trial 1 --only "KD + PMU, T=4, resnet56 > resnet20" "$@" ;;
     tables) for table in "${tables[@]}"; do run_table "$table" "$@"; done ;;
     report) "$PYTHON" -m scripts.report ;;
     *) echo "error: STEPS: unknown step $step" >&2; exit 2 ;;

@@ -21,6 +21,8 @@ from pathlib import Path
 
 from dataset import NAMES
 from helper.flags import Parser, name_from, number, path, trial_list
+from helper.known_teachers import known_teachers
+from helper.teacher import read_teacher
 from helper.util import UserError, guard
 
 from . import readme_tables
@@ -49,7 +51,7 @@ def parse(argv=None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=number(int, low=1, high=64), default=1, help="runs at once on each device")
     parser.add_argument("--gpus", type=gpu_list, default=[], metavar="IDS", help="CUDA devices to spread over, as 0,1")
     parser.add_argument("--teacher_dir", type=path, default=None,
-                        help="folder with RepDistiller's NAME_vanilla/ckpt_epoch_240.pth")
+                        help="folder with NAME_vanilla/ckpt_epoch_240.pth or NAME_chenyaofo/cifar100_NAME-*.pt")
     parser.add_argument("--save_dir", type=path, default="save", help="where run folders are (default ./save)")
     parser.add_argument("--data_dir", type=path, default="data", help="where the data lies or goes (default ./data)")
     parser.add_argument("--out", type=path, default="result", help="where tables go (default ./result)")
@@ -131,7 +133,7 @@ def show(plan: Plan, opt: argparse.Namespace) -> None:
           f"{plan.size.schedule}".rstrip())
     for (arch, flags), teacher in plan.teachers.items():
         if teacher.run is None:
-            print(f"teacher {arch}{' ' + flags if flags else ''}: {teacher.path}")
+            print(f"teacher {arch}{' ' + flags if flags else ''}: {teacher.path}{origin(teacher.path)}")
         elif opt.teacher_dir and not flags:
             print(f"teacher {arch}: not in --teacher_dir ({vanilla(arch)}), so ours")
     shown = [run for run in plan.runs.values() if run.wanted]
@@ -150,6 +152,12 @@ def show(plan: Plan, opt: argparse.Namespace) -> None:
     if not told:
         print("(where no finished run tells: the networks' multiply-adds at the rate of a few steps timed now on this "
               "device, with whatever else it is doing)")
+
+
+def origin(path: Path) -> str:
+    """Zoo and published accuracy of a teacher that known_teachers.json lists; '' of another."""
+    known = known_teachers().get(read_teacher(str(path)).sha256)
+    return f", of {known.origin}, published top-1 {known.top1:.2f}" if known else ""
 
 
 def state(run: Run) -> str:

@@ -19,7 +19,7 @@ from helper.util import UserError
 from .costs import epoch_cost, measured_rate
 from .results import Result, Store
 from .spec import Cell, Row, Size, Table
-from .teachers import TEACHER_TRIAL, check, stated, vanilla
+from .teachers import TEACHER_TRIAL, check, places, stated
 
 # Relative: it stands in commands, which are shown and kept.
 PRETRAINED = Path(os.path.relpath(Path(__file__).parents[2] / "models" / "pretrained"))
@@ -220,8 +220,8 @@ class Plan:
         own = begun / expected.name if begun else expected
         given, others = [], []
         if not flags and not self.size.holdout and self.size.dataset == self.size.recipe_dataset:
-            given = [Path(self.opt.teacher_dir, vanilla(arch))] if self.opt.teacher_dir else []
-            others = [PRETRAINED / f"{arch}.pth", Path(self.opt.save_dir, "models", vanilla(arch))]
+            given = [Path(self.opt.teacher_dir, place) for place in places(arch)] if self.opt.teacher_dir else []
+            others = [PRETRAINED / f"{arch}.pth", *(Path(self.opt.save_dir, "models", place) for place in places(arch))]
         found = next((path for path in (*given, own, *others) if path.is_file()), own)
         if found != own:
             check(found, arch, self.size, self.table)

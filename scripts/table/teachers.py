@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from helper import checkpoint
+from helper.known_teachers import known_teachers
 from helper.teacher import read_teacher
 from helper.util import UserError
 
@@ -25,6 +26,11 @@ def check(path: Path, arch: str, size: Size, table: Table) -> None:
 def vanilla(arch: str) -> Path:
     """RepDistiller's name of a teacher's file."""
     return Path(f"{arch}_vanilla", "ckpt_epoch_240.pth")
+
+
+def places(arch: str) -> list[Path]:
+    """Where fetch_pretrained_teachers.sh leaves a teacher of either zoo; RepDistiller's, the tables' own, is first."""
+    return [vanilla(arch), *(known.path for known in known_teachers().values() if known.arch == arch)]
 
 
 def stated(path: Path) -> list[Result]:
