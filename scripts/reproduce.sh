@@ -64,12 +64,13 @@ for step in "${steps[@]}"; do
         done
       done ;;
     rows) # full rows from chenyaofo's resnet56 (bash scripts/fetch_pretrained_teachers.sh resnet56), seed 1
-      teachers="--teacher_dir ${TEACHER_DIR:-save/models}"
-      run_table main $teachers --trial 1 --only "KD, T=4, resnet56 > resnet20" "$@"
-      run_table main $teachers --trial 1 --only "MIXSTD + PMU, resnet56 > resnet20" "$@"
-      run_table main $teachers --trial 1 --only "MIXSTD + FMU, resnet56 > resnet20" "$@"
-      run_table main $teachers --trial 1 --only "Student, resnet56 > resnet20" "$@"
-      run_table main $teachers --trial 1 --only "KD + PMU, T=4, resnet56 > resnet20" "$@" ;;
+      teachers=(--teacher_dir "${TEACHER_DIR:-save/models}")
+      run_table main "${teachers[@]}" --trial 1 --only "KD, T=4, resnet56 > resnet20" "$@"
+      run_table main "${teachers[@]}" --trial 1 --only "MIXSTD + PMU, resnet56 > resnet20" "$@"
+      run_table main "${teachers[@]}" --trial 1 --only "MIXSTD + FMU, resnet56 > resnet20" "$@"
+      run_table main "${teachers[@]}" --trial 1 --only "Student, resnet56 > resnet20" "$@"
+      run_table main "${teachers[@]}" --trial 1 --only "KD + PMU, T=4, resnet56 > resnet20" "$@"
+      run_table cutmix "${teachers[@]}" --trial 1 --only "CutMix, partial, resnet56 > resnet20" "$@" ;;
     tables) for table in "${tables[@]}"; do run_table "$table" "$@"; done ;;
     report) "$PYTHON" -m scripts.report ;;
     *) echo "error: STEPS: unknown step $step" >&2; exit 2 ;;
