@@ -28,8 +28,8 @@ from distiller_zoo import distiller_dict
 from helper import checkpoint, setup
 from helper.ahead import IMAGES, AnsweredBatch
 from helper.device import describe
+from helper.errors import UserError, guard
 from helper.flags import Parser, name_from, number, path, trial_list
-from helper.util import UserError, guard
 from models import model_dict
 
 from .bench.classic import Classic

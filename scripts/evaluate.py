@@ -16,10 +16,10 @@ import torch
 import dataset
 from distiller_zoo import std_scaled
 from helper import checkpoint
+from helper.errors import UserError, guard
 from helper.evaluate import Accuracy, evaluate
 from helper.flags import name_from, path
 from helper.teacher import build, read_teacher
-from helper.util import UserError, guard
 from models import model_dict
 
 from .analysis import common

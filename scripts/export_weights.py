@@ -17,12 +17,12 @@ import torch
 import dataset
 from helper import checkpoint
 from helper.device import pick_device
+from helper.errors import UserError, guard
 from helper.evaluate import evaluate
 from helper.flags import Parser, name_from, path
-from helper.options import full_recipe
+from helper.recipe import full_recipe
 from helper.resume import read_config
 from helper.teacher import build, read_teacher
-from helper.util import UserError, guard
 
 FOLDER = Path(__file__).resolve().parent.parent / "models" / "pretrained"
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from helper.checkpoint import save_text
-from helper.util import UserError
+from helper.errors import UserError
+from helper.files import save_text
 
 from .table.render import DETAILS
 

@@ -15,10 +15,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from helper.checkpoint import save_text
+from helper.errors import UserError, guard
+from helper.files import save_text
 from helper.flags import Parser, path
 from helper.options import parse_teacher
-from helper.util import UserError, guard
 
 from . import report_page as html
 from .report_page import Markup

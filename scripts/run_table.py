@@ -20,10 +20,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dataset import NAMES
+from helper.errors import UserError, guard
 from helper.flags import Parser, name_from, number, path, trial_list
 from helper.known_teachers import known_teachers
 from helper.teacher import read_teacher
-from helper.util import UserError, guard
 
 from . import readme_tables
 from .table import plots, render, spec

@@ -21,10 +21,10 @@ import torch
 
 from distiller_zoo import Pair, distiller_dict
 from helper import setup
-from helper.checkpoint import save_text
+from helper.errors import UserError, guard
+from helper.files import save_text
 from helper.flags import name_from, path
 from helper.options import parse_student
-from helper.util import UserError, guard
 from models import model_dict
 
 from .analysis.common import list_of

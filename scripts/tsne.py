@@ -19,8 +19,8 @@ from itertools import combinations
 import numpy as np
 import torch
 
+from helper.errors import UserError, guard, near
 from helper.flags import number
-from helper.util import UserError, guard, near
 
 from .analysis import common, drawing
 

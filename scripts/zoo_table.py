@@ -20,11 +20,11 @@ from pathlib import Path
 
 from dataset import NAMES
 from distiller_zoo import distiller_dict
-from helper.checkpoint import save_text
+from helper.errors import UserError, guard
+from helper.files import save_text
 from helper.flags import Parser, name_from, number, path
 from helper.options import parse_student
 from helper.teacher import read_teacher
-from helper.util import UserError, guard
 from models import model_dict
 
 from .analysis.common import list_of

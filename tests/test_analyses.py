@@ -12,7 +12,7 @@ from torch import nn
 
 import dataset
 from distiller_zoo import std_scaled
-from helper.util import UserError, guard
+from helper.errors import UserError, guard
 from scripts import calibration, evaluate, robustness, tsne
 from scripts.analysis import common
 from tests.support.analysis_runs import SHARED, as_saved, run, two_networks

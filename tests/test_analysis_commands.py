@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from helper.errors import guard
 from helper.teacher import TeacherFile
-from helper.util import guard
 from scripts import calibration, evaluate, robustness, tsne
 from scripts.analysis import common
 from tests.support.analysis_runs import SHARED, assert_picture, run, save_network, two_networks

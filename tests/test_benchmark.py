@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from distiller_zoo import distiller_dict
-from helper.util import guard
+from helper.errors import guard
 from models import model_dict
 from scripts import benchmark
 from scripts.bench.classic import Classic, host_mix

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from helper import checkpoint, files
+from helper.errors import UserError
 from helper.teacher import build, read_teacher
-from helper.util import UserError
 from models import model_dict
 from scripts import evaluate
 from tests.support.bombs import Bomb

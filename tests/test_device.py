@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from helper.device import pick_device, set_precision
-from helper.util import UserError
+from helper.errors import UserError
 
 
 @pytest.mark.parametrize("name, numbered", [("auto", []), ("cuda", []), ("cuda:1", [1])])

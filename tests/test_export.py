@@ -4,8 +4,8 @@ import json
 import torch
 
 from helper import checkpoint
+from helper.errors import guard
 from helper.teacher import build, read_teacher
-from helper.util import guard
 from models import model_dict
 from scripts import evaluate, export_weights
 

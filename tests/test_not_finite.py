@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from helper import checkpoint
+from helper.errors import UserError
 from helper.loops import Loop
 from helper.step import Trainer
-from helper.util import UserError
 from tests.support.small_runs import no_pictures, ok, only_run, refused, train  # noqa: F401 - a fixture
 
 WHOLE = ["--epochs", 3]

@@ -5,10 +5,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from distiller_zoo import DistillError, distiller_dict
-from helper.naming import student_name, teacher_name
+from helper.errors import UserError, guard
 from helper.options import SLOW_NETWORKS, parse_student, parse_teacher, seed_of
 from helper.resume import config_of
-from helper.util import UserError, guard
+from helper.rundir import student_name, teacher_name
 from models import model_dict
 from tests.support.small_runs import call
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from helper.util import UserError
+from helper.errors import UserError
 from models import model_dict
 from tests.support import table_runs
 

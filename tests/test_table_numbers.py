@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from helper import checkpoint
+from helper.errors import UserError
 from helper.teacher import read_teacher
-from helper.util import UserError
 from models import model_dict
 from scripts import readme_tables, report, run_table
 from scripts.table import archive, plots, render, spec

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from helper.util import UserError
+from helper.errors import UserError
 from scripts import report, run_table
 from scripts.table import plots, render
 from scripts.table.jobs import Pool, slug

@@ -8,7 +8,7 @@ import torch
 import dataset
 from distiller_zoo import Pair, distiller_dict
 from helper import checkpoint, setup
-from helper.util import UserError
+from helper.errors import UserError
 from models import model_dict
 from scripts.table import costs, spec
 from tests.support import table_runs

@@ -7,8 +7,8 @@ import torch
 
 from dataset import DeviceLoader, MixSpec
 from distiller_zoo import DistillKL, MIXSTDLoss, Vanilla, distiller_dict
+from helper.recipe import learning_rate_at
 from helper.step import Trainer
-from helper.util import learning_rate_at
 from models import model_dict
 from tests.support import small_runs
 from tests.support.training import a_learner, a_teacher, options, small_data, train, weights

@@ -9,8 +9,8 @@ import torch
 import distiller_zoo
 from distiller_zoo import Distiller, distiller_dict
 from helper import checkpoint
+from helper.errors import UserError
 from helper.options import parse_student
-from helper.util import UserError
 from tests.references.zoo import REFERENCES, cross_entropy, divergence, std_scaled
 from tests.support.zoo_cases import (
     SHAPES_S,

@@ -13,9 +13,9 @@ import dataset
 import train_student_mixstd
 from distiller_zoo import distiller_dict
 from helper import checkpoint
+from helper.errors import UserError
 from helper.options import parse_student
 from helper.record import Run
-from helper.util import UserError
 from models import model_dict
 from tests.support.zoo_cases import CLASSES, SHAPES_S, advised, pair_of, stages_of
 

@@ -14,8 +14,8 @@ import models.util
 from distiller_zoo import distiller_dict
 from distiller_zoo.flags import number
 from helper import checkpoint, setup
+from helper.errors import UserError
 from helper.options import parse_student
-from helper.util import UserError
 from models import model_dict
 from scripts import support, zoo_table
 from tests.support.feature_cases import EQUAL_CHANNELS, PAIRS

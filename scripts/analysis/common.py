@@ -22,11 +22,11 @@ import dataset
 from dataset.data import Data, stratified
 from helper import checkpoint
 from helper import device as devices
+from helper.errors import UserError
 from helper.flags import Parser, name_from, number, path
-from helper.options import full_recipe
+from helper.recipe import full_recipe
 from helper.resume import read_config
 from helper.teacher import TeacherFile, build, read_teacher
-from helper.util import UserError
 from models import model_dict
 from models.folding import folded
 

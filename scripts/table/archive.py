@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from helper.checkpoint import save_text
-from helper.util import UserError
+from helper.errors import UserError
+from helper.files import save_text
 
 from .plan import Plan
 from .results import Result, digests

@@ -16,8 +16,8 @@ from typing import TextIO
 
 import torch
 
+from helper.errors import Interrupted, UserError
 from helper.interrupts import Interrupts
-from helper.util import Interrupted, UserError
 
 from .plan import Run
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from helper.naming import teacher_name
+from helper.errors import UserError
 from helper.options import parse_student, parse_teacher
-from helper.util import UserError
+from helper.rundir import teacher_name
 
 from .costs import epoch_cost, measured_rate
 from .results import Result, Store

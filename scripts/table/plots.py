@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure as Canvas
 
-from helper.checkpoint import save_bytes
+from helper.files import save_bytes
 
 from .spec import Row, Size, Table
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from helper.checkpoint import save_text
+from helper.files import save_text
 
 from .archive import FULL, Record, csv_text
 from .plan import Plan

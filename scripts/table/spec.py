@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 
 from dataset import SIZES
-from helper.util import UserError, near
+from helper.errors import UserError, near
 
 from .checks import impossible, no_number, wrong_type
 

@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 from helper import checkpoint
+from helper.errors import UserError
 from helper.known_teachers import known_teachers
 from helper.teacher import read_teacher
-from helper.util import UserError
 
 from .results import Result
 from .spec import Size, Table

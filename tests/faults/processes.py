@@ -21,7 +21,7 @@ from pathlib import Path
 import train_student_mixstd
 import train_teacher
 from helper import checkpoint
-from helper.util import guard
+from helper.errors import guard
 
 SCRIPTS = {"teacher": train_teacher, "student": train_student_mixstd}
 LIMIT = 240  # seconds after which a process counts as hung

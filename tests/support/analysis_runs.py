@@ -9,7 +9,7 @@ import torch
 
 import dataset
 from helper import checkpoint
-from helper.util import guard
+from helper.errors import guard
 from models import model_dict
 
 SHARED = ["--dataset", "digits", "--device", "cpu"]

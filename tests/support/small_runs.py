@@ -9,9 +9,9 @@ import torch
 
 import train_student_mixstd
 import train_teacher
+from helper.errors import guard
 from helper.record import Run
 from helper.step import Trainer
-from helper.util import guard
 from tests.faults.processes import Job, results  # noqa: F401 - for the tests
 
 SOME = ["--dataset", "digits", "--holdout", "20", "--train_fraction", "0.03", "--batch_size", "16"]

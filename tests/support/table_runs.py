@@ -2,9 +2,9 @@
 import json
 from pathlib import Path
 
-from helper.naming import student_name, teacher_name
 from helper.options import parse_student
 from helper.resume import config_of
+from helper.rundir import student_name, teacher_name
 from scripts import run_table
 from scripts.table import spec
 from scripts.table.plan import Plan
