@@ -12,7 +12,7 @@ from functools import cache
 import torch
 from torch import nn
 
-from models import kernels, model_dict
+from models import cpu_kernels, model_dict
 from models.folding import folded
 
 CLASSES = 100
@@ -80,8 +80,8 @@ def measured_rate(device: str) -> float:
 def _quick(model: nn.Module, teacher: bool = False) -> nn.Module:
     """With the compiled kernels of the training scripts, where there are any."""
     try:
-        kernels.load()
-        model = kernels.accelerate(model)
-        return kernels.fused(model, False, False) if teacher else model
-    except kernels.Unavailable:
+        cpu_kernels.load()
+        model = cpu_kernels.accelerate(model)
+        return cpu_kernels.fused(model, False, False) if teacher else model
+    except cpu_kernels.Unavailable:
         return model
