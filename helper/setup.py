@@ -176,7 +176,7 @@ def make_learners(opt: Namespace, name: str, num_classes: int, device: torch.dev
             criterion = method(seed)
         model = model.to(device, memory_format=FORMAT)
         if opt.kernels == "native":
-            cpu_kernels.accelerate(model)
+            model = cpu_kernels.accelerate(model)
         learners.append(Learner(opt, trial, seed, model, criterion.to(device)))
     return learners
 

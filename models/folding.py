@@ -5,6 +5,16 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from .layers import FoldedBatchNorm2d
+
+
+class LayerTracer(fx.Tracer):
+    """Looks into blocks, not into layers, subclasses of torch's among them."""
+
+    def is_leaf_module(self, module, name):
+        kinds = (nn.Conv2d, nn.BatchNorm2d, FoldedBatchNorm2d)
+        return isinstance(module, kinds) or super().is_leaf_module(module, name)
+
 
 class Folded(nn.Module):
     """A network in evaluation mode for good; called as the network it was made from."""
@@ -38,7 +48,7 @@ def folded(model):
         conv, bn = net.get_submodule(conv_name), net.get_submodule(bn_name)
         dtype = conv.weight.dtype
         net.set_submodule(conv_name, fuse_conv_bn_eval(conv.double(), bn.double()).to(dtype))
-        net.set_submodule(bn_name, nn.Identity())
+        net.set_submodule(bn_name, FoldedBatchNorm2d())
     net.requires_grad_(False).to(memory_format=torch.channels_last)
     return Folded(net).eval()
 
@@ -48,7 +58,7 @@ def _foldable(net):
 
     The trace with all features shown is the strictest: with fewer outputs a convolution only loses readers.
     """
-    graph = fx.Tracer().trace(net, concrete_args={"is_feat": True, "preact": True})
+    graph = LayerTracer().trace(net, concrete_args={"is_feat": True, "preact": True})
     modules = dict(net.named_modules())
     calls = [node for node in graph.nodes if node.op == "call_module"]
     for node in calls:

@@ -5,8 +5,6 @@ from abc import ABC, abstractmethod
 import torch.nn.functional as F
 from torch import nn
 
-from .cpu_kernels.norm import NativeBatchNorm2d
-
 
 class FeatureNet(nn.Module, ABC):
     """A classifier that shows its features.
@@ -62,18 +60,27 @@ def run_stages(x, stages, preact):
     return features, x
 
 
-def norm_relu(norm, x):
-    """ReLU of a batch norm, in one pass where the norm has one (models.cpu_kernels)."""
-    return norm(x, relu=True) if isinstance(norm, NativeBatchNorm2d) else F.relu(norm(x), inplace=True)
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch norm with what follows it in a residual block: a sum with ``residual`` (the same shape), then a ReLU."""
+
+    def forward(self, x, residual=None, relu=False):
+        return _sum_and_relu(super().forward(x), residual, relu)
 
 
-def norm_add(norm, x, shortcut):
-    """Batch norm and a residual sum, in one pass where the norm has one (models.cpu_kernels)."""
-    if isinstance(norm, NativeBatchNorm2d):
-        return norm(x, residual=shortcut)
-    out = norm(x)
-    out += shortcut
-    return out
+class FoldedBatchNorm2d(nn.Module):
+    """What is left of a batch norm that is folded into the convolution before it: the sum and the ReLU.
+
+    Overwrites ``x``, which nothing else may read.
+    """
+
+    def forward(self, x, residual=None, relu=False):
+        return _sum_and_relu(x, residual, relu)
+
+
+def _sum_and_relu(x, residual, relu):
+    if residual is not None:
+        x += residual
+    return F.relu(x, inplace=True) if relu else x
 
 
 def conv3x3(c_in, c_out, stride=1, groups=1):
@@ -86,7 +93,7 @@ def conv1x1(c_in, c_out, stride=1, groups=1):
 
 def projection(c_in, c_out, stride):
     """Convolution and batch norm on a residual shortcut that changes the shape."""
-    return nn.Sequential(conv1x1(c_in, c_out, stride), nn.BatchNorm2d(c_out))
+    return nn.Sequential(conv1x1(c_in, c_out, stride), BatchNorm2d(c_out))
 
 
 def global_pool(x):

@@ -8,13 +8,12 @@ from functools import partial
 from torch import nn
 
 from .layers import (
+    BatchNorm2d,
     FeatureNet,
     Stage,
     conv3x3,
     global_pool,
     init_convolutions,
-    norm_add,
-    norm_relu,
     projection,
     run_stages,
 )
@@ -28,14 +27,14 @@ class BasicBlock(nn.Module):
         # Made first and registered last, so that a seed draws weights in RepDistiller's order.
         downsample = projection(c_in, c_out, stride) if stride != 1 or c_in != c_out else None
         self.conv1 = conv3x3(c_in, c_out, stride)
-        self.bn1 = nn.BatchNorm2d(c_out)
+        self.bn1 = BatchNorm2d(c_out)
         self.conv2 = conv3x3(c_out, c_out)
-        self.bn2 = nn.BatchNorm2d(c_out)
+        self.bn2 = BatchNorm2d(c_out)
         self.downsample = downsample
 
     def forward(self, x):
-        out = norm_relu(self.bn1, self.conv1(x))
-        return norm_add(self.bn2, self.conv2(out), x if self.downsample is None else self.downsample(x))
+        out = self.bn1(self.conv1(x), relu=True)
+        return self.bn2(self.conv2(out), residual=x if self.downsample is None else self.downsample(x))
 
 
 class ResNet(FeatureNet):
@@ -52,7 +51,7 @@ class ResNet(FeatureNet):
         if rest or blocks < 1:
             raise ValueError(f"depth of a ResNet must be 6n+2 (8, 14, 20, ...), got {depth}")
         self.conv1 = conv3x3(3, widths[0])
-        self.bn1 = nn.BatchNorm2d(widths[0])
+        self.bn1 = BatchNorm2d(widths[0])
         self.relu = nn.ReLU(inplace=True)
         self.layer1 = self._stage(widths[0], widths[1], blocks, stride=1)
         self.layer2 = self._stage(widths[1], widths[2], blocks, stride=2)

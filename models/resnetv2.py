@@ -7,14 +7,13 @@ from functools import partial
 from torch import nn
 
 from .layers import (
+    BatchNorm2d,
     FeatureNet,
     Stage,
     conv1x1,
     conv3x3,
     global_pool,
     init_convolutions,
-    norm_add,
-    norm_relu,
     projection,
     run_stages,
 )
@@ -29,17 +28,17 @@ class Bottleneck(nn.Module):
         super().__init__()
         c_out = width * self.expansion
         self.conv1 = conv1x1(c_in, width)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = BatchNorm2d(width)
         self.conv2 = conv3x3(width, width, stride)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = BatchNorm2d(width)
         self.conv3 = conv1x1(width, c_out)
-        self.bn3 = nn.BatchNorm2d(c_out)
+        self.bn3 = BatchNorm2d(c_out)
         self.shortcut = projection(c_in, c_out, stride) if stride != 1 or c_in != c_out else nn.Sequential()
 
     def forward(self, x):
-        out = norm_relu(self.bn1, self.conv1(x))
-        out = norm_relu(self.bn2, self.conv2(out))
-        return norm_add(self.bn3, self.conv3(out), self.shortcut(x))
+        out = self.bn1(self.conv1(x), relu=True)
+        out = self.bn2(self.conv2(out), relu=True)
+        return self.bn3(self.conv3(out), residual=self.shortcut(x))
 
 
 class BottleneckResNet(FeatureNet):
@@ -55,7 +54,7 @@ class BottleneckResNet(FeatureNet):
     def __init__(self, blocks, num_classes=100):
         super().__init__()
         self.conv1 = conv3x3(3, 64)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.bn1 = BatchNorm2d(64)
         c_in = 64
         for i, count in enumerate(blocks):
             width, stride = 64 * 2**i, min(i + 1, 2)
@@ -70,7 +69,7 @@ class BottleneckResNet(FeatureNet):
         return [stage[-1].bn3 for stage in (self.layer1, self.layer2, self.layer3, self.layer4)]
 
     def run(self, x, preact):
-        x = norm_relu(self.bn1, self.conv1(x))
+        x = self.bn1(self.conv1(x), relu=True)
         features, x = run_stages(x, (self.layer1, self.layer2, self.layer3, self.layer4), preact)
         pooled = global_pool(x)
         return [*features, pooled], self.linear(pooled)

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .layers import FeatureNet, Stage, channel_shuffle, conv1x1, conv3x3, global_pool, norm_add, norm_relu, run_stages
+from .layers import BatchNorm2d, FeatureNet, Stage, channel_shuffle, conv1x1, conv3x3, global_pool, run_stages
 
 STEM_WIDTH = 24
 
@@ -23,21 +23,21 @@ class ShuffleUnit(nn.Module):
         # The stem is too narrow to be grouped (paper, section 3.2); its shuffle of one group is the identity.
         self.groups = 1 if c_in == STEM_WIDTH else groups
         self.conv1 = conv1x1(c_in, mid, groups=self.groups)
-        self.bn1 = nn.BatchNorm2d(mid)
+        self.bn1 = BatchNorm2d(mid)
         self.conv2 = conv3x3(mid, mid, stride=2 if strided else 1, groups=mid)
-        self.bn2 = nn.BatchNorm2d(mid)
+        self.bn2 = BatchNorm2d(mid)
         self.conv3 = conv1x1(mid, width, groups=groups)
-        self.bn3 = nn.BatchNorm2d(width)
+        self.bn3 = BatchNorm2d(width)
         self.strided = strided
 
     def forward(self, x):
-        out = norm_relu(self.bn1, self.conv1(x))
+        out = self.bn1(self.conv1(x), relu=True)
         out = channel_shuffle(out, self.groups)
-        out = norm_relu(self.bn2, self.conv2(out))
+        out = self.bn2(self.conv2(out), relu=True)
         out = self.conv3(out)
         if self.strided:
             return torch.cat([self.bn3(out), F.avg_pool2d(x, 3, stride=2, padding=1)], 1)
-        return norm_add(self.bn3, out, x)
+        return self.bn3(out, residual=x)
 
 
 class ShuffleNetV1(FeatureNet):
@@ -51,7 +51,7 @@ class ShuffleNetV1(FeatureNet):
     def __init__(self, widths, depths, groups, num_classes=100):
         super().__init__()
         self.conv1 = conv1x1(3, STEM_WIDTH)
-        self.bn1 = nn.BatchNorm2d(STEM_WIDTH)
+        self.bn1 = BatchNorm2d(STEM_WIDTH)
         c_in = STEM_WIDTH
         for i, (width, depth) in enumerate(zip(widths, depths, strict=True)):
             units = (ShuffleUnit(width if j else c_in, width, groups, strided=j == 0) for j in range(depth))
@@ -60,7 +60,7 @@ class ShuffleNetV1(FeatureNet):
         self.linear = nn.Linear(c_in, num_classes)
 
     def run(self, x, preact):
-        x = norm_relu(self.bn1, self.conv1(x))
+        x = self.bn1(self.conv1(x), relu=True)
         features, x = run_stages(x, (self.layer1, self.layer2, self.layer3), preact)
         pooled = global_pool(x)
         return [*features, pooled], self.linear(pooled)

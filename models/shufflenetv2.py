@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .layers import FeatureNet, channel_shuffle, conv1x1, conv3x3, global_pool, norm_relu
+from .layers import BatchNorm2d, FeatureNet, channel_shuffle, conv1x1, conv3x3, global_pool
 
 
 class SplitUnit(nn.Module):
@@ -18,14 +18,14 @@ class SplitUnit(nn.Module):
         super().__init__()
         half = self.half = channels // 2
         self.conv1 = conv1x1(half, half)
-        self.bn1 = nn.BatchNorm2d(half)
+        self.bn1 = BatchNorm2d(half)
         self.conv2 = conv3x3(half, half, groups=half)
-        self.bn2 = nn.BatchNorm2d(half)
+        self.bn2 = BatchNorm2d(half)
         self.conv3 = conv1x1(half, half)
-        self.bn3 = nn.BatchNorm2d(half)
+        self.bn3 = BatchNorm2d(half)
 
     def forward(self, x):
-        out = norm_relu(self.bn1, self.conv1(x[:, self.half:]))
+        out = self.bn1(self.conv1(x[:, self.half:]), relu=True)
         out = self.bn2(self.conv2(out))
         return x[:, :self.half], self.bn3(self.conv3(out))
 
@@ -37,19 +37,19 @@ class DownUnit(nn.Module):
         super().__init__()
         half = c_out // 2
         self.conv1 = conv3x3(c_in, c_in, stride=2, groups=c_in)
-        self.bn1 = nn.BatchNorm2d(c_in)
+        self.bn1 = BatchNorm2d(c_in)
         self.conv2 = conv1x1(c_in, half)
-        self.bn2 = nn.BatchNorm2d(half)
+        self.bn2 = BatchNorm2d(half)
         self.conv3 = conv1x1(c_in, half)
-        self.bn3 = nn.BatchNorm2d(half)
+        self.bn3 = BatchNorm2d(half)
         self.conv4 = conv3x3(half, half, stride=2, groups=half)
-        self.bn4 = nn.BatchNorm2d(half)
+        self.bn4 = BatchNorm2d(half)
         self.conv5 = conv1x1(half, half)
-        self.bn5 = nn.BatchNorm2d(half)
+        self.bn5 = BatchNorm2d(half)
 
     def forward(self, x):
         left = self.bn2(self.conv2(self.bn1(self.conv1(x))))
-        right = norm_relu(self.bn3, self.conv3(x))
+        right = self.bn3(self.conv3(x), relu=True)
         right = self.bn5(self.conv5(self.bn4(self.conv4(right))))
         return channel_shuffle(F.relu(torch.cat([left, right], 1), inplace=True), 2)
 
@@ -80,21 +80,21 @@ class ShuffleNetV2(FeatureNet):
         super().__init__()
         c_in = 24
         self.conv1 = conv1x1(3, c_in)
-        self.bn1 = nn.BatchNorm2d(c_in)
+        self.bn1 = BatchNorm2d(c_in)
         for i, (width, depth) in enumerate(zip(widths, depths, strict=True)):
             setattr(self, f"layer{i + 1}", SplitStage(DownUnit(c_in, width), *(SplitUnit(width) for _ in range(depth))))
             c_in = width
         self.conv2 = conv1x1(c_in, last)
-        self.bn2 = nn.BatchNorm2d(last)
+        self.bn2 = BatchNorm2d(last)
         self.linear = nn.Linear(last, num_classes)
 
     def run(self, x, preact):
-        x = norm_relu(self.bn1, self.conv1(x))
+        x = self.bn1(self.conv1(x), relu=True)
         features = [x]
         for stage in (self.layer1, self.layer2, self.layer3):
             x, halves = stage(x)
             features.append(torch.cat(halves, 1) if preact else x)
-        pooled = global_pool(norm_relu(self.bn2, self.conv2(x)))
+        pooled = global_pool(self.bn2(self.conv2(x), relu=True))
         return [*features, pooled], self.linear(pooled)
 
 

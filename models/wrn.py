@@ -4,7 +4,7 @@ from functools import partial
 
 from torch import nn
 
-from .layers import FeatureNet, conv1x1, conv3x3, global_pool, init_convolutions, norm_relu
+from .layers import BatchNorm2d, FeatureNet, conv1x1, conv3x3, global_pool, init_convolutions
 
 
 class PreactBlock(nn.Module):
@@ -15,15 +15,15 @@ class PreactBlock(nn.Module):
 
     def __init__(self, c_in, c_out, stride):
         super().__init__()
-        self.bn1 = nn.BatchNorm2d(c_in)
+        self.bn1 = BatchNorm2d(c_in)
         self.conv1 = conv3x3(c_in, c_out, stride)
-        self.bn2 = nn.BatchNorm2d(c_out)
+        self.bn2 = BatchNorm2d(c_out)
         self.conv2 = conv3x3(c_out, c_out)
         self.convShortcut = conv1x1(c_in, c_out, stride) if c_in != c_out else None
 
     def forward(self, x):
-        active = norm_relu(self.bn1, x)
-        out = norm_relu(self.bn2, self.conv1(active))
+        active = self.bn1(x, relu=True)
+        out = self.bn2(self.conv1(active), relu=True)
         return self.conv2(out) + (x if self.convShortcut is None else self.convShortcut(active))
 
 
@@ -49,7 +49,7 @@ class WideResNet(FeatureNet):
         self.block1 = self._stage(widths[0], widths[1], blocks, stride=1)
         self.block2 = self._stage(widths[1], widths[2], blocks, stride=2)
         self.block3 = self._stage(widths[2], widths[3], blocks, stride=2)
-        self.bn1 = nn.BatchNorm2d(widths[3])
+        self.bn1 = BatchNorm2d(widths[3])
         self.fc = nn.Linear(widths[3], num_classes)
         init_convolutions(self)
         nn.init.zeros_(self.fc.bias)
@@ -68,7 +68,7 @@ class WideResNet(FeatureNet):
         features = [self.conv1(x)]
         for block in (self.block1, self.block2, self.block3):
             features.append(block(features[-1]))
-        pooled = global_pool(norm_relu(self.bn1, features[-1]))
+        pooled = global_pool(self.bn1(features[-1], relu=True))
         if preact:
             norms = self.get_bn_before_relu()
             features[1:] = [bn(f) for bn, f in zip(norms, features[1:], strict=True)]

@@ -10,10 +10,11 @@ from torch._subclasses import FakeTensorMode
 from models import cpu_kernels, model_dict
 from models.cpu_kernels import norm, winograd
 from models.folding import folded
-from models.layers import norm_add, norm_relu
+from models.layers import BatchNorm2d
 
 LAST = torch.channels_last
-CALLS = {"plain": lambda bn, x, _: bn(x), "relu": lambda bn, x, _: norm_relu(bn, x), "sum": norm_add}
+CALLS = {"plain": lambda bn, x, _: bn(x), "relu": lambda bn, x, _: bn(x, relu=True),
+         "sum": lambda bn, x, residual: bn(x, residual)}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -26,7 +27,7 @@ def _compiled():
 
 def layer(c, dtype=torch.float32):
     generator = torch.Generator().manual_seed(0)
-    bn = nn.BatchNorm2d(c, eps=1e-3, momentum=0.3)
+    bn = BatchNorm2d(c, eps=1e-3, momentum=0.3)
     with torch.no_grad():
         bn.weight.uniform_(-1, 2, generator=generator)
         bn.bias.normal_(generator=generator)
@@ -94,7 +95,7 @@ def test_evaluation(call):
 def test_what_is_not_a_number_stays_one():
     x = images(2, 16, 4, 4)
     x[1, 3, 2, 2] = float("nan")
-    y = norm_relu(norm.accelerate(layer(16)), x)
+    y = norm.accelerate(layer(16))(x, relu=True)
     assert y[:, 3].isnan().all() and y.isnan().sum() == y[:, 3].numel()
 
 
@@ -105,7 +106,7 @@ def test_torch_computes_what_the_kernel_does_not_serve(change, monkeypatch):
     x = images(4, 16, 4, 4)
     if change == "shortcut":
         residual = torch.randn(1, 16, 1, 1)
-        torch.testing.assert_close(norm_add(ours, x, residual), norm_add(plain, x, residual))
+        torch.testing.assert_close(ours(x, residual), plain(x, residual))
     elif change in ("double", "half"):
         x, plain, ours = (t.double() if change == "double" else t.bfloat16() for t in (x, plain, ours))
         assert torch.equal(ours(x), plain(x))
@@ -124,7 +125,7 @@ def test_in_evaluation_whoever_needs_a_gradient_gets_it(who):
     ours.requires_grad_(False)
     part = residual if who == "residual" else getattr(ours, who)
     part.requires_grad_()
-    norm_add(ours, x, residual).sum().backward()
+    ours(x, residual).sum().backward()
     want = {"bias": 32.0, "residual": 1.0}.get(who)
     assert part.grad.abs().sum() > 0 and (want is None or (part.grad == want).all())
 
@@ -154,6 +155,21 @@ def test_only_norms_of_its_kind_are_changed():
     kinds = [nn.BatchNorm2d(16, affine=False), nn.BatchNorm2d(16, track_running_stats=False),
              nn.BatchNorm2d(16, momentum=None), nn.BatchNorm2d(24), nn.BatchNorm1d(16)]
     assert not any(isinstance(m, norm.NativeBatchNorm2d) for m in norm.accelerate(nn.ModuleList(kinds)))
+
+
+def test_a_replaced_layer_keeps_its_state_and_stays_shared():
+    bn, conv = layer(16).eval(), nn.Conv2d(16, 16, 3, padding=1)
+    net = nn.ModuleDict({"a": nn.Sequential(conv, bn), "b": nn.Sequential(conv, bn, nn.BatchNorm2d(16))})
+    before, keys, random = dict(net.named_parameters()), list(net.state_dict()), torch.get_rng_state()
+    buffers = dict(net.named_buffers())
+    assert cpu_kernels.accelerate(net) is net
+    assert torch.equal(random, torch.get_rng_state())
+    assert net["a"][0] is net["b"][0] and net["a"][1] is net["b"][1] and not net["a"][1].training
+    assert isinstance(net["a"][0], winograd.WinogradConv2d) and isinstance(net["b"][2], norm.NativeBatchNorm2d)
+    assert list(net.state_dict()) == keys
+    assert all(value is before[name] for name, value in net.named_parameters())
+    assert all(value is buffers[name] for name, value in net.named_buffers())
+    assert type(bn) is BatchNorm2d and type(conv) is nn.Conv2d  # the layers themselves are left as they were
 
 
 def test_a_second_derivative_is_refused():

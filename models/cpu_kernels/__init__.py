@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from ..folding import LayerTracer
+from ..layers import FoldedBatchNorm2d
 from . import norm, winograd
 from .native import Unavailable
 
@@ -23,15 +25,11 @@ def load() -> None:
 
 
 def accelerate(net: nn.Module) -> nn.Module:
-    """Let every layer of ``net`` that can use a kernel use it: the same modules, parameters and names."""
+    """Replace every layer of ``net`` that can use a kernel by one that does; returns ``net`` (or what replaces it).
+
+    The same parameters, buffers and names; a layer shared by several parents stays shared. Hooks are not carried over.
+    """
     return norm.accelerate(winograd.accelerate(net))
-
-
-class _Layers(fx.Tracer):
-    """Looks into blocks, not into layers: which kernel a layer takes is settled when it is called."""
-
-    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, (nn.Conv2d, nn.BatchNorm2d)) or super().is_leaf_module(module, name)
 
 
 def fused(net: nn.Module, is_feat: bool, preact: bool) -> fx.GraphModule:
@@ -41,17 +39,28 @@ def fused(net: nn.Module, is_feat: bool, preact: bool) -> fx.GraphModule:
     between. It shares its layers with ``net``.
     """
     arguments = {"is_feat": is_feat, "preact": preact}
-    graph = _Layers().trace(net, concrete_args=arguments)
+    graph = LayerTracer().trace(net, concrete_args=arguments)
     modules = dict(net.named_modules())
     for node in list(graph.nodes):
-        if node.op == "call_module" and isinstance(modules[node.target], nn.Identity):  # a batch norm that is folded
-            node.replace_all_uses_with(node.args[0])
-            graph.erase_node(node)
+        if node.op == "call_module" and isinstance(modules[node.target], FoldedBatchNorm2d):
+            _spell_out(graph, node)
     for node in list(graph.nodes):
         if node.op == "call_module" and isinstance(modules[node.target], winograd.WinogradConv2d):
             _take_in(graph, modules, node)
     graph.lint()
     return fx.GraphModule(net, graph)
+
+
+def _spell_out(graph: fx.Graph, node: fx.Node) -> None:
+    """Put the sum and the ReLU of a folded batch norm in its place, as operations of their own."""
+    value, residual = node.args[0], node.kwargs.get("residual")
+    with graph.inserting_before(node):
+        if residual is not None:
+            value = graph.call_function(operator.add, (value, residual))
+        if node.kwargs.get("relu"):
+            value = graph.call_function(F.relu, (value,), {"inplace": True})
+    node.replace_all_uses_with(value)
+    graph.erase_node(node)
 
 
 def _take_in(graph: fx.Graph, modules: dict, conv: fx.Node) -> None:

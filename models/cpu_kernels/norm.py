@@ -19,10 +19,11 @@ from functools import cache
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..layers import BatchNorm2d
 from . import native
+from .replace import replaced
 
 WIDTH = 16  # channels come in whole multiples of it
 POINTER, INT, REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
@@ -73,7 +74,7 @@ class _Norm(torch.autograd.Function):
         return dx, dweight, dbias, dy if ctx.needs_input_grad[3] else None, None, None
 
 
-class NativeBatchNorm2d(nn.BatchNorm2d):
+class NativeBatchNorm2d(BatchNorm2d):
     """A batch norm that takes the kernel where it fits, and torch's own path elsewhere."""
 
     def forward(self, x: Tensor, residual: Tensor | None = None, relu: bool = False) -> Tensor:
@@ -85,9 +86,7 @@ class NativeBatchNorm2d(nn.BatchNorm2d):
             if not (relu and residual is not None):
                 self.num_batches_tracked.add_(1)
                 return _Norm.apply(x, self.weight, self.bias, residual, self, relu)
-        y = super().forward(x)
-        y = y if residual is None else y + residual
-        return F.relu(y, inplace=True) if relu else y
+        return super().forward(x, residual, relu)
 
     def _suits(self, x: Tensor, residual: Tensor | None) -> bool:
         """Single precision on the CPU, channels_last, more than one value a channel; in evaluation without autograd.
@@ -123,8 +122,6 @@ def _serves(norm: nn.BatchNorm2d) -> bool:
 
 
 def accelerate(net: nn.Module) -> nn.Module:
-    """Let every batch norm of ``net`` that can use the kernel use it: the same modules, parameters and names."""
-    for module in net.modules():
-        if type(module) is nn.BatchNorm2d and _serves(module):
-            module.__class__ = NativeBatchNorm2d  # its state stays where it is, only forward is another
-    return net
+    """Replace every batch norm of ``net`` that can use the kernel by one that does."""
+    return replaced(net, lambda layer: type(layer) in (nn.BatchNorm2d, BatchNorm2d) and _serves(layer),
+                    lambda norm: NativeBatchNorm2d(norm.num_features, norm.eps, norm.momentum, device="meta"))

@@ -35,6 +35,7 @@ from torch import Tensor, nn
 
 from . import native
 from .native import Unavailable
+from .replace import replaced
 
 __all__ = ["Unavailable", "WinogradConv2d", "accelerate", "library"]
 
@@ -166,8 +167,7 @@ def _serves(conv: nn.Conv2d) -> bool:
 
 
 def accelerate(net: nn.Module) -> nn.Module:
-    """Let every convolution of ``net`` that can use the kernel use it: the same modules, parameters and names."""
-    for module in net.modules():
-        if type(module) is nn.Conv2d and _serves(module):
-            module.__class__ = WinogradConv2d  # its state stays where it is, only forward is another
-    return net
+    """Replace every convolution of ``net`` that can use the kernel by one that does."""
+    return replaced(net, lambda layer: type(layer) is nn.Conv2d and _serves(layer),
+                    lambda conv: WinogradConv2d(conv.in_channels, conv.out_channels, 3, padding=1,
+                                                bias=conv.bias is not None, device="meta"))

@@ -1,0 +1,31 @@
+"""A network's layers replaced by others that hold the same parameters and buffers."""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+
+def replaced(net: nn.Module, serves: Callable[[nn.Module], bool], make: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    """``net`` with ``make(layer)`` in place of each layer that ``serves`` accepts, wherever it is registered.
+
+    What ``make`` returns takes over the layer's parameters, buffers and mode. Where ``net`` itself is such a layer its
+    replacement is returned.
+    """
+    made: dict[nn.Module, nn.Module] = {}
+    for layer in list(net.modules()):
+        if serves(layer):
+            made[layer] = _taking_over(layer, make(layer))
+    for parent in list(net.modules()):
+        for name, child in parent._modules.items():  # not named_children(), which skips a child's second name
+            if child in made:
+                parent._modules[name] = made[child]
+    return made.get(net, net)
+
+
+def _taking_over(layer: nn.Module, new: nn.Module) -> nn.Module:
+    for name, parameter in layer._parameters.items():
+        new.register_parameter(name, parameter)
+    for name, buffer in layer._buffers.items():
+        new.register_buffer(name, buffer)
+    return new.train(layer.training)
