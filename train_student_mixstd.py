@@ -66,7 +66,7 @@ def report_teacher(teacher, opt, data, device):
     test = dataset.make_test_batches(data, device, num_workers=opt.num_workers)
     found = evaluate(lambda images: teacher(images)[1], test()).top1
     known = known_teachers().get(opt.teacher_sha256)
-    published = known.top1 if known and data.name == "cifar100" else data.published.get(opt.model_t)
+    published = known.top1 if known and known.dataset == data.name else data.published.get(opt.model_t)
     if published is None or opt.holdout:
         print(f"teacher accuracy: {found:.2f}" + (" on the hold-out images" if opt.holdout else ""))
         return

@@ -17,7 +17,7 @@ FILE = Path(__file__).with_name("known_teachers.json")
 
 @dataclass(frozen=True)
 class KnownTeacher:
-    """A published network. top1 and top5: what its zoo says of it on the test images, in per cent."""
+    """A published network. top1 and top5: what its zoo says of it on the test images of dataset, in per cent."""
 
     arch: str
     zoo: str
@@ -26,6 +26,7 @@ class KnownTeacher:
     top5: float
     repository: str
     licence: str
+    dataset: str
 
     @property
     def path(self) -> Path:
@@ -41,7 +42,8 @@ class KnownTeacher:
 def known_teachers() -> dict[str, KnownTeacher]:
     """Digest of the weights -> the network."""
     content = json.loads(FILE.read_text())
-    return {digest: KnownTeacher(**entry, **{k: content["zoos"][entry["zoo"]][k] for k in ("repository", "licence")})
+    of_zoo = ("repository", "licence", "dataset")
+    return {digest: KnownTeacher(**entry, **{name: content["zoos"][entry["zoo"]][name] for name in of_zoo})
             for digest, entry in content["teachers"].items()}
 
 

@@ -20,7 +20,7 @@ from helper.errors import UserError, guard
 from helper.evaluate import Accuracy, evaluate
 from helper.flags import name_from, path
 from helper.teacher import build, read_teacher
-from models import model_dict
+from models import any_model
 
 from .analysis import common
 
@@ -29,7 +29,7 @@ def parse(argv):
     parser = common.make_parser("evaluate", __doc__)
     group = parser.add_argument_group("network and output")
     group.add_argument("--path", type=path, required=True, metavar="CKPT", help="checkpoint, ours or RepDistiller's")
-    group.add_argument("--model", type=name_from(model_dict, "model"), default=None,
+    group.add_argument("--model", type=name_from(any_model, "model"), default=None,
                        help="its architecture (default: what it says, else its name or its folder's)")
     group.add_argument("--json", type=path, default=None, metavar="FILE", help="write the figures here too")
     return parser.parse(argv)

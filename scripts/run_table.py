@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from dataset import NAMES
+from dataset import SIZES
 from helper.errors import UserError, guard
 from helper.flags import Parser, name_from, number, path, trial_list
 from helper.known_teachers import known_teachers
@@ -46,7 +46,7 @@ def parse(argv=None) -> argparse.Namespace:
     parser.add_argument("--train_fraction", type=number(float, above=0, high=1), default=1.0, help="below 1 is reduced")
     parser.add_argument("--holdout", type=number(int, low=0), default=0, metavar="N",
                         help="validate on N training images; counts as reduced")
-    parser.add_argument("--dataset", type=name_from(NAMES, "data set"), default=None,
+    parser.add_argument("--dataset", type=name_from(SIZES, "data set"), default=None,
                         help="another than the recipe's counts as reduced")
     parser.add_argument("--jobs", type=number(int, low=1, high=64), default=1, help="runs at once on each device")
     parser.add_argument("--gpus", type=gpu_list, default=[], metavar="IDS", help="CUDA devices to spread over, as 0,1")

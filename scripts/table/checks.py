@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import shlex
 
-from dataset import NAMES
+from dataset import SIZES
 from models import model_dict
 
 PICTURES = ("points", "curves", "surfaces")
@@ -24,8 +24,8 @@ def _is(kind, *values) -> bool:
 def wrong_type(table) -> str:
     """What no table can have, in words; '' if every value is of its kind."""
     recipe = table.recipe
-    if not _is(dict, recipe) or recipe.get("dataset") not in NAMES:
-        return f"recipe: dataset must be one of {', '.join(NAMES)}"
+    if not _is(dict, recipe) or recipe.get("dataset") not in SIZES:
+        return f"recipe: dataset must be one of {', '.join(SIZES)}"
     if not _is(int, recipe.get("epochs")) or recipe["epochs"] < 1:
         return "recipe: epochs must be a whole number from 1"
     drops = recipe.get("lr_decay_epochs")
