@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from tests.support import tiny
 
 ROOT = Path(__file__).resolve().parent.parent
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and processes of the tests would inherit that
 for folder in (ROOT, ROOT / "tests"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))

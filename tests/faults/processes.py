@@ -115,6 +115,7 @@ def become(role: str, argv: list[str], log: Path, before: Callable[[], None]) ->
     status = 1
     try:
         os.setsid()
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the drill runs under nohup
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         for stream in (1, 2):
             os.dup2(out, stream)
