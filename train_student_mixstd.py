@@ -11,12 +11,15 @@ from dataclasses import replace
 
 import dataset
 from distiller_zoo import DistillError, distiller_dict
-from helper import setup
+from helper import loops
+from helper.device import resolve_device
 from helper.errors import guard
 from helper.evaluate import evaluate
 from helper.known_teachers import known_teachers, origin_of
-from helper.options import parse_student
-from helper.resume import stored_flags
+from helper.learner import make_learners
+from helper.options import data_of, loader_of, parse_student, show
+from helper.pair import check_batches, pair_of, warn_of_size
+from helper.resume import Claim, stored_flags
 from helper.rundir import student_name
 from helper.teacher import Teacher, build, read_teacher
 from models import any_model
@@ -27,33 +30,33 @@ FOLDERS = ("student_model", "student_tensorboards")
 def main(argv=None):
     opt = parse_student(argv, lambda opt: stored_flags(opt, FOLDERS))
     method = distiller_dict[opt.distill]
-    device = setup.resolve_device(opt, method.uncapturable)
+    device = resolve_device(opt, method.uncapturable)
     file = read_teacher(opt.path_t, opt.model_t)
     opt.model_t, opt.teacher_sha256 = file.arch, file.sha256
     opt.teacher_origin = origin_of(file.sha256, file.path)
-    claim = setup.Claim.look_up(opt, FOLDERS, student_name)
+    claim = Claim.look_up(opt, FOLDERS, student_name)
     if claim.finished():
         return
-    data = setup.load_data(opt)
-    setup.warn_of_size(opt, data, [opt.model_t, opt.model_s])
-    setup.check_batches(opt, len(data.train), method)
+    data = data_of(opt)
+    warn_of_size(opt, data, [opt.model_t, opt.model_s])
+    check_batches(opt, len(data.train), method)
     model_t = build(file, data.num_classes)
     learners = make_students(opt, method, model_t, data, device)
     teacher = Teacher(model_t, opt, device, method.needs_features, method.teacher_preact())
-    setup.show(opt)
+    show(opt)
     report_teacher(teacher, opt, data, device)
-    loader = setup.make_loader(opt, data, device)
+    loader = loader_of(opt, data, device)
     claim.take(opt, learners, device)
-    setup.run(opt, claim, learners, teacher, data, loader, device, opt.model_s, "student")
+    loops.train(opt, claim, learners, teacher, data, loader, device, opt.model_s, "student")
 
 
 def make_students(opt, method, model_t, data, device):
     """One learner a trial; a pair of networks that the method can't serve is refused before anything is trained."""
     probe = any_model[opt.model_s](num_classes=data.num_classes)
-    pair = setup.pair_of(probe, model_t, data, method)
+    pair = pair_of(probe, model_t, data, method)
     if why := method.unsupported(opt, pair):
         raise DistillError(f"--distill {opt.distill} with {opt.model_t} and {opt.model_s}: {why}")
-    return setup.make_learners(opt, opt.model_s, data.num_classes, device,
+    return make_learners(opt, opt.model_s, data.num_classes, device,
                                lambda seed: method(opt, replace(pair, seed=seed)))
 
 

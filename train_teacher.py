@@ -9,10 +9,13 @@ Checkpoints, tables and curves go to save/models/NAME, TensorBoard to save/tenso
 import sys
 
 from distiller_zoo import Vanilla
-from helper import setup
+from helper import loops
+from helper.device import resolve_device
 from helper.errors import guard
-from helper.options import parse_teacher
-from helper.resume import stored_flags
+from helper.learner import make_learners
+from helper.options import data_of, loader_of, parse_teacher, show
+from helper.pair import warn_of_size
+from helper.resume import Claim, stored_flags
 from helper.rundir import teacher_name
 
 FOLDERS = ("models", "tensorboard")
@@ -20,17 +23,17 @@ FOLDERS = ("models", "tensorboard")
 
 def main(argv=None):
     opt = parse_teacher(argv, lambda opt: stored_flags(opt, FOLDERS))
-    device = setup.resolve_device(opt)
-    claim = setup.Claim.look_up(opt, FOLDERS, teacher_name)
+    device = resolve_device(opt)
+    claim = Claim.look_up(opt, FOLDERS, teacher_name)
     if claim.finished():
         return
-    data = setup.load_data(opt)
-    setup.warn_of_size(opt, data, [opt.model])
-    loader = setup.make_loader(opt, data, device)
-    learners = setup.make_learners(opt, opt.model, data.num_classes, device, lambda seed: Vanilla(opt))
-    setup.show(opt)
+    data = data_of(opt)
+    warn_of_size(opt, data, [opt.model])
+    loader = loader_of(opt, data, device)
+    learners = make_learners(opt, opt.model, data.num_classes, device, lambda seed: Vanilla(opt))
+    show(opt)
     claim.take(opt, learners, device)
-    setup.run(opt, claim, learners, None, data, loader, device, opt.model, "teacher")
+    loops.train(opt, claim, learners, None, data, loader, device, opt.model, "teacher")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from .base import Distiller
 from .connectors import FEAT_DIM_FLAG, Embed
 from .features import unit
-from .flags import number
 from .losses import at_least_single
+from .ranges import number
 from .sampling import ContrastSampler
 
 EPS = 1e-7

@@ -4,8 +4,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .base import Distiller
-from .flags import number, temperature
 from .losses import at_least_single, centred
+from .ranges import number, temperature
 
 EPS = 1e-8  # the authors', beside the product of the norms
 

@@ -3,8 +3,8 @@ import torch
 from torch import Tensor, nn
 
 from .base import Distiller
-from .flags import number, temperature
 from .losses import at_least_single, kl_divergence
+from .ranges import number, temperature
 from .warmup import Warmup, warmup_flag
 
 

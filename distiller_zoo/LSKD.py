@@ -2,8 +2,8 @@
 from torch import Tensor, nn
 
 from .base import Distiller
-from .flags import temperature
 from .losses import at_least_single, kl_divergence, row_std
+from .ranges import temperature
 
 EPS = 1e-7  # the authors', beside the standard deviation
 

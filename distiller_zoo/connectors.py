@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .base import DistillError
 from .features import unit
-from .flags import number
+from .ranges import number
 
 Shape = Sequence[int]
 

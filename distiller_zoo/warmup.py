@@ -2,7 +2,7 @@
 import torch
 from torch import Tensor, nn
 
-from .flags import number
+from .ranges import number
 
 
 def warmup_flag(epochs: int) -> dict:

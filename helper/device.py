@@ -3,10 +3,55 @@ from __future__ import annotations
 
 import contextlib
 import os
+from argparse import Namespace
 
 import torch
 
+from models import cpu_kernels
+
 from .errors import UserError
+
+FORMAT = torch.channels_last  # what cuDNN's tensor cores and oneDNN's blocked kernels read without a copy
+
+
+def resolve_device(opt: Namespace, uncapturable: str = "") -> torch.device:
+    """Fill in device, precision, step and kernels as they will be used, and say what was chosen and why."""
+    device = pick_device(opt.device)
+    opt.device = str(device)
+    opt.precision = opt.precision or default_precision(device)
+    if opt.step == "graph" and device.type != "cuda":
+        raise UserError("--step graph: a CUDA graph needs --device cuda; on the CPU use eager or compile")
+    opt.step = opt.step or ("graph" if device.type == "cuda" else "eager")
+    if opt.precision == "tf32" and device.type == "cpu":
+        print("WARNING --precision tf32 changes nothing on the CPU")
+    if opt.step == "graph" and opt.on_nan == "skip":
+        uncapturable = "--on_nan skip looks at every loss"
+    if opt.step == "graph" and uncapturable:
+        print(f"==> --step eager in place of graph: {uncapturable}")
+        opt.step = "eager"
+    opt.kernels = _pick_kernels(opt, device)
+    set_threads(opt.threads)
+    set_precision(opt.precision, device)
+    return device
+
+
+def _pick_kernels(opt: Namespace, device: torch.device) -> str:
+    """native or torch; ``--kernels auto`` takes what there is, ``--kernels native`` is held to its word."""
+    asked, unfit = opt.kernels == "native", ""
+    if device.type != "cpu":
+        unfit = f"they are for the CPU, not for --device {opt.device}"
+    elif opt.precision == "bf16":
+        unfit = "they compute in single precision, not in --precision bf16"
+    elif opt.kernels != "torch":
+        try:
+            cpu_kernels.load()
+        except cpu_kernels.Unavailable as error:
+            unfit = str(error)
+            if not asked:
+                print(f"==> --kernels torch, which are slower: {error}")
+    if asked and unfit:
+        raise UserError(f"--kernels native: {unfit}; use --kernels auto")
+    return "torch" if unfit or opt.kernels == "torch" else "native"
 
 
 def pick_device(name: str) -> torch.device:

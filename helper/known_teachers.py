@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from .resume import read_config
+from .rundir import read_config
 
 FILE = Path(__file__).with_name("known_teachers.json")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import contextlib
 import math
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from distiller_zoo import Distiller
+from models import any_model, cpu_kernels
 
-from .device import autocast
+from .device import FORMAT, autocast
 from .evaluate import which_hit
+from .options import seed_of
 from .recipe import learning_rate_at
 
 COUNTS = ("images", "loss", "top1", "top5", "mixed", "skipped")  # sums over an epoch; the loss terms follow
@@ -167,6 +169,27 @@ class Learner:
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda" and "rng_cuda" in state:
             torch.cuda.set_rng_state(state["rng_cuda"], self.device)
+
+
+def make_learners(opt: Namespace, name: str, num_classes: int, device: torch.device,
+                  method: Callable[[int], Distiller]) -> list[Learner]:
+    """One learner a trial, each built from its own seed alone: on the CPU company changes nothing at all, on CUDA only
+    the order in which numbers are rounded.
+
+    method: from a seed to the (fresh) method, called under that seed.
+    """
+    learners = []
+    for trial in opt.trial:
+        seed = seed_of(trial)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = any_model[name](num_classes=num_classes)
+            criterion = method(seed)
+        model = model.to(device, memory_format=FORMAT)
+        if opt.kernels == "native":
+            model = cpu_kernels.accelerate(model)
+        learners.append(Learner(opt, trial, seed, model, criterion.to(device)))
+    return learners
 
 
 @contextlib.contextmanager

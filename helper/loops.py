@@ -11,15 +11,17 @@ from collections.abc import Callable, Sequence
 import torch
 from tqdm import tqdm
 
+import dataset
 from dataset import DataError
 
 from . import checkpoint
-from .device import autocast
+from .device import FORMAT, autocast
 from .errors import Interrupted, UserError
 from .evaluate import Accuracy, evaluate
 from .interrupts import Interrupts
 from .learner import Learner, contiguous
 from .record import Run
+from .resume import Claim
 from .step import Trainer
 
 PHASE = {"main": 0, "init": 1}  # the two stages draw different plans
@@ -238,3 +240,19 @@ class Loop:
         if self.opt.mix != "none":
             text += f"  mixed {100 * row['mixed_fraction']:.1f} %"
         print(f"{text}  {row['seconds']:.1f} s, {row['images_per_s']:.0f} images/s", flush=True)
+
+
+def train(opt: Namespace, claim: Claim, learners: Sequence[Learner], teacher, data, loader, device: torch.device,
+        arch: str, role: str) -> None:
+    """Train all learners to the end and print where their results lie, with mean and deviation over trials."""
+    about = {"arch": arch, "num_classes": data.num_classes, "dataset": data.name, "role": role}
+    trainer = Trainer(opt, teacher, learners, device)
+    test = dataset.make_test_batches(data, device, FORMAT, opt.num_workers)
+    Loop(opt, trainer, learners, claim.runs, claim.configs, loader, test, about).fit()
+    last = torch.tensor([learner.history[-1]["test_acc"] for learner in learners], dtype=torch.float64)
+    best = [learner.best["top1"] for learner in learners]
+    for learner, folder, top1 in zip(learners, claim.runs, best, strict=True):
+        print(f"trial {learner.trial}: last accuracy {learner.history[-1]['test_acc']:.2f}, best accuracy {top1:.2f}  "
+              f"{folder.folder}")
+    if len(learners) > 1:
+        print(f"last accuracy over {len(learners)} trials: mean {last.mean():.2f}, standard deviation {last.std():.2f}")

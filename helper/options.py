@@ -5,14 +5,17 @@ import zlib
 from argparse import Namespace
 from collections.abc import Sequence
 
+import torch
+
 import dataset
 from dataset import MixSpec
 from distiller_zoo import distiller_dict
 from models import any_model
 
+from .argtypes import Parser, Stored, epoch_list, name_from, number, path, temperature, trial_list
+from .device import FORMAT
 from .errors import UserError
-from .flags import Parser, Stored, epoch_list, name_from, number, path, temperature, trial_list
-from .recipe import FULL, RECIPES, SLOW_NETWORKS, default_rate, full_recipe, learning_rate_at  # noqa: F401
+from .recipe import FULL, RECIPES, SLOW_NETWORKS, default_rate, learning_rate_at
 
 DEFAULT_TEACHER = "./save/models/resnet110_vanilla/ckpt_epoch_240.pth"
 LOSS_FLAGS = ("gamma", "alpha", "beta", "kd_T", "scale_T", "rescale", "init_epochs")
@@ -21,7 +24,7 @@ WEIGHT = number(float, low=0)
 
 
 def parse_teacher(argv: Sequence[str] | None = None, stored: Stored | None = None) -> Namespace:
-    """Flags of train_teacher.py. ``stored``: see :meth:`helper.flags.Parser.parse`."""
+    """Flags of train_teacher.py. ``stored``: see :meth:`helper.argtypes.Parser.parse`."""
     parser = Parser(description="Train a teacher, or a student alone, and keep its checkpoints and its record.")
     parser.recipes = RECIPES
     group = parser.add_argument_group("model")
@@ -38,7 +41,7 @@ def parse_teacher(argv: Sequence[str] | None = None, stored: Stored | None = Non
 
 
 def parse_student(argv: Sequence[str] | None = None, stored: Stored | None = None) -> Namespace:
-    """Flags of train_student_mixstd.py. ``stored``: see :meth:`helper.flags.Parser.parse`."""
+    """Flags of train_student_mixstd.py. ``stored``: see :meth:`helper.argtypes.Parser.parse`."""
     parser = Parser(description="Distil a student from a trained teacher, by default with MIXSTD and partial mixup.")
     parser.recipes = RECIPES
     group = parser.add_argument_group("networks")
@@ -202,9 +205,24 @@ def _resolved(opt: Namespace) -> Namespace:
     return opt
 
 
-def mix_of(opt: Namespace) -> MixSpec:
-    """The mixing flags as the data room takes them."""
-    return MixSpec(opt.mix, opt.pmixup, opt.partmixup, opt.pmu_sampling, opt.beta_a)
+def show(opt: Namespace) -> None:
+    """Print the resolved configuration, and a warning for every flag that changes nothing."""
+    for name, value in sorted(vars(opt).items()):
+        if name not in ("given", "defaults", "warnings"):
+            print(f"{name:>16} : {','.join(map(str, value)) if isinstance(value, list) else value}")
+    for warning in opt.warnings:
+        print(f"WARNING {warning}", flush=True)
+
+
+def data_of(opt: Namespace) -> dataset.Data:
+    """The data set and its hold-out split, as the flags ask."""
+    return dataset.load(opt.dataset, opt.data_dir, opt.holdout, opt.train_fraction)
+
+
+def loader_of(opt: Namespace, data: dataset.Data, device: torch.device):
+    """The training batches, as the flags ask: see :func:`dataset.make_loader`."""
+    mix = MixSpec(opt.mix, opt.pmixup, opt.partmixup, opt.pmu_sampling, opt.beta_a)
+    return dataset.make_loader(data, opt.batch_size, mix, device, opt.loader, opt.num_workers, len(opt.trial), FORMAT)
 
 
 def seed_of(trial: str) -> int:

@@ -38,8 +38,3 @@ def less_than(values: Mapping[str, Any], full: Mapping[str, Any] = FULL) -> list
         if value != full[name]:
             less.append(f"--{name} {value}")
     return less
-
-
-def full_recipe() -> dict[str, Any]:
-    """A copy of :data:`FULL`."""
-    return dict(FULL)

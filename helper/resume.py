@@ -1,17 +1,22 @@
-"""Which folder a run gets, whether it may have it, and what it goes on from."""
+"""Which folders runs get, whether they may have them, and what they go on from."""
 from __future__ import annotations
 
 import math
 import os
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from . import checkpoint
+from .device import describe
 from .errors import UserError
+from .learner import Learner
 from .record import Run
-from .rundir import BEFORE, FREE, NEWEST, config_of, held, read_config  # noqa: F401 - other rooms know them from here
+from .rundir import BEFORE, FREE, NEWEST, config_of, held, read_config
 
 NOT_STORED = {"save_dir", "resume", "overwrite"}  # belong to a command, not to a run
 BAD = "resume.bad.pth"
@@ -60,6 +65,65 @@ def _flag(name: str) -> str:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+@dataclass
+class Claim:
+    """The runs of all trials, looked up but not yet touched, with their configurations."""
+
+    runs: list[Run]
+    configs: list[dict]
+
+    @classmethod
+    def look_up(cls, opt: Namespace, folders: tuple[str, str], name: Callable[[Namespace, str], str]) -> Claim:
+        """Raises UserError where a folder holds a run that must not be touched; writes nothing."""
+        wanted = Path(opt.save_dir).absolute()
+        existing = next(folder for folder in (wanted, *wanted.parents) if folder.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            raise UserError(f"--save_dir {opt.save_dir}: {existing} is not a folder that can be written to")
+        configs = [config_of(opt, trial) for trial in opt.trial]
+        runs = [find_run(opt, name(opt, trial), config, folders)
+                for trial, config in zip(opt.trial, configs, strict=True)]
+        return cls(runs, configs)
+
+    def finished(self) -> bool:
+        """Whether ``--resume`` finds every run complete; then it shows their summaries and nothing is left to do."""
+        if not all(run.finished for run in self.runs):
+            return False
+        for run in self.runs:
+            summary = run.summary()
+            print(f"==> {run.folder} is finished: last accuracy {summary['last_top1']:.2f}, "
+                  f"best accuracy {summary['best_top1']:.2f} after {summary['epochs']} epochs")
+        return True
+
+    def take(self, opt: Namespace, learners: Sequence[Learner], device: torch.device) -> None:
+        """Lock every folder, restore what is resumed, start the records; an error leaves no folder behind."""
+        try:
+            for run in self.runs:
+                run.lock()
+            for run, config, learner in zip(self.runs, self.configs, learners, strict=True):
+                self._restore(opt, run, config, learner)
+            for run, config, learner in zip(self.runs, self.configs, learners, strict=True):
+                if not run.finished:
+                    run.start(config, learner.history, describe(device))
+                    print(f"==> {run.folder}")
+        except BaseException:
+            for run in self.runs:
+                run.undo()
+            raise
+
+    @staticmethod
+    def _restore(opt: Namespace, run: Run, config: dict, learner: Learner) -> None:
+        def restore(state: dict) -> None:
+            learner.load_state_dict(state)
+            run.points = state["points"]
+
+        if not opt.resume or not load_state(run, config, restore):
+            run.clear()
+            return
+        run.finished = run.finished and learner.done
+        print(f"==> trial {learner.trial}: " + ("finished" if run.finished else
+              f"going on after {learner.stage} epoch {learner.epoch}, step {learner.step}"))
 
 
 def find_run(opt: Namespace, name: str, config: dict[str, Any], folders: tuple[str, str]) -> Run:

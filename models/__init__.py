@@ -4,8 +4,10 @@
 ``model_dict[name](num_classes=100)`` builds one, ``any_model[name]`` one of either.
 """
 from collections import ChainMap
+from collections.abc import Callable, Mapping
 
 from .imagenet import imagenet_dict
+from .layers import FeatureNet
 from .mobilenetv2 import mobile_half
 from .resnet import resnet8, resnet8x4, resnet14, resnet20, resnet32, resnet32x4, resnet44, resnet56, resnet110
 from .resnetv2 import ResNet50
@@ -38,4 +40,4 @@ model_dict = {
     "ShuffleV1": ShuffleV1,
     "ShuffleV2": ShuffleV2,
 }
-any_model = ChainMap(imagenet_dict, model_dict)  # goes over model_dict first
+any_model: Mapping[str, Callable[..., FeatureNet]] = ChainMap(imagenet_dict, model_dict)  # goes over model_dict first

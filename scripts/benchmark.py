@@ -25,11 +25,12 @@ import torch
 
 import dataset
 from distiller_zoo import distiller_dict
-from helper import checkpoint, setup
+from helper import checkpoint
 from helper.ahead import IMAGES, AnsweredBatch
-from helper.device import describe
+from helper.argtypes import Parser, name_from, number, path, trial_list
+from helper.device import describe, resolve_device
 from helper.errors import UserError, guard
-from helper.flags import Parser, name_from, number, path, trial_list
+from helper.options import loader_of
 from models import model_dict
 
 from .bench.classic import Classic
@@ -132,7 +133,7 @@ def measure_data(opt, data, device, table) -> None:
     steps = opt.steps or 100
     teacher, student = (model_dict["resnet8"](num_classes=data.num_classes) for _ in range(2))
     classic = Classic(data, flags, teacher, student, distiller_dict["kd"](flags, None), device, opt.num_workers)
-    loader = setup.make_loader(flags, data, device)
+    loader = loader_of(flags, data, device)
     batches = chain.from_iterable(loader.epoch(1, e) for e in range(1, 10**6))
     both = [(lambda batch: None, endless(classic.batches), steps), (lambda batch: None, batches, 10 * steps)]
     table.add("data", "-", opt.mix, opt, device, *in_turns(both, opt.rounds, device, held(opt)))
@@ -235,7 +236,7 @@ def profile(opt, data, device) -> None:
 def main(argv=None):
     opt = parse(argv)
     flags = options_for(opt, "resnet8", "kd", opt.batch_size)
-    device = setup.resolve_device(flags)
+    device = resolve_device(flags)
     opt.device, opt.precision, opt.step, opt.kernels = flags.device, flags.precision, flags.step, flags.kernels
     if opt.num_workers is None:
         opt.num_workers = 2 if device.type == "cpu" else min(8, os.cpu_count() or 1)

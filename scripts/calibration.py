@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from distiller_zoo import std_scaled
+from helper.argtypes import number
 from helper.errors import guard
-from helper.flags import number
 
 from .analysis import common, drawing
 from .analysis.calibration_plots import draw_errors, draw_reliability, draw_smoothing

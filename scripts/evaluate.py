@@ -16,9 +16,9 @@ import torch
 import dataset
 from distiller_zoo import std_scaled
 from helper import checkpoint
+from helper.argtypes import name_from, path
 from helper.errors import UserError, guard
 from helper.evaluate import Accuracy, evaluate
-from helper.flags import name_from, path
 from helper.teacher import build, read_teacher
 from models import any_model
 

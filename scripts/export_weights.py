@@ -16,12 +16,12 @@ import torch
 
 import dataset
 from helper import checkpoint
+from helper.argtypes import Parser, name_from, path
 from helper.device import pick_device
 from helper.errors import UserError, guard
 from helper.evaluate import evaluate
-from helper.flags import Parser, name_from, path
-from helper.recipe import full_recipe
-from helper.resume import read_config
+from helper.recipe import FULL
+from helper.rundir import read_config
 from helper.teacher import build, read_teacher
 
 FOLDER = Path(__file__).resolve().parent.parent / "models" / "pretrained"
@@ -50,7 +50,7 @@ def main(argv=None):
     folder = Path(opt.out)
     folder.mkdir(parents=True, exist_ok=True)
     state = {"model": file.weights, "arch": file.arch, "num_classes": data.num_classes, "dataset": data.name,
-             "opt": {name: file.trained.get(name) for name in full_recipe()}}
+             "opt": {name: file.trained.get(name) for name in FULL}}
     checkpoint.save(state, folder / f"{file.arch}.pth")
     add_to_index(folder, file, original, full, half)
     print(f"{file.arch}: {full:.2f} -> {half:.2f} in half precision, {folder / f'{file.arch}.pth'}")
@@ -60,7 +60,7 @@ def refuse_reduced(opt, file) -> None:
     """models/pretrained/ serves full tables, so it takes nothing that was trained on less than their recipe."""
     if opt.reduced and Path(opt.out).resolve() != FOLDER:
         return
-    full = full_recipe()
+    full = dict(FULL)
     if less := file.less_than(full):
         raise UserError(f"--path {file.path}: trained on less than the full recipe ({', '.join(less)}); train it in "
                         "full, or give --reduced and another --out")

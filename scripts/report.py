@@ -15,9 +15,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from helper.argtypes import Parser, path
 from helper.errors import UserError, guard
 from helper.files import save_text
-from helper.flags import Parser, path
 from helper.options import parse_teacher
 
 from . import report_page as html

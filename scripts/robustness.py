@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from helper.argtypes import number
 from helper.errors import guard
 from helper.evaluate import hits
-from helper.flags import number
 
 from .analysis import common, drawing
 

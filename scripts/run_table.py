@@ -20,8 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dataset import SIZES
+from helper.argtypes import Parser, name_from, number, path, trial_list
 from helper.errors import UserError, guard
-from helper.flags import Parser, name_from, number, path, trial_list
 from helper.known_teachers import known_teachers
 from helper.teacher import read_teacher
 

@@ -13,8 +13,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from helper.argtypes import Parser, path
 from helper.errors import UserError, guard
-from helper.flags import Parser, path
 
 ROLES = {"models": "alone", "student_model": "distilled"}
 

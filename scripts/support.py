@@ -20,11 +20,11 @@ from pathlib import Path
 import torch
 
 from distiller_zoo import Pair, distiller_dict
-from helper import setup
+from helper.argtypes import name_from, path
 from helper.errors import UserError, guard
 from helper.files import save_text
-from helper.flags import name_from, path
 from helper.options import parse_student
+from helper.pair import check_batches, shapes_of
 from models import model_dict
 
 from .analysis.common import list_of
@@ -58,7 +58,7 @@ def why_not(name: str, teacher: str, student: str, flags: Sequence[str] = ()) ->
     try:
         opt = parse_student([*flags, "--distill", name, "--model_t", teacher, "--model_s", student])
         n = round(opt.train_fraction * (IMAGES - opt.holdout))
-        setup.check_batches(opt, n, method)
+        check_batches(opt, n, method)
     except UserError as why:
         return str(why)
     return method.unsupported(opt, pair_of(opt, method, n))
@@ -73,7 +73,7 @@ def pair_of(opt: Namespace, method, n: int) -> Pair:
 @cache
 def shapes(name: str, preact: bool) -> list[torch.Size]:
     with torch.device("meta"):
-        return setup.shapes_of(model_dict[name](num_classes=CLASSES), IMAGE, preact)
+        return shapes_of(model_dict[name](num_classes=CLASSES), IMAGE, preact)
 
 
 def report(answers: dict[str, dict[tuple[str, str], str]]) -> list[str]:

@@ -19,8 +19,8 @@ from itertools import combinations
 import numpy as np
 import torch
 
+from helper.argtypes import number
 from helper.errors import UserError, guard, near
-from helper.flags import number
 
 from .analysis import common, drawing
 

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from dataset import SIZES
 from distiller_zoo import distiller_dict
+from helper.argtypes import Parser, name_from, number, path
 from helper.errors import UserError, guard
 from helper.files import save_text
-from helper.flags import Parser, name_from, number, path
 from helper.options import parse_student
 from helper.teacher import read_teacher
 from models import model_dict

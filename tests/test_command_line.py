@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 import dataset
 import train_student_mixstd
 import train_teacher
-from helper import checkpoint, device, setup
-from helper.flags import Parser
+from helper import checkpoint, device, loops, resume
+from helper.argtypes import Parser
 from models import model_dict
 from tests.support.small_runs import call
 
@@ -195,8 +195,8 @@ def cut(place):
     before = Path.cwd()
     with contextlib.ExitStack() as stack:
         for target, name, value in (
-            (setup, "run", lambda *_: None),
-            (setup.Claim, "take", lambda *_: None),
+            (loops, "train", lambda *_: None),
+            (resume.Claim, "take", lambda *_: None),
             (device, "set_threads", lambda *_: None),
             (torch, "compile", lambda net, **_: net),
             (dataset.digits, "load", lambda: small),

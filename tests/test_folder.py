@@ -14,8 +14,9 @@ import train_teacher
 from dataset import DataError, MixSpec, folder
 from dataset.loaders import TorchLoader, make_test_batches
 from distiller_zoo import distiller_dict
+from helper.learner import make_learners
 from helper.options import parse_student, parse_teacher
-from helper.setup import make_learners, pair_of
+from helper.pair import pair_of
 from helper.step import Trainer
 from models import any_model
 from tests.support.small_runs import call

@@ -8,7 +8,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from distiller_zoo import FSP, DistillError, DISTLoss, DKDLoss, LSKDLoss, Pair, distiller_dict, soft_cross_entropy
-from distiller_zoo.flags import number
+from distiller_zoo.ranges import number
 from models import model_dict
 from tests.references import modern as ref
 from tests.references.features import draw

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from distiller_zoo import DistillError, distiller_dict
 from helper.errors import UserError, guard
 from helper.options import SLOW_NETWORKS, parse_student, parse_teacher, seed_of
-from helper.resume import config_of
-from helper.rundir import student_name, teacher_name
+from helper.rundir import config_of, student_name, teacher_name
 from models import model_dict
 from tests.support.small_runs import call
 

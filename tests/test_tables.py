@@ -7,7 +7,7 @@ import torch
 
 import dataset
 from distiller_zoo import Pair, distiller_dict
-from helper import checkpoint, setup
+from helper import checkpoint
 from helper.errors import UserError
 from models import model_dict
 from scripts.table import costs, spec
@@ -58,7 +58,7 @@ def test_methods_serve_their_pairs_and_only_skipped_cells_are_refused(plans):
     def shapes_of(name, preact):
         if (name, preact) not in shapes:
             with torch.device("meta"):  # shapes without numbers
-                shapes[name, preact] = setup.shapes_of(model_dict[name](num_classes=100), (3, 32, 32), preact)
+                shapes[name, preact] = shapes_of(model_dict[name](num_classes=100), (3, 32, 32), preact)
         return shapes[name, preact]
 
     labels, skipped = torch.arange(50_000) % 100, 0

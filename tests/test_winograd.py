@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from distiller_zoo import distiller_dict
+from helper.learner import make_learners
 from helper.options import parse_student
-from helper.setup import make_learners
 from models import model_dict
 from models.cpu_kernels import native, winograd
 from models.folding import folded

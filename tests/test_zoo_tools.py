@@ -9,13 +9,14 @@ import pytest
 import torch
 
 import distiller_zoo
-import helper.flags
+import helper.argtypes
 import models.util
 from distiller_zoo import distiller_dict
-from distiller_zoo.flags import number
-from helper import checkpoint, setup
+from distiller_zoo.ranges import number
+from helper import checkpoint
 from helper.errors import UserError
 from helper.options import parse_student
+from helper.pair import shapes_of
 from models import model_dict
 from scripts import support, zoo_table
 from tests.support.feature_cases import EQUAL_CHANNELS, PAIRS
@@ -43,7 +44,7 @@ def test_support_says_what_runs_and_why_not(tmp_path, capsys):
 @pytest.mark.parametrize("preact", [False, True])
 @pytest.mark.parametrize("name", ["resnet8x4", "ShuffleV2"])
 def test_shapes_without_numbers_are_the_networks(name, preact):
-    assert support.shapes(name, preact) == setup.shapes_of(model_dict[name](num_classes=100), (3, 32, 32), preact)
+    assert support.shapes(name, preact) == shapes_of(model_dict[name](num_classes=100), (3, 32, 32), preact)
 
 
 def test_support_takes_the_training_flags(monkeypatch, capsys):
@@ -139,7 +140,7 @@ def test_no_number_breaks_a_flag(kind, text):
 
 
 def test_number_is_one_thing():
-    assert helper.flags.number is number
+    assert helper.argtypes.number is number
     assert number(int)("9" * 400) == int("9" * 400) and number(float)("1e308") == 1e308
 
 

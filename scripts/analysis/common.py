@@ -22,10 +22,10 @@ import dataset
 from dataset.data import Data, stratified
 from helper import checkpoint
 from helper import device as devices
+from helper.argtypes import Parser, name_from, number, path
 from helper.errors import UserError
-from helper.flags import Parser, name_from, number, path
-from helper.recipe import full_recipe
-from helper.resume import read_config
+from helper.recipe import FULL
+from helper.rundir import read_config
 from helper.teacher import TeacherFile, build, read_teacher
 from models import model_dict
 from models.folding import folded
@@ -119,7 +119,7 @@ def default_label(file: TeacherFile) -> str:
 
 def less_of(file: TeacherFile) -> str:
     """', reduced: --epochs 3' of a network that says it was trained on less than the full recipe."""
-    less = file.less_than({name: value for name, value in full_recipe().items() if name != "dataset"})
+    less = file.less_than({name: value for name, value in FULL.items() if name != "dataset"})
     return f", reduced: {' '.join(less)}" if less else ""
 
 

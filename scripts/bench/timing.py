@@ -16,13 +16,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import dataset
 from distiller_zoo import DistillError, distiller_dict
-from helper import setup
-from helper.device import describe
+from helper.device import describe, resolve_device
 from helper.evaluate import evaluate
+from helper.learner import make_learners
 from helper.loops import Loop
-from helper.options import parse_student
+from helper.options import loader_of, parse_student
+from helper.pair import pair_of
 from helper.record import Run
-from helper.resume import config_of
+from helper.rundir import config_of
 from helper.step import Trainer
 from helper.teacher import Teacher
 from models import model_dict
@@ -45,16 +46,16 @@ class Ours:
     def __init__(self, opt: Namespace, data, model_t, model_s: str, method: str, device, batch_size: int):
         self.opt, self.data, self.device = options_for(opt, model_s, method, batch_size), data, device
         kind = distiller_dict[method]
-        setup.resolve_device(self.opt, kind.uncapturable)
-        pair = setup.pair_of(model_dict[model_s](num_classes=data.num_classes), model_t, data, kind)
+        resolve_device(self.opt, kind.uncapturable)
+        pair = pair_of(model_dict[model_s](num_classes=data.num_classes), model_t, data, kind)
         if why := kind.unsupported(self.opt, pair):
             raise DistillError(why)
-        self.learners = setup.make_learners(self.opt, model_s, data.num_classes, device,
+        self.learners = make_learners(self.opt, model_s, data.num_classes, device,
                                             lambda seed: kind(self.opt, replace(pair, seed=seed)))
         for learner in self.learners:
             learner.enter("main")
             learner.begin_epoch()
-        self.loader = setup.make_loader(self.opt, data, device)
+        self.loader = loader_of(self.opt, data, device)
         self.trainer = Trainer(self.opt, Teacher(model_t, self.opt, device, kind.needs_features, kind.teacher_preact()),
                                self.learners, device)
         self.images = batch_size * len(self.learners)
@@ -108,7 +109,7 @@ def make_classic(opt, data, device, model_t, name_s: str, method: str) -> Classi
     kind = distiller_dict[method]
     flags = options_for(opt, name_s, method, opt.batch_size)
     model_s = model_dict[name_s](num_classes=data.num_classes)
-    pair = setup.pair_of(model_s, model_t, data, kind)
+    pair = pair_of(model_s, model_t, data, kind)
     return Classic(data, flags, model_t, model_s, kind(flags, pair), device, opt.num_workers)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from helper.resume import FREE, config_of, held, read_config
+from helper.rundir import FREE, config_of, held, read_config
 from helper.teacher import read_teacher
 
 from .spec import Size

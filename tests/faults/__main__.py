@@ -22,10 +22,10 @@ from pathlib import Path
 import torch
 
 from distiller_zoo import Pair, distiller_dict
+from helper.argtypes import Parser, number, path
 from helper.errors import UserError, guard
-from helper.flags import Parser, number, path
 from helper.options import parse_student
-from helper.setup import shapes_of
+from helper.pair import shapes_of
 from models import model_dict
 from tests.faults import disks, runs
 from tests.faults.processes import Job

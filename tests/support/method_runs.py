@@ -3,7 +3,8 @@ import torch
 
 from dataset import DeviceLoader, MixSpec
 from distiller_zoo import distiller_dict
-from helper.setup import make_learners, pair_of
+from helper.learner import make_learners
+from helper.pair import pair_of
 from helper.step import Trainer
 from models import model_dict
 from tests.support.training import options, small_data, weights

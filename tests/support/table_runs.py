@@ -3,8 +3,7 @@ import json
 from pathlib import Path
 
 from helper.options import parse_student
-from helper.resume import config_of
-from helper.rundir import student_name, teacher_name
+from helper.rundir import config_of, student_name, teacher_name
 from scripts import run_table
 from scripts.table import spec
 from scripts.table.plan import Plan

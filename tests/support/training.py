@@ -6,7 +6,7 @@ import torch
 
 from dataset import Data, DeviceLoader, MixSpec, Split
 from distiller_zoo import Pair, Vanilla, distiller_dict
-from helper.setup import make_learners
+from helper.learner import make_learners
 from helper.step import Trainer
 from models import model_dict
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from distiller_zoo.flags import number, temperature
+from distiller_zoo.ranges import number, temperature
 
 from .errors import near
 
