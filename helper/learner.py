@@ -183,9 +183,9 @@ def make_learners(opt: Namespace, name: str, num_classes: int, device: torch.dev
         seed = seed_of(trial)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = any_model[name](num_classes=num_classes)
+            model: nn.Module = any_model[name](num_classes=num_classes)
             criterion = method(seed)
-        model = model.to(device, memory_format=FORMAT)
+        model = model.to(device).to(memory_format=FORMAT)
         if opt.kernels == "native":
             model = cpu_kernels.accelerate(model)
         learners.append(Learner(opt, trial, seed, model, criterion.to(device)))
