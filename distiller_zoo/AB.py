@@ -41,13 +41,14 @@ class ABDistiller(Distiller):
     Stage one trains the connectors and the student up to its pooling; the rest of the student, batch norm outside
     ``get_feat_modules`` included, is in evaluation mode. In the main stage the connectors are idle and not trained,
     and beta does nothing, as in RepDistiller (its ``-a 0 -b 1``).
+
+    Mixed inputs: stage one matches both networks on the mixed images; then cross-entropy with soft targets.
     """
 
     paper = "Heo, Lee, Yun, Choi, AAAI 2019"
     weights = (1.0, 0.0, 0.0)
     preact = True
     two_stage = True
-    mixed = "stage one matches both networks on the mixed images; then cross-entropy with soft targets"
 
     def __init__(self, opt, pair):
         super().__init__(opt, pair)

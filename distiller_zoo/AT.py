@@ -33,9 +33,11 @@ class Attention(nn.Module):
 
 
 class ATDistiller(StageDistiller):
-    """:class:`Attention` of the stages."""
+    """:class:`Attention` of the stages.
+
+    Mixed inputs: attention maps of the mixed image; cross-entropy with the soft targets.
+    """
 
     paper = "Zagoruyko, Komodakis, ICLR 2017"
     weights = (1.0, 0.0, 1000.0)
-    mixed = "attention maps of the mixed image; cross-entropy with the soft targets"
     criterion_class = Attention

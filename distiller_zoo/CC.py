@@ -23,12 +23,14 @@ class Correlation(nn.Module):
 
 
 class CCDistiller(Distiller):
-    """:class:`Correlation` of linear embeddings of both pooled features; both embeddings are trained."""
+    """:class:`Correlation` of linear embeddings of both pooled features; both embeddings are trained.
+
+    Mixed inputs: neighbours in the mixed batch are compared; cross-entropy with the soft targets.
+    """
 
     paper = "Peng, Jin, Liu, Zhou, Wu, Liu, Li, Zhang, ICCV 2019"
     weights = (1.0, 0.0, 0.02)
     flags = FEAT_DIM_FLAG
-    mixed = "neighbours in the mixed batch are compared; cross-entropy with the soft targets"
     min_batch = 2
 
     def __init__(self, opt: Namespace, pair: Pair):

@@ -108,11 +108,12 @@ class CRDDistiller(Distiller):
     """``--distill crd``: cross-entropy + beta * :class:`CRDLoss` of the pooled features, ``-a 0 -b 0.8``.
 
     Both embeddings are trained, as in RepDistiller.
+
+    Mixed inputs: the anchor, its positive and its memory are those of the image with the larger weight; soft targets.
     """
 
     paper = "Tian, Krishnan, Isola, ICLR 2020"
     weights = (1.0, 0.0, 0.8)
-    mixed = "the anchor, its positive and its memory are those of the image with the larger weight; soft targets"
     per_image = ("nce_k",)
     flags = FEAT_DIM_FLAG | {
         "mode": {"choices": ["exact", "relax"], "default": "exact",

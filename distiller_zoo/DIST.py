@@ -42,13 +42,14 @@ class DISTDistiller(Distiller):
     """``--distill dist``: cross-entropy + 2 * :class:`DISTLoss` at temperature 4 with beta = gamma = 1.
 
     That is the paper's alpha 1, beta 2, gamma 2 for CIFAR-100, the temperature of hunto/DIST_KD's dist_cifar strategy.
+
+    Mixed inputs: correlates both networks' outputs for the mixed images; cross-entropy with soft targets.
     """
 
     paper = "Huang, You, Wang, Qian, Xu, NeurIPS 2022"
     weights = (1.0, 0.0, 2.0)
     needs_features = False
     min_batch = 2  # a column's correlation needs two images
-    mixed = "correlates both networks' outputs for the mixed images; cross-entropy with soft targets"
     flags = {
         "dist_beta": {"type": number(float, low=0), "default": 1.0, "help": "weight of the inter-class correlation"},
         "dist_gamma": {"type": number(float, low=0), "default": 1.0, "help": "weight of the intra-class correlation"},

@@ -40,12 +40,13 @@ class DKDDistiller(Distiller):
     Settings of the paper's CIFAR-100 runs as in megvii-research/mdistiller: weights 1 and 1, alpha 1, T 4, warm-up 20.
     beta is 8 there for ResNet50 > MobileNetV2, resnet32x4 > ShuffleV1 and ShuffleV2, wrn_40_2 > ShuffleV1 and by
     default; 6 for wrn_40_2 > wrn_16_2 and vgg13 > MobileNetV2; 2 for resnet56 > resnet20 and resnet110 > resnet32.
+
+    Mixed inputs: target class is the one of larger weight; cross-entropy with soft targets.
     """
 
     paper = "Zhao, Cui, Song, Qiu, Liang, CVPR 2022"
     weights = (1.0, 0.0, 1.0)
     needs_features = False
-    mixed = "target class is the one of larger weight; cross-entropy with soft targets"
     per_epoch = ("dkd_warmup",)
     flags = {
         "dkd_alpha": {"type": number(float, low=0), "default": 1.0, "help": "weight of target-class distillation"},

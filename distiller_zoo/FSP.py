@@ -58,12 +58,13 @@ class FSPDistiller(Distiller):
 
     Stage one trains the student up to its pooling; the rest of it is in evaluation mode. In the main stage beta does
     nothing, as in RepDistiller (its ``-a 0 -b 50``).
+
+    Mixed inputs: stage one matches both networks on the mixed images; then cross-entropy with soft targets.
     """
 
     paper = "Yim, Joo, Bae, Kim, CVPR 2017"
     weights = (1.0, 0.0, 0.0)
     two_stage = True
-    mixed = "stage one matches both networks on the mixed images; then cross-entropy with soft targets"
 
     def __init__(self, opt, pair):
         super().__init__(opt, pair)

@@ -38,12 +38,13 @@ class FTDistiller(Distiller):
     stays as it is and a translator of the student's f3 is trained towards its factors, RepDistiller's ``-a 0 -b 200``.
 
     f3 stands for the last feature before the pooled one. Stage one leaves the student alone.
+
+    Mixed inputs: the paraphraser is trained on, and factors are compared for, the mixed images; soft targets.
     """
 
     paper = "Kim, Park, Kwak, NeurIPS 2018"
     weights = (1.0, 0.0, 200.0)
     two_stage = True
-    mixed = "the paraphraser is trained on, and factors are compared for, the mixed images; soft targets"
 
     def __init__(self, opt, pair):
         super().__init__(opt, pair)

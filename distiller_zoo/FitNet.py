@@ -24,13 +24,14 @@ class HintDistiller(Distiller):
     """:class:`HintLoss` between f[hint_layer] of the teacher and a trained :class:`ConvReg` of the student's.
 
     As in RepDistiller, hint and classification are trained together; the paper trains the hint first.
+
+    Mixed inputs: the teacher's feature of the mixed image is the hint; cross-entropy with the soft targets.
     """
 
     paper = "Romero, Ballas, Kahou, Chassang, Gatta, Bengio, ICLR 2015"
     weights = (1.0, 0.0, 100.0)
     flags = {"hint_layer": {"type": int, "default": 2, "choices": range(5),
                             "help": "feature that is regressed: 0 stem, 1 and up the stages"}}
-    mixed = "the teacher's feature of the mixed image is the hint; cross-entropy with the soft targets"
 
     def __init__(self, opt: Namespace, pair: Pair):
         super().__init__(opt, pair)

@@ -113,11 +113,13 @@ class KDSVD(nn.Module):
 
 
 class KDSVDDistiller(StageDistiller):
-    """:class:`KDSVD` of the stages, k = 1."""
+    """:class:`KDSVD` of the stages, k = 1.
+
+    Mixed inputs: singular vectors of the mixed image's features; cross-entropy with the soft targets.
+    """
 
     paper = "Lee, Kim, Song, ECCV 2018"
     weights = (1.0, 0.0, 1.0)
-    mixed = "singular vectors of the mixed image's features; cross-entropy with the soft targets"
     uncapturable = "its decomposition, torch.linalg.eigh, waits for the device"
     criterion_class = KDSVD
 

@@ -36,12 +36,13 @@ class LSKDDistiller(Distiller):
 
     Settings for CIFAR-100 of sunshangquan/logit-standardization-KD (weights 1 and 9). Its logs use temperature 3 for
     vgg13 > vgg8, vgg13 > MobileNetV2 and ResNet50 > MobileNetV2, the last with weight 1 for the kd term.
+
+    Mixed inputs: matches both networks' standardised logits of the mixed images; cross-entropy with soft targets.
     """
 
     paper = "Sun, Ren, Li, Wang, Cao, CVPR 2024"
     weights = (1.0, 0.0, 9.0)
     needs_features = False
-    mixed = "matches both networks' standardised logits of the mixed images; cross-entropy with soft targets"
     flags = {"lskd_T": {"type": temperature(), "default": 2.0,
                         "help": "base temperature of the standardised logits"}}
 

@@ -34,9 +34,11 @@ class NSTLoss(nn.Module):
 
 
 class NSTDistiller(StageDistiller):
-    """:class:`NSTLoss` of the stages."""
+    """:class:`NSTLoss` of the stages.
+
+    Mixed inputs: activation maps of the mixed image; cross-entropy with the soft targets.
+    """
 
     paper = "Huang, Wang, arXiv 2017"
     weights = (1.0, 0.0, 50.0)
-    mixed = "activation maps of the mixed image; cross-entropy with the soft targets"
     criterion_class = NSTLoss

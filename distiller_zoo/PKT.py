@@ -29,9 +29,11 @@ class PKT(nn.Module):
 
 
 class PKTDistiller(PooledDistiller):
-    """:class:`PKT` of the pooled features."""
+    """:class:`PKT` of the pooled features.
+
+    Mixed inputs: neighbour probabilities between mixed images; cross-entropy with the soft targets.
+    """
 
     paper = "Passalis, Tefas, ECCV 2018"
     weights = (1.0, 0.0, 30000.0)
-    mixed = "neighbour probabilities between mixed images; cross-entropy with the soft targets"
     criterion_class = PKT

@@ -44,10 +44,12 @@ class RKDLoss(nn.Module):
 
 
 class RKDDistiller(PooledDistiller):
-    """:class:`RKDLoss` of the pooled features, 25 for distances and 50 for angles."""
+    """:class:`RKDLoss` of the pooled features, 25 for distances and 50 for angles.
+
+    Mixed inputs: distances and angles between mixed images; cross-entropy with the soft targets.
+    """
 
     paper = "Park, Kim, Lu, Cho, CVPR 2019"
     weights = (1.0, 0.0, 1.0)
-    mixed = "distances and angles between mixed images; cross-entropy with the soft targets"
     min_batch = 2
     criterion_class = RKDLoss

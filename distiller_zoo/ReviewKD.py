@@ -71,13 +71,14 @@ class ReviewKDDistiller(Distiller):
     with as many stages will do, where the authors list shapes by name. beta is 5 as in megvii-research/mdistiller;
     dvlab-research/ReviewKD takes 5 for most pairs, 8 for resnet32x4 > ShuffleV2, 0.6 for resnet56 > resnet20 and 1
     for resnet110 > resnet32, and counts its 20 warm-up epochs from 0 where mdistiller and this start at 1/20.
+
+    Mixed inputs: compares features of the mixed images; cross-entropy with soft targets.
     """
 
     paper = "Chen, Liu, Zhao, Jia, CVPR 2021"
     weights = (1.0, 0.0, 5.0)
     preact_t = True
     min_batch = 2  # the fused pooled feature is one value a channel, and batch norm needs two
-    mixed = "compares features of the mixed images; cross-entropy with soft targets"
     per_epoch = ("reviewkd_warmup",)
     flags = {"reviewkd_warmup": warmup_flag(20)}
 

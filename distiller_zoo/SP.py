@@ -27,11 +27,13 @@ class Similarity(nn.Module):
 
 
 class SPDistiller(StageDistiller):
-    """:class:`Similarity` of the last stage, f[-2]."""
+    """:class:`Similarity` of the last stage, f[-2].
+
+    Mixed inputs: similarities between mixed images; cross-entropy with the soft targets.
+    """
 
     paper = "Tung, Mori, ICCV 2019"
     weights = (1.0, 0.0, 3000.0)
-    mixed = "similarities between mixed images; cross-entropy with the soft targets"
     criterion_class = Similarity
 
     @staticmethod

@@ -50,11 +50,13 @@ class _StageVID(nn.ModuleList):
 
 
 class VIDDistiller(StageDistiller):
-    """A :class:`VIDLoss` for each stage, its width the teacher's, trained with the student."""
+    """A :class:`VIDLoss` for each stage, its width the teacher's, trained with the student.
+
+    Mixed inputs: the teacher's features of the mixed image are predicted; cross-entropy with the soft targets.
+    """
 
     paper = "Ahn, Hu, Damianou, Lawrence, Dai, CVPR 2019"
     weights = (1.0, 0.0, 1.0)
-    mixed = "the teacher's features of the mixed image are predicted; cross-entropy with the soft targets"
 
     def make_criterion(self, pair: Pair) -> nn.Module:
         return _StageVID(VIDLoss(s[1], t[1], t[1]) for s, t in self.stage_shapes(pair))

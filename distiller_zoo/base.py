@@ -57,13 +57,14 @@ class Distiller(nn.Module):
         preact: whether the features must be those before the last ReLU of a stage.
         preact_t: the same for the teacher's features where it differs; None: as preact.
         rescale: default of ``--rescale`` ('none' or 'std'), see :meth:`scale`.
-        mixed: one line: how it treats mixed inputs and what its targets then are.
-        refuses_mix: kind of mixing ('mixup', 'cutmix') -> why it makes no sense with this method.
         uncapturable: why its step can't be a CUDA graph; empty if it can.
         two_stage: whether ``--init_epochs`` of :meth:`init_loss` come first.
         min_batch: smallest batch it is defined for.
         per_epoch, per_image: those of its flags whose defaults count epochs or images of the full recipe, so that a
             run of fewer wants fewer.
+
+    Mixed inputs: both networks see the mixed batch, the cross-entropy takes its soft targets; a method that does
+    otherwise, or more, says so under these words.
 
     Whatever has to be in a checkpoint is a parameter or a buffer. Randomness inside a step must be a function of
     buffers (a counter), never of the global generator: a resumed run then continues as if it had never stopped, on the
@@ -77,8 +78,6 @@ class Distiller(nn.Module):
     preact = False
     preact_t: bool | None = None
     rescale = "none"
-    mixed = "both networks see the mixed batch; cross-entropy with its soft targets"
-    refuses_mix: dict[str, str] = {}
     uncapturable = ""
     two_stage = False
     min_batch = 1

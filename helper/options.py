@@ -163,8 +163,6 @@ def _with_method(opt: Namespace) -> Namespace:
         if getattr(opt, name) is None:
             setattr(opt, name, default)
     opt.rescale = opt.rescale or method.rescale
-    if opt.mix in method.refuses_mix:
-        raise UserError(f"--distill {opt.distill} with --mix {opt.mix}: {method.refuses_mix[opt.mix]}")
     if not (opt.gamma or opt.alpha or (opt.beta and method.adds_loss())):
         raise UserError(f"--distill {opt.distill}: the weights -r, -a, -b leave nothing to train on; give one above 0")
     if opt.batch_size < method.min_batch:

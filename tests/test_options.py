@@ -184,13 +184,6 @@ def test_impossible_pairs(argv, words):
         parse("student", *argv)
 
 
-def test_refused_mixing_is_told(monkeypatch):
-    monkeypatch.setattr(distiller_dict["kd"], "refuses_mix", {"cutmix": "for a reason"})
-    with pytest.raises(UserError, match="--distill kd with --mix cutmix: for a reason"):
-        parse("student", "--distill", "kd", "--mix", "cutmix")
-    parse("student", "--distill", "kd", "--mix", "mixup")
-
-
 def test_seeds():
     assert [seed_of(t) for t in ("0", "1", "007", "999999999")] == [0, 1, 7, 999999999]
     assert 0 <= seed_of("a") < 2**32 and seed_of("a") != seed_of("b")

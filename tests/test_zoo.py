@@ -236,10 +236,8 @@ def test_a_method_describes_itself(name):
     method = distiller_dict[name]
     assert issubclass(method, Distiller) and method.__doc__ and method.__doc__ != Distiller.__doc__
     assert re.search(r"\w+, .*(arXiv|[A-Z]{4}|NeurIPS).* (19|20)\d\d$", method.paper)
-    assert len(method.mixed) > 20 and "target" in method.mixed and "\n" not in method.mixed
     assert len(method.weights) == 3 and all(type(w) is float and w >= 0 for w in method.weights) and any(method.weights)
     assert method.rescale in ("none", "std") and method.min_batch >= 1 and isinstance(method.two_stage, bool)
-    assert all(kind in ("mixup", "cutmix") and why for kind, why in method.refuses_mix.items())
     for flag, kwargs in method.flags.items():
         assert re.fullmatch(r"\w+", flag) and kwargs["help"] and "default" in kwargs
         assert "type" in kwargs or "choices" in kwargs

@@ -2,7 +2,6 @@
 import csv
 import json
 import math
-import re
 from argparse import Namespace
 from functools import cache
 
@@ -13,7 +12,6 @@ import dataset
 import train_student_mixstd
 from distiller_zoo import distiller_dict
 from helper import checkpoint
-from helper.errors import UserError
 from helper.options import parse_student
 from helper.record import Run
 from models import model_dict
@@ -63,12 +61,6 @@ def digits():
 @pytest.mark.parametrize("mix", MIXES)
 @pytest.mark.parametrize("name", METHODS)
 def test_an_epoch_from_the_command_line(name, mix, command, capsys):
-    method = distiller_dict[name]
-    kind = MIXES[mix][1]
-    if kind in method.refuses_mix:
-        with pytest.raises(UserError, match=re.escape(f"--distill {name} with --mix {kind}: ") + ".{10,}"):
-            command(name, *MIXES[mix])
-        return
     folder = command(name, *MIXES[mix])
     rows = list(csv.DictReader((folder / "log.csv").read_text().splitlines()))
     assert [row["stage"] for row in rows] == stages_of(name)
@@ -81,10 +73,3 @@ def test_an_epoch_from_the_command_line(name, mix, command, capsys):
     assert all(map(math.isfinite, terms)) and sum(terms) == pytest.approx(float(rows[-1]["train_loss"]), rel=1e-5)
     assert json.loads((folder / "summary.json").read_text())["epochs"] == 1
     capsys.readouterr()
-
-
-def test_a_refused_mixing_says_why(monkeypatch):
-    monkeypatch.setattr(distiller_dict["crd"], "refuses_mix", {"cutmix": "a box has no anchor; use --mix mixup"})
-    assert parse_student(["--distill", "crd", "--mix", "mixup"]).mix == "mixup"
-    with pytest.raises(UserError, match="^--distill crd with --mix cutmix: a box has no anchor; use --mix mixup$"):
-        parse_student(["--distill", "crd", "--mix", "cutmix"])

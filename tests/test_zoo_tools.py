@@ -55,10 +55,9 @@ def test_support_takes_the_training_flags(monkeypatch, capsys):
     assert "--batch_size 1" in support.why_not("rkd", *pair, ["--batch_size", "1"])
     assert "give 2475 or less" in support.why_not("crd", *pair, ["--train_fraction", "0.05"])
     assert "feature maps" in support.why_not("hint", *pair, ["--hint_layer", "4"])
-    monkeypatch.setattr(distiller_dict["kd"], "refuses_mix", {"cutmix": "boxes make no sense"})
-    assert support.why_not("kd", *pair, ["--mix", "cutmix"]).endswith("boxes make no sense")
-    support.main(["--methods", "kd", "--mix", "cutmix"])
-    assert "(1) kd: --distill kd with --mix cutmix: boxes make no sense  [every pair]" in capsys.readouterr().out
+    monkeypatch.setattr(distiller_dict["rkd"], "min_batch", 100)
+    support.main(["--methods", "rkd"])
+    assert "(1) rkd: --batch_size 64: --distill rkd needs at least 100  [every pair]" in capsys.readouterr().out
     support.main(["--methods", "kd", "--mix", "mixup"])
     assert "Every method runs on every pair." in capsys.readouterr().out
     with pytest.raises(SystemExit):
@@ -106,14 +105,14 @@ def test_the_tables_flags(tmp_path, monkeypatch):
     flags = ["--path_t", str(tmp_path / "t.pth"), "--save_dir", str(tmp_path / "save")]
     with pytest.raises(UserError, match="the full recipe"):
         zoo_table.main([*flags, "--epochs", "240", "--train_fraction", "1"])
-    monkeypatch.setattr(distiller_dict["kd"], "refuses_mix", {"cutmix": "boxes make no sense"})
+    monkeypatch.setattr(distiller_dict["kd"], "min_batch", 100)
     table = zoo_table.Table(zoo_table.parse([*flags, "--mixes", "partial,cutmix", "--train_fraction", "0.1"]))
     assert [(line.method, line.mix) for line in table.lines] == [(m, x) for x in ("partial", "cutmix")
                                                                  for m in distiller_dict]
     refused = [line for line in table.lines if line.run is None]
-    assert [(line.method, line.mix) for line in refused] == [("kd", "cutmix")]
-    assert refused[0].refused.endswith("boxes make no sense")
-    flags = {line.method: line.run.parse() for line in table.lines if line.mix == "partial"}
+    assert [(line.method, line.mix) for line in refused] == [("kd", "partial"), ("kd", "cutmix")]
+    assert refused[0].refused.endswith("--distill kd needs at least 100")
+    flags = {line.method: line.run.parse() for line in table.lines if line.run and line.mix == "partial"}
     assert (flags["crd"].nce_k, flags["dkd"].dkd_warmup, flags["reviewkd"].reviewkd_warmup) == (1638, 1, 1)
     assert all(opt.epochs == 1 and opt.mix == "mixup" and opt.pmixup for opt in flags.values())
     assert flags["factor"].init_epochs == 1
