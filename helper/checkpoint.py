@@ -1,6 +1,6 @@
 """Checkpoints: written whole or not at all, checked when read, and unable to run code.
 
-Files keep the originals' names and keys, so that ``torch.load(path)["model"]`` works anywhere; ours add ``arch``,
+Files keep the originals' names and keys, so that ``torch.load(path)["model"]`` works anywhere; here they add ``arch``,
 ``num_classes``, ``dataset`` and ``sha256``, the digest of everything else in the file.
 """
 from __future__ import annotations
@@ -33,11 +33,11 @@ def save(state: dict[str, Any], path: Path) -> None:
     save_bytes(buffer.getbuffer(), path, check=load)
 
 
-def load(path: Path, ours: bool = False) -> Any:
-    """Read a checkpoint of ours or of RepDistiller's onto the CPU, without running anything in it.
+def load(path: Path, digest_needed: bool = False) -> Any:
+    """Read a checkpoint of this project or of RepDistiller's onto the CPU, without running anything in it.
 
-    ours: refuse a file without our digest. Raises UserError, one line with the file's name, if it is missing,
-    truncated, altered, or holds more than tensors and plain values.
+    digest_needed: refuse a file without the digest that :func:`save` adds. Raises UserError, one line with the file's
+    name, if it is missing, truncated, altered, or holds more than tensors and plain values.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
@@ -56,7 +56,7 @@ def load(path: Path, ours: bool = False) -> Any:
     if found != expected:
         raise UserError(f"{path}: altered since it was written (sha256 {found[:12]}..., written as "
                         f"{str(expected)[:12]}...); take another copy")
-    if ours and expected is None:
+    if digest_needed and expected is None:
         raise UserError(f"{path}: has no sha256 of its contents, so no run of this project wrote it")
     return state
 

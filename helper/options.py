@@ -1,4 +1,4 @@
-"""The flags of the two training scripts: names, short forms and defaults of RepDistiller and MIX-KD, and ours."""
+"""The flags of the two training scripts: names, short forms and defaults of RepDistiller and MIX-KD, and new ones."""
 from __future__ import annotations
 
 import zlib
@@ -48,7 +48,7 @@ def parse_student(argv: Sequence[str] | None = None, stored: Stored | None = Non
     group.add_argument("--model_s", type=name_from(any_model, "model"), default="resnet20",
                        help="student, one of " + ", ".join(any_model) + " (default resnet20)")
     group.add_argument("--path_t", type=path, default=DEFAULT_TEACHER,
-                       help=f"the teacher's checkpoint, ours or RepDistiller's, or torchvision:NAME, as "
+                       help=f"the teacher's checkpoint, this project's or RepDistiller's, or torchvision:NAME, as "
                             f"torchvision:resnet34, which is downloaded (default {DEFAULT_TEACHER})")
     group.add_argument("--model_t", type=name_from(any_model, "model"), default=None,
                        help="the teacher's architecture (default: what the checkpoint, its name or its folder says)")
@@ -145,8 +145,8 @@ def _add_running(parser: Parser) -> None:
     group.add_argument("--step", type=name_from(("graph", "eager", "compile"), "step"), default=None,
                        help="graph: one CUDA graph; eager; compile (default: graph on CUDA, eager on the CPU)")
     group.add_argument("--kernels", type=name_from(("auto", "native", "torch"), "kind of kernels"), default="auto",
-                       help="3x3 convolutions and batch norms on the CPU in fp32: native (ours, compiled on first "
-                            "use), torch, or auto: native where there is a C++ compiler (default auto)")
+                       help="3x3 convolutions and batch norms on the CPU in fp32: native (those of models/cpu_kernels, "
+                            "compiled on first use), torch, or auto: native where there is a C++ compiler (default auto)")
     group.add_argument("--threads", type=number(int, low=0, high=1024), default=0,
                        help="CPU threads (default: all cores)")
     group.add_argument("--on_nan", type=name_from(("stop", "skip"), "answer to a NaN"), default="stop",

@@ -25,7 +25,7 @@ from .rundir import BEFORE, NEWEST
 WRITTEN = ("args.json", "log.csv", "timing.csv", "curves.png", "summary.json", "*.pth", ".*.partial",
            "events.out.tfevents.*")  # all that a run writes but its lock
 TIMING = ("seconds", "images_per_s")  # not in log.csv: on the CPU a resumed run makes that bit for bit
-# One name, one tag: the originals' tags, then ours. The first stage of two-stage methods has its own.
+# One name, one tag: the originals' tags, then new ones. The first stage of two-stage methods has its own.
 TAGS = ("train_acc", "train_loss", "test_acc", "test_loss", "test_acc_top5",
         "learning_rate", "images_per_s", "mixed_fraction", "skipped_steps")
 

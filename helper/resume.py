@@ -209,7 +209,7 @@ def _begin_with(source: Path, folder: Path, config: dict[str, Any], restore: Cal
 
 
 def _restore(path: Path, config: dict[str, Any], restore: Callable[[dict], None]) -> dict[str, Any]:
-    state = checkpoint.load(path, ours=True)
+    state = checkpoint.load(path, digest_needed=True)
     known = isinstance(state, dict) and isinstance(state.get("config"), dict)
     if not known or state.get("trial") != config["trial"]:
         raise UserError(f"{path}: not a state of this run")

@@ -43,7 +43,7 @@ class TeacherFile:
 
 
 def read_teacher(path: str, arch: str | None = None, flags: tuple[str, str] = ("--path_t", "--model_t")) -> TeacherFile:
-    """Read a checkpoint of ours or of RepDistiller's. ``flags`` is what the user calls ``path`` and ``arch``.
+    """Read a checkpoint of this project or of RepDistiller's. ``flags`` is what the user calls ``path`` and ``arch``.
 
     The architecture is ``arch`` if given, else what the file stores, else the network that its own name or its
     folder's name mentions first: resnet8_last.pth, cifar100_resnet20.pth; resnet110_vanilla, wrn_40_2_vanilla, and

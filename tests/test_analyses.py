@@ -108,8 +108,8 @@ def test_fgsm_is_the_hand_computed_step():
 def test_fgsm_agrees_with_torchattacks():
     attacks = pytest.importorskip("torchattacks")
     model, pixels, labels = linear_case(classes=4)
-    ours, = robustness.fgsm(model, pixels, labels, [8.0])
-    assert torch.equal(ours, attacks.FGSM(model, eps=8 / 255)(pixels, labels))
+    adversarial, = robustness.fgsm(model, pixels, labels, [8.0])
+    assert torch.equal(adversarial, attacks.FGSM(model, eps=8 / 255)(pixels, labels))
 
 
 def test_accuracies_of_both_attacks_are_those_of_the_worst_case():

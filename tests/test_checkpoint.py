@@ -27,7 +27,7 @@ def state():
 
 def test_round_trip(state, tmp_path):
     checkpoint.save(state, tmp_path / "a.pth")
-    found = checkpoint.load(tmp_path / "a.pth", ours=True)
+    found = checkpoint.load(tmp_path / "a.pth", digest_needed=True)
     assert found.keys() == state.keys() and checkpoint.digest(found) == checkpoint.digest(state)
     assert torch.equal(found["model"]["a"], state["model"]["a"]) and found["names"] == state["names"]
     assert list(tmp_path.iterdir()) == [tmp_path / "a.pth"]
@@ -90,7 +90,7 @@ def test_a_flipped_bit_is_refused_or_means_nothing(state, tmp_path):
         flipped[at] ^= 1 << at % 8
         (tmp_path / "b.pth").write_bytes(flipped)
         try:
-            found = checkpoint.load(tmp_path / "b.pth", ours=True)
+            found = checkpoint.load(tmp_path / "b.pth", digest_needed=True)
         except UserError:
             refusals += 1
         else:
@@ -112,7 +112,7 @@ def test_resume_files_need_a_digest(state, tmp_path):
     torch.save(state, tmp_path / "a.pth")
     assert checkpoint.load(tmp_path / "a.pth")["epoch"] == 3
     with pytest.raises(UserError, match="no sha256"):
-        checkpoint.load(tmp_path / "a.pth", ours=True)
+        checkpoint.load(tmp_path / "a.pth", digest_needed=True)
 
 
 @pytest.mark.parametrize("legacy", [False, True])

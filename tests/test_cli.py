@@ -120,8 +120,8 @@ def test_torch_loader_trains_the_same_weights(teacher, tiny_files, tmp_path):
     run(tiny_files, "train_teacher.py", "--model", "resnet8", "--save_dir", tmp_path, "--loader", "torch",
         "--num_workers", 1, *QUICK)
     folder, = (tmp_path / "models").iterdir()
-    ours, theirs = (torch.load(f / "resnet8_last.pth", weights_only=True)["model"] for f in (teacher[1], folder))
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    device, files = (torch.load(f / "resnet8_last.pth", weights_only=True)["model"] for f in (teacher[1], folder))
+    assert all(torch.equal(device[name], files[name]) for name in files)
 
 
 def test_real_cifar100_through_the_command_line(real_cifar100, tmp_path):

@@ -75,20 +75,20 @@ def test_training_is_torchs_in_double_precision(shape, call, threads):
 def test_a_large_mean_costs_no_digits():
     """Where the mean is 1000 deviations, the variance keeps what single precision has left of the values."""
     x = images(8, 16, 8, 8, offset=1000.0)
-    ours, exact = norm.accelerate(layer(16)), layer(16, torch.float64)
-    assert near(ours(x), exact(x.double()), 1e-4)
-    assert near(ours.running_var, exact.running_var, 1e-6)
+    fast, exact = norm.accelerate(layer(16)), layer(16, torch.float64)
+    assert near(fast(x), exact(x.double()), 1e-4)
+    assert near(fast.running_var, exact.running_var, 1e-6)
 
 
 @pytest.mark.parametrize("call", CALLS)
 def test_evaluation(call):
     x, residual = images(4, 32, 6, 6), images(4, 32, 6, 6).square()
-    ours, exact = norm.accelerate(layer(32)).eval(), layer(32, torch.float64).eval()
+    fast, exact = norm.accelerate(layer(32)).eval(), layer(32, torch.float64).eval()
     with torch.no_grad():
-        assert near(CALLS[call](ours, x, residual), CALLS[call](exact, x.double(), residual.double()), 1e-6)
-        assert near(ours(x, residual, True), F.relu(exact(x.double()) + residual.double()), 1e-6)
-    assert ours.num_batches_tracked == 0
-    y = ours(x.requires_grad_())  # with autograd torch computes
+        assert near(CALLS[call](fast, x, residual), CALLS[call](exact, x.double(), residual.double()), 1e-6)
+        assert near(fast(x, residual, True), F.relu(exact(x.double()) + residual.double()), 1e-6)
+    assert fast.num_batches_tracked == 0
+    y = fast(x.requires_grad_())  # with autograd torch computes
     assert torch.equal(y, layer(32).eval()(x)) and y.requires_grad
 
 
@@ -102,53 +102,53 @@ def test_what_is_not_a_number_stays_one():
 @pytest.mark.parametrize("change", ["double", "half", "layout", "dims", "channels", "single", "shortcut"])
 def test_torch_computes_what_the_kernel_does_not_serve(change, monkeypatch):
     monkeypatch.setattr(norm, "library", lambda: pytest.fail("the kernel was called"))
-    plain, ours = layer(16), norm.accelerate(layer(16))
+    plain, fast = layer(16), norm.accelerate(layer(16))
     x = images(4, 16, 4, 4)
     if change == "shortcut":
         residual = torch.randn(1, 16, 1, 1)
-        torch.testing.assert_close(ours(x, residual), plain(x, residual))
+        torch.testing.assert_close(fast(x, residual), plain(x, residual))
     elif change in ("double", "half"):
-        x, plain, ours = (t.double() if change == "double" else t.bfloat16() for t in (x, plain, ours))
-        assert torch.equal(ours(x), plain(x))
+        x, plain, fast = (t.double() if change == "double" else t.bfloat16() for t in (x, plain, fast))
+        assert torch.equal(fast(x), plain(x))
     elif change == "layout":
-        assert torch.equal(ours(x.contiguous()), plain(x.contiguous()))
+        assert torch.equal(fast(x.contiguous()), plain(x.contiguous()))
     else:
         wrong = {"dims": x[0], "channels": images(4, 32, 4, 4), "single": images(1, 16, 1, 1)}[change]
         with pytest.raises((ValueError, RuntimeError)):
-            ours(wrong)
+            fast(wrong)
 
 
 @pytest.mark.parametrize("who", ["bias", "weight", "residual"])
 def test_in_evaluation_whoever_needs_a_gradient_gets_it(who):
     """A frozen norm with one part that is not."""
-    ours, x, residual = norm.accelerate(layer(16)).eval(), images(2, 16, 4, 4), images(2, 16, 4, 4)
-    ours.requires_grad_(False)
-    part = residual if who == "residual" else getattr(ours, who)
+    fast, x, residual = norm.accelerate(layer(16)).eval(), images(2, 16, 4, 4), images(2, 16, 4, 4)
+    fast.requires_grad_(False)
+    part = residual if who == "residual" else getattr(fast, who)
     part.requires_grad_()
-    ours(x, residual).sum().backward()
+    fast(x, residual).sum().backward()
     want = {"bias": 32.0, "residual": 1.0}.get(who)
     assert part.grad.abs().sum() > 0 and (want is None or (part.grad == want).all())
 
 
 def test_a_layer_changed_later_is_torchs():
-    plain, ours, x = layer(16), norm.accelerate(layer(16)), images(2, 16, 4, 4)
-    for bn in (plain, ours):
+    plain, fast, x = layer(16), norm.accelerate(layer(16)), images(2, 16, 4, 4)
+    for bn in (plain, fast):
         bn.momentum = None
-    assert torch.equal(ours(x), plain(x)) and torch.equal(ours.running_var, plain.running_var)
-    for bn in (plain, ours):
+    assert torch.equal(fast(x), plain(x)) and torch.equal(fast.running_var, plain.running_var)
+    for bn in (plain, fast):
         bn.running_mean = bn.running_var = None
         bn.track_running_stats = False
-    assert torch.equal(ours(x), plain(x))
+    assert torch.equal(fast(x), plain(x))
     conv = winograd.accelerate(nn.Conv2d(16, 16, 3, padding=1))
     conv.padding = (0, 0)
     assert conv(x).shape == (2, 16, 2, 2)
 
 
 def test_tensors_without_memory_of_their_own_are_left_to_torch():
-    plain, ours, x = layer(16), norm.accelerate(layer(16)), images(2, 16, 4, 4)
-    assert torch.equal(ours(torch._neg_view(x)), plain(torch._neg_view(x)))
+    plain, fast, x = layer(16), norm.accelerate(layer(16)), images(2, 16, 4, 4)
+    assert torch.equal(fast(torch._neg_view(x)), plain(torch._neg_view(x)))
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        assert ours(mode.from_tensor(x)).shape == x.shape
+        assert fast(mode.from_tensor(x)).shape == x.shape
 
 
 def test_only_norms_of_its_kind_are_changed():
@@ -173,8 +173,8 @@ def test_a_replaced_layer_keeps_its_state_and_stays_shared():
 
 
 def test_a_second_derivative_is_refused():
-    ours, x = norm.accelerate(layer(16)), images(2, 16, 4, 4).requires_grad_()
-    slope, = torch.autograd.grad(ours(x).square().sum(), x, create_graph=True)
+    fast, x = norm.accelerate(layer(16)), images(2, 16, 4, 4).requires_grad_()
+    slope, = torch.autograd.grad(fast(x).square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         slope.sum().backward()
 
@@ -202,10 +202,10 @@ def test_a_fused_teacher_is_the_same_function(name, is_feat, preact):
     torch.manual_seed(0)
     net = lived_in(model_dict[name](num_classes=10))
     exact = copy.deepcopy(net).double().eval()
-    ours = cpu_kernels.fused(cpu_kernels.accelerate(folded(net)), is_feat, preact)
+    fast = cpu_kernels.fused(cpu_kernels.accelerate(folded(net)), is_feat, preact)
     x = images(2, 3, 32, 32)
     with torch.no_grad():
-        got, want = ours(x, is_feat, preact), exact(x.double(), is_feat=is_feat, preact=preact)
+        got, want = fast(x, is_feat, preact), exact(x.double(), is_feat=is_feat, preact=preact)
     pairs = [*zip(got[0], want[0], strict=True), (got[1], want[1])] if is_feat else [(got, want)]
     for one, other in pairs:
         assert one.shape == other.shape and (one - other).norm() <= 1e-4 * other.norm()
@@ -223,12 +223,12 @@ def test_a_convolution_adds_and_rectifies():
     torch.manual_seed(0)
     for side in (6, 8):
         exact, x = nn.Conv2d(16, 32, 3, padding=1).double(), images(3, 16, side, side)
-        ours = winograd.accelerate(copy.deepcopy(exact).float())
+        fast = winograd.accelerate(copy.deepcopy(exact).float())
         for residual in (None, images(3, 32, side, side), images(3, 32, side, side).contiguous(), images(1, 32, 1, 1)):
             want = exact(x.double()) if residual is None else exact(x.double()) + residual.double()
             with torch.no_grad():
-                assert near(ours(x, residual), want, 1e-5) and near(ours(x, residual, True), F.relu(want), 1e-5)
-            assert near(ours(x, residual, True), F.relu(want), 1e-5)  # with autograd, in steps of its own
+                assert near(fast(x, residual), want, 1e-5) and near(fast(x, residual, True), F.relu(want), 1e-5)
+            assert near(fast(x, residual, True), F.relu(want), 1e-5)  # with autograd, in steps of its own
 
 
 @pytest.mark.parametrize("deviations, torchs_bound", [(0.5, 1e-5), (5, 1e-4), (50, 1e-3)])

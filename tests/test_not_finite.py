@@ -25,7 +25,7 @@ def test_not_finite_at_once(tmp_path, answer):
 def test_not_finite_later_keeps_the_last_good_checkpoint(tmp_path):
     flags = [*WHOLE, "--lr_decay_epochs", 1, "--lr_decay_rate", "1e30"]
     refused(train(tmp_path, *flags), "epoch 2", "resume.pth, is kept")
-    state = checkpoint.load(only_run(tmp_path) / "resume.pth", ours=True)
+    state = checkpoint.load(only_run(tmp_path) / "resume.pth", digest_needed=True)
     assert state["epoch"] == 1 and all(w.isfinite().all() for w in state["model"].values())
     done = train(tmp_path, *flags, "--resume", "auto", "--on_nan", "skip")
     assert "going on after main epoch 1" in done.out

@@ -57,9 +57,9 @@ def test_steps_equal_a_plain_loop():
             sums["mixed"] += float((batch.targets.max(1).values < 1).sum())
             sums["n"] += len(z_s)
     assert rates == [0.05] * 3 + [0.005] * 3
-    ours, theirs = learner.model.state_dict(), plain.state_dict()
-    for name, value in theirs.items():
-        torch.testing.assert_close(ours[name], value, rtol=1e-9, atol=1e-11, msg=name)
+    trained, expected = learner.model.state_dict(), plain.state_dict()
+    for name, value in expected.items():
+        torch.testing.assert_close(trained[name], value, rtol=1e-9, atol=1e-11, msg=name)
     averages = learner.averages()
     assert averages["train_loss"] == pytest.approx(sums["loss"] / sums["n"], rel=1e-9)
     assert averages["train_loss"] == pytest.approx(averages["train_loss_cls"] + averages["train_loss_div"], rel=1e-9)
@@ -152,9 +152,9 @@ def test_mixstd_and_kd_classes_in_closed_form():
     soft_t = log_p(z_t / 4).exp()
     kl = 16 * (soft_t * (soft_t.log() - log_p(z_s / 4))).sum() / 6
     found = (*MIXSTDLoss(options())(z_s, z_t, y), DistillKL(4)(z_s, z_t))
-    for ours, formula in zip(found, (*expected, kl), strict=True):
-        assert ours.item() == pytest.approx(formula.item(), rel=1e-12)
-        torch.testing.assert_close(*(torch.autograd.grad(x, z_s, retain_graph=True) for x in (ours, formula)),
+    for got, formula in zip(found, (*expected, kl), strict=True):
+        assert got.item() == pytest.approx(formula.item(), rel=1e-12)
+        torch.testing.assert_close(*(torch.autograd.grad(x, z_s, retain_graph=True) for x in (got, formula)),
                                    rtol=1e-9, atol=1e-12)
 
 

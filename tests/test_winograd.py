@@ -52,10 +52,10 @@ def outcome(net, x, dy, convert=lambda t: t):
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("n, c, k, h, w", SHAPES)
 def test_values_and_gradients_are_those_of_the_definition(n, c, k, h, w, bias, layout):
-    exact, ours = layer(c, k, bias).double(), winograd.accelerate(layer(c, k, bias).to(memory_format=layout))
+    exact, fast = layer(c, k, bias).double(), winograd.accelerate(layer(c, k, bias).to(memory_format=layout))
     x, dy = torch.randn(n, c, h, w).to(memory_format=layout), torch.randn(n, k, h, w)
-    assert 64 * n * h * w // 4 < c * k or uses_kernel(ours, x)
-    for got, want in zip(outcome(ours, x, dy), outcome(exact, x, dy, torch.Tensor.double), strict=True):
+    assert 64 * n * h * w // 4 < c * k or uses_kernel(fast, x)
+    for got, want in zip(outcome(fast, x, dy), outcome(exact, x, dy, torch.Tensor.double), strict=True):
         assert got.shape == want.shape
         assert (got - want).abs().max() <= 1e-5 * want.abs().max()
 
@@ -93,30 +93,30 @@ def test_threads_share_the_tiles(threads):
                                           ((2, 16, 8, 8), torch.float64), ((16, 8, 8), torch.float32)])
 def test_torch_computes_what_the_kernel_does_not_serve(shape, dtype):
     plain = layer(16, 16).to(dtype)
-    ours, x = winograd.accelerate(layer(16, 16).to(dtype)), torch.randn(shape, dtype=dtype)
-    assert torch.equal(ours(x), plain(x)) and not uses_kernel(ours, x)
+    fast, x = winograd.accelerate(layer(16, 16).to(dtype)), torch.randn(shape, dtype=dtype)
+    assert torch.equal(fast(x), plain(x)) and not uses_kernel(fast, x)
 
 
 def test_what_does_not_fit_is_torchs_error_or_torchs_result():
-    ours, plain = winograd.accelerate(layer(16, 32)), layer(16, 32)
+    fast, plain = winograd.accelerate(layer(16, 32)), layer(16, 32)
     for channels in (8, 32):
         with pytest.raises(RuntimeError, match="to have 16 channels"):
-            ours(torch.randn(4, channels, 8, 8))
+            fast(torch.randn(4, channels, 8, 8))
     x, bias = torch.randn(4, 16, 8, 8), torch.randn(64)[::2]
-    ours.bias, plain.bias = nn.Parameter(bias), nn.Parameter(bias)
-    torch.testing.assert_close(ours(x), plain(x))
-    ours.bias = nn.Parameter(bias.double())
+    fast.bias, plain.bias = nn.Parameter(bias), nn.Parameter(bias)
+    torch.testing.assert_close(fast(x), plain(x))
+    fast.bias = nn.Parameter(bias.double())
     with pytest.raises(RuntimeError):
-        ours(x)
+        fast(x)
 
 
 def test_few_tiles_and_autocast_are_left_to_torch():
-    ours, x = winograd.accelerate(layer(64, 64)), torch.randn(3, 64, 8, 8)
-    assert not uses_kernel(ours, x) and uses_kernel(ours, torch.randn(4, 64, 8, 8))
-    ours, x = winograd.accelerate(layer(16, 16)), torch.randn(4, 16, 8, 8)
+    fast, x = winograd.accelerate(layer(64, 64)), torch.randn(3, 64, 8, 8)
+    assert not uses_kernel(fast, x) and uses_kernel(fast, torch.randn(4, 64, 8, 8))
+    fast, x = winograd.accelerate(layer(16, 16)), torch.randn(4, 16, 8, 8)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert ours(x).dtype == torch.bfloat16 and not uses_kernel(ours, x)
-    assert uses_kernel(ours, x)
+        assert fast(x).dtype == torch.bfloat16 and not uses_kernel(fast, x)
+    assert uses_kernel(fast, x)
 
 
 def test_only_convolutions_of_its_kind_are_changed():
@@ -139,8 +139,8 @@ def test_whole_networks(name):
     x = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         exact = net.double()(x.double())
-        ours = winograd.accelerate(net.float())(x)
-    assert (ours - exact).abs().max() <= 2e-5 * exact.abs().max()
+        fast = winograd.accelerate(net.float())(x)
+    assert (fast - exact).abs().max() <= 2e-5 * exact.abs().max()
 
 
 def trained(kernels, dtype, seed):
@@ -161,12 +161,12 @@ def trained(kernels, dtype, seed):
 
 def test_training_stays_as_near_the_exact_path_as_torchs_convolutions_do():
     """In the better seeds: where an input of a ReLU rounds to the other side of zero, either path jumps."""
-    ours, theirs = [], []
+    fast, torchs = [], []
     for seed in range(9):
         exact = trained("torch", torch.float64, seed)
-        ours.append((trained("native", torch.float32, seed) - exact).norm() / exact.norm())
-        theirs.append((trained("torch", torch.float32, seed) - exact).norm() / exact.norm())
-    assert 0 < sorted(ours)[2] < 2 * sorted(theirs)[2] < 1e-6
+        fast.append((trained("native", torch.float32, seed) - exact).norm() / exact.norm())
+        torchs.append((trained("torch", torch.float32, seed) - exact).norm() / exact.norm())
+    assert 0 < sorted(fast)[2] < 2 * sorted(torchs)[2] < 1e-6
 
 
 def test_compiled_it_is_the_same():

@@ -179,7 +179,7 @@ def test_a_resumed_learner_goes_on_bit_for_bit(name, tmp_path):
         step(straight, 2, n=3)  # an epoch's short last batch
         checkpoint.save(straight.state_dict(), tmp_path / "state.pth")
         resumed = learner_of(name, seed=7)
-        resumed.load_state_dict(checkpoint.load(tmp_path / "state.pth", ours=True))
+        resumed.load_state_dict(checkpoint.load(tmp_path / "state.pth", digest_needed=True))
         assert resumed.stage == stage
         for learner in (straight, resumed):
             learner.begin_epoch()
@@ -188,10 +188,10 @@ def test_a_resumed_learner_goes_on_bit_for_bit(name, tmp_path):
             learner.end_epoch({"train_loss": learner.averages()["train_loss"]})
             learner.begin_epoch()
             step(learner, 5)
-        ours, theirs = (flat(learner.state_dict()) for learner in (straight, resumed))
-        assert ours.keys() == theirs.keys()
-        for place, value in ours.items():
-            same = torch.equal(value, theirs[place]) if isinstance(value, torch.Tensor) else value == theirs[place]
+        before, after = (flat(learner.state_dict()) for learner in (straight, resumed))
+        assert before.keys() == after.keys()
+        for place, value in before.items():
+            same = torch.equal(value, after[place]) if isinstance(value, torch.Tensor) else value == after[place]
             assert same, (stage, place)
         straight.step = 0
 

@@ -31,9 +31,9 @@ def save_network(path, seed=0, classes=10, **about):
 
 def two_networks(folder):
     """One file as we write it, one as RepDistiller does, which leaves the architecture to the folder's name."""
-    ours = save_network(folder / "ours" / "resnet8_last.pth", seed=1, arch="resnet8")
-    (folder / "ours" / "args.json").write_text(json.dumps({"config": {"model": "resnet8", "mix": "mixup"}}))
-    return [ours, save_network(folder / "resnet8_vanilla" / "ckpt_epoch_240.pth", seed=2)]
+    network = save_network(folder / "args" / "resnet8_last.pth", seed=1, arch="resnet8")
+    (folder / "args" / "args.json").write_text(json.dumps({"config": {"model": "resnet8", "mix": "mixup"}}))
+    return [network, save_network(folder / "resnet8_vanilla" / "ckpt_epoch_240.pth", seed=2)]
 
 
 def as_saved(path):
