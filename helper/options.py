@@ -25,6 +25,19 @@ WEIGHT = number(float, low=0)
 
 def parse_teacher(argv: Sequence[str] | None = None, stored: Stored | None = None) -> Namespace:
     """Flags of train_teacher.py. ``stored``: see :meth:`helper.argtypes.Parser.parse`."""
+    opt = teacher_parser().parse(argv, stored)
+    opt.learning_rate = opt.learning_rate or default_rate(opt.model)
+    return _resolved(opt)
+
+
+def parse_student(argv: Sequence[str] | None = None, stored: Stored | None = None) -> Namespace:
+    """Flags of train_student_mixstd.py. ``stored``: see :meth:`helper.argtypes.Parser.parse`."""
+    opt = student_parser().parse(argv, stored)
+    opt.learning_rate = opt.learning_rate or default_rate(opt.model_s)
+    return _resolved(_with_method(opt))
+
+
+def teacher_parser() -> Parser:
     parser = Parser(description="Train a teacher, or a student alone, and keep its checkpoints and its record.")
     parser.recipes = RECIPES
     group = parser.add_argument_group("model")
@@ -35,13 +48,10 @@ def parse_teacher(argv: Sequence[str] | None = None, stored: Stored | None = Non
     group.add_argument("--label_smoothing", type=number(float, low=0, high=0.999), default=0.0,
                        help="share of the target spread over all classes (default 0)")
     _add_common(parser, mix="none")
-    opt = parser.parse(argv, stored)
-    opt.learning_rate = opt.learning_rate or default_rate(opt.model)
-    return _resolved(opt)
+    return parser
 
 
-def parse_student(argv: Sequence[str] | None = None, stored: Stored | None = None) -> Namespace:
-    """Flags of train_student_mixstd.py. ``stored``: see :meth:`helper.argtypes.Parser.parse`."""
+def student_parser() -> Parser:
     parser = Parser(description="Distil a student from a trained teacher, by default with MIXSTD and partial mixup.")
     parser.recipes = RECIPES
     group = parser.add_argument_group("networks")
@@ -58,7 +68,7 @@ def parse_student(argv: Sequence[str] | None = None, stored: Stored | None = Non
     group.add_argument("--distill", type=name_from(distiller_dict, "method"), default="mixstd",
                        help="one of " + ", ".join(distiller_dict) + " (default mixstd)")
     for short, name, what in (("-r", "gamma", "classification"), ("-a", "alpha", "KL divergence of the logits"),
-                              ("-b", "beta", "the method's own loss")):
+                              ("-b", "beta", "method's own loss")):
         group.add_argument(short, f"--{name}", type=WEIGHT, default=None,
                            help=f"weight of the {what} (default: the method's)")
     group.add_argument("--kd_T", type=temperature(), default=4.0,
@@ -71,9 +81,7 @@ def parse_student(argv: Sequence[str] | None = None, stored: Stored | None = Non
     group.add_argument("--init_epochs", type=NATURAL, default=30, help="first stage of two-stage methods (default 30)")
     _add_methods(parser)
     _add_common(parser, mix="mixup")
-    opt = parser.parse(argv, stored)
-    opt.learning_rate = opt.learning_rate or default_rate(opt.model_s)
-    return _resolved(_with_method(opt))
+    return parser
 
 
 def _add_methods(parser: Parser) -> None:
@@ -92,14 +100,16 @@ def _add_common(parser: Parser, mix: str) -> None:
         "optimisation (imagenet and folder: 100 epochs of 256 images, rate 0.1, drops after 30,60,90, decay 1e-4)")
     group.add_argument("--epochs", type=COUNT, default=FULL["epochs"],
                        help=f"training epochs (default {FULL['epochs']})")
-    group.add_argument("--batch_size", type=number(int, low=1, high=65536), default=64, help="(default 64)")
+    group.add_argument("--batch_size", type=number(int, low=1, high=65536), default=64,
+                       help="images a step; the last of an epoch may be smaller (default 64)")
     group.add_argument("--learning_rate", type=number(float, above=0), default=None,
-                       help="(default 0.05; 0.01 for " + ", ".join(SLOW_NETWORKS) + ")")
+                       help="of SGD (default 0.05; 0.01 for " + ", ".join(SLOW_NETWORKS) + ")")
     group.add_argument("--lr_decay_epochs", type=epoch_list, default=[150, 180, 210], metavar="LIST",
                        help="the rate drops after these epochs (default 150,180,210)")
-    group.add_argument("--lr_decay_rate", type=number(float, above=0), default=0.1, help="(default 0.1)")
-    group.add_argument("--weight_decay", type=WEIGHT, default=5e-4, help="(default 5e-4)")
-    group.add_argument("--momentum", type=number(float, low=0, high=1), default=0.9, help="(default 0.9)")
+    group.add_argument("--lr_decay_rate", type=number(float, above=0), default=0.1,
+                       help="what the rate is multiplied by there (default 0.1)")
+    group.add_argument("--weight_decay", type=WEIGHT, default=5e-4, help="of SGD, on every weight (default 5e-4)")
+    group.add_argument("--momentum", type=number(float, low=0, high=1), default=0.9, help="of SGD (default 0.9)")
     _add_mixing(parser, mix)
     group = parser.add_argument_group("data")
     group.add_argument("--dataset", type=name_from(dataset.NAMES, "data set"), default="cifar100",
@@ -129,7 +139,7 @@ def _add_mixing(parser: Parser, mix: str) -> None:
                        help="original: clean samples drawn with replacement as in MIX-KD, so 0.9 mixes about 41 %%; "
                             "exact: without, so 0.9 mixes 10 %% (default original)")
     group.add_argument("--beta_a", type=number(float, above=0, high=1e4), default=1.0,
-                       help="lambda ~ Beta(a, a) (default 1)")
+                       help="lambda ~ Beta(a, a), one for each sample (default 1)")
 
 
 def _add_running(parser: Parser) -> None:
@@ -141,12 +151,13 @@ def _add_running(parser: Parser) -> None:
     group.add_argument("--save_freq", type=COUNT, default=40, help="epochs between ckpt_epoch_N.pth (default 40)")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     group.add_argument("--precision", type=name_from(("fp32", "tf32", "bf16"), "precision"), default=None,
-                       help="default: what torch does unasked, tf32 convolutions on CUDA, fp32 on the CPU")
+                       help="fp32; tf32: convolutions in TF32; bf16: autocast to bfloat16 (default: tf32 on CUDA, fp32 "
+                            "on the CPU, what torch does unasked)")
     group.add_argument("--step", type=name_from(("graph", "eager", "compile"), "step"), default=None,
                        help="graph: one CUDA graph; eager; compile (default: graph on CUDA, eager on the CPU)")
     group.add_argument("--kernels", type=name_from(("auto", "native", "torch"), "kind of kernels"), default="auto",
                        help="3x3 convolutions and batch norms on the CPU in fp32: native (those of models/cpu_kernels, "
-                            "compiled on first use), torch, or auto: native where there is a C++ compiler (default auto)")
+                            "compiled on first use), torch, or auto: native where a C++ compiler is (default auto)")
     group.add_argument("--threads", type=number(int, low=0, high=1024), default=0,
                        help="CPU threads (default: all cores)")
     group.add_argument("--on_nan", type=name_from(("stop", "skip"), "answer to a NaN"), default="stop",

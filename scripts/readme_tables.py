@@ -1,6 +1,8 @@
-"""The README's tables, copied from result/ between their markers, so that the two can't differ.
+"""The README's tables, made anew between their markers, so that they can't differ from what they tell of.
 
     <!-- table:NAME -->          or NAME/reduced-...: a folder under result/ with a table.md
+    <!-- table:flags -->         the flags of both scripts, from their parsers
+    <!-- table:methods -->       the methods of the zoo
     <!-- end -->
 """
 from __future__ import annotations
@@ -11,9 +13,11 @@ from pathlib import Path
 from helper.errors import UserError
 from helper.files import save_text
 
+from .flag_table import flag_table, method_table
 from .table.render import DETAILS
 
 README = Path(__file__).resolve().parent.parent / "README.md"
+MADE = {"flags": flag_table, "methods": method_table}
 MARKED = re.compile(r"(<!-- table:([^\n]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -25,7 +29,9 @@ def refreshed(text: str, out: Path) -> str:
 
 
 def excerpt(out: Path, name: str) -> str:
-    """table.md down to its details, its title in bold, with a link to the rest."""
+    """table.md down to its details, its title in bold, with a link to the rest; or one of the tables made here."""
+    if name in MADE:
+        return MADE[name]()
     path = out / name / "table.md"
     if not path.is_file():
         raise UserError(f"README: <!-- table:{name} -->, but there is no {path}; run the table or remove the marker")
