@@ -193,45 +193,55 @@ def test_a_second_derivative_is_refused():
 # Making it --------------------------------------------------------------------------------------------------------
 
 
-def test_the_library_is_made_once_and_mended(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    source = tmp_path / "tiny.cpp"
-    source.write_text('extern "C" int three() { return 3; }')
-    assert native.load(source, {}).three() == 3
-    made, = (tmp_path / "mixkd").glob("*.so")
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """A folder of sources and a cache of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    (folder / "tiny.cpp").write_text('extern "C" int three() { return 3; }')
+    return folder
+
+
+def test_the_library_is_made_once_and_mended(tiny, tmp_path, monkeypatch):
+    assert native.load(tiny).three() == 3
+    made, = (tmp_path / "cache/mixkd").iterdir()
     before = made.stat().st_mtime_ns
-    monkeypatch.setattr(native, "_compile", lambda *_: pytest.fail("compiled again"))
-    assert native.load(source, {}).three() == 3 and made.stat().st_mtime_ns == before
-    monkeypatch.undo()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    source.write_text('extern "C" int three() { return 4; }')
-    other = tmp_path / "mixkd" / f"tiny-{native._digest(source, native._compiler())}.so"
+    with monkeypatch.context() as patch:
+        patch.setattr(native, "build", lambda *_: pytest.fail("compiled again"))
+        assert native.load(tiny).three() == 3 and made.stat().st_mtime_ns == before
+    (tiny / "tiny.cpp").write_text('#include "tiny.h"')
+    (tiny / "tiny.h").write_text('extern "C" int three() { return 4; }')
+    other = tmp_path / "cache/mixkd" / f"{native.digest(tiny)}.so"
+    assert other != made
     other.write_bytes(b"no library")
-    assert native.load(source, {}).three() == 4
+    assert native.load(tiny).three() == 4
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    source = tmp_path / "tiny.cpp"
-    source.write_text('extern "C" int five() { return 5; }')
-    assert native.load(source, {}).five() == 5
+def test_a_killed_compilation_leaves_nothing_that_blocks(tiny, tmp_path):
+    left = tmp_path / "cache/mixkd/tmpleft"
+    left.mkdir(parents=True)
+    (left / "lock").write_text("")
+    assert native.load(tiny).three() == 3
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tiny, tmp_path):
+    (tmp_path / "cache").write_text("")
+    assert native.load(tiny).three() == 3
 
 
 @pytest.mark.parametrize("compiler, source, why", [
-    ("no-such-compiler -O2", "", "no C\\+\\+ compiler no-such-compiler, as CXX names it"),
-    ("g++ 'oops", "", "the C\\+\\+ compiler that CXX names can't be run: No closing quotation"),
-    ("/proc/self/cmdline-none/x", "", "no C\\+\\+ compiler"),
-    ("true", "", "can't be loaded"),
-    ("", "no C++", "can't compile bad.cpp: .*bad.cpp.*error"),
+    ("no-such-compiler -O2", "", "^no C\\+\\+ compiler no-such-compiler, as CXX names it$"),
+    ("g++ 'oops", "", "^no C\\+\\+ compiler g\\+\\+ 'oops, as CXX names it: No closing quotation$"),
+    ("/proc/self/cmdline-none/x", "", "^no C\\+\\+ compiler"),
+    ("true", "", "^true can't compile tiny: Could not load this library"),
+    ("c++", "no C++", "^c\\+\\+ can't compile tiny: .*tiny.cpp.*error"),
 ])
-def test_no_compiler_or_no_luck_is_one_line(tmp_path, monkeypatch, compiler, source, why):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+def test_no_compiler_or_no_luck_is_one_line(tiny, monkeypatch, compiler, source, why):
     monkeypatch.setenv("CXX", compiler)
-    bad = tmp_path / "bad.cpp"
-    bad.write_text(source)
+    (tiny / "tiny.cpp").write_text(source)
     with pytest.raises(native.Unavailable, match=why) as caught:
-        native.load(bad, {})
+        native.load(tiny)
     assert "\n" not in str(caught.value)
 
 

@@ -9,7 +9,7 @@ from torch import fx, nn
 
 from ..folding import LayerTracer
 from ..layers import FoldedBatchNorm2d
-from . import norm, winograd
+from . import native, norm, winograd
 from .native import Unavailable
 
 __all__ = ["Unavailable", "accelerate", "fused", "load"]
@@ -19,9 +19,7 @@ SUMS = (operator.add, operator.iadd)
 
 def load() -> None:
     """Compile what isn't yet. Raises :class:`Unavailable` with the reason."""
-    winograd.library()
-    winograd.library_of_4()
-    norm.library()
+    native.library()
 
 
 def accelerate(net: nn.Module) -> nn.Module:

@@ -1,106 +1,102 @@
-"""C++ beside the Python, compiled on first use and kept in the user's cache."""
+"""The C++ beside this file, compiled on first use by torch.utils.cpp_extension and kept in the user's cache."""
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
+import logging
 import os
 import shlex
 import shutil
-import subprocess
 import tempfile
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
-import torch  # noqa: F401  brings its OpenMP, which a library loaded later shares: two would fight for the cores
+import ninja
+import torch
 
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
+HERE = Path(__file__).parent
+FLAGS = ["-std=c++17", "-O3", "-march=native", "-fopenmp"]
 
 
 class Unavailable(Exception):
     """No compiled library here; the message is one line that says why."""
 
 
-def load(source: Path, functions: dict[str, list]) -> ctypes.CDLL:
-    """The library compiled from ``source`` for this very machine, by ``$CXX`` or the first of c++, g++, clang++.
+@cache
+def library() -> ctypes.CDLL:
+    """The functions of all ``*.cpp`` of this folder, compiled for this very machine by ``$CXX``, or by c++.
 
-    functions: the types of each function's arguments; none returns anything. The library is kept in
-    ``$XDG_CACHE_HOME/mixkd`` (``~/.cache/mixkd``) under a name that holds its source, the headers beside it, compiler
-    and processor, so a home shared by several machines serves each its own. Raises :class:`Unavailable`.
+    Kept in ``$XDG_CACHE_HOME/mixkd`` (``~/.cache/mixkd``) under a name that tells sources, compiler, torch and
+    processor apart, so a home shared by several machines serves each its own. Raises :class:`Unavailable`.
     """
-    library = _load(source)
+    return load(HERE)
+
+
+def declare(functions: dict[str, list]) -> ctypes.CDLL:
+    """The library, told the types of these functions' arguments; none returns anything."""
+    for name, arguments in functions.items():
+        function = getattr(library(), name)
+        function.argtypes, function.restype = arguments, None
+    return library()
+
+
+def load(folder: Path) -> ctypes.CDLL:
+    """The library of the sources in ``folder``, from the cache or made anew. Raises :class:`Unavailable`."""
+    with contextlib.suppress(OSError, RuntimeError):  # no home, none that can be written to, or a damaged library
+        kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mixkd", f"{digest(folder)}.so")
+        if not kept.exists():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=kept.parent) as place:  # a process that looks on never sees half of it
+                os.replace(build(folder, place), kept)
+        return ctypes.CDLL(str(kept))
+    with tempfile.TemporaryDirectory() as place:
+        return ctypes.CDLL(build(folder, place))
+
+
+def build(folder: Path, place: str) -> str:
+    """Compile the sources of ``folder`` in the folder ``place``; returns the library's path there."""
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # without CUDA it warns of that
+    from torch.utils import cpp_extension  # slow to import, and needed once a machine
+
+    compiler = os.environ.get("CXX") or "c++"
     try:
-        for name, arguments in functions.items():
-            getattr(library, name).argtypes = arguments
-            getattr(library, name).restype = None
-    except AttributeError as error:
-        raise Unavailable(f"the library of {source.name} lacks a function: {error}") from None
-    return library
-
-
-def _load(source: Path) -> ctypes.CDLL:
+        program = shlex.split(compiler)[0]
+    except (ValueError, IndexError) as error:
+        raise Unavailable(f"no C++ compiler {compiler}, as CXX names it: {error}") from None
+    if not shutil.which(program):
+        raise Unavailable(f"no C++ compiler {program}" + (", as CXX names it" if "CXX" in os.environ else ""))
+    sources = [str(path) for path in sorted(folder.glob("*.cpp"))]
     try:
-        compiler = _compiler()
-        name = f"{source.stem}-{_digest(source, compiler)}.so"
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        raise Unavailable(f"the C++ compiler{_named()} can't be run: {error}") from None
+        with _ninja_found():
+            return cpp_extension.load("mixkd", sources, extra_cflags=FLAGS, extra_ldflags=["-fopenmp"],
+                                      build_directory=place, is_python_module=False)
+    except (OSError, RuntimeError, ValueError) as error:
+        lines = str(error).splitlines()
+        why = next((line for line in lines if "error:" in line), lines[0] if lines else type(error).__name__)
+        raise Unavailable(f"{compiler} can't compile {folder.name}: {why.strip()}") from None
+
+
+@contextlib.contextmanager
+def _ninja_found() -> Iterator[None]:
+    """cpp_extension looks for ninja in PATH, where an interpreter called by its path doesn't have its own."""
+    before = os.environ.get("PATH", "")
+    os.environ["PATH"] = os.pathsep.join((ninja.BIN_DIR, before))
     try:
-        cached = _cache() / name
-        if not cached.exists():
-            cached.parent.mkdir(parents=True, exist_ok=True)
-            _compile(compiler, source, cached)
-        return ctypes.CDLL(str(cached))
-    except (OSError, RuntimeError):  # no home, none that can be written to, or a damaged library: for this process only
-        with tempfile.TemporaryDirectory() as folder:
-            library = Path(folder, name)
-            try:
-                _compile(compiler, source, library)
-                return ctypes.CDLL(str(library))
-            except OSError as error:
-                raise Unavailable(f"what {compiler[0]} made can't be loaded: {error}") from None
+        yield
+    finally:
+        os.environ["PATH"] = before
 
 
-def _named() -> str:
-    return " that CXX names" if os.environ.get("CXX") else ""
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mixkd")
-
-
-def _compiler() -> list[str]:
-    named = shlex.split(os.environ.get("CXX", ""))
-    for words in [named] if named else [["c++"], ["g++"], ["clang++"]]:
-        if shutil.which(words[0]):
-            return words
-    why = f" {named[0]}, as CXX names it" if named else " (c++, g++, clang++)"
-    raise Unavailable(f"no C++ compiler{why}")
-
-
-def _digest(source: Path, compiler: list[str]) -> str:
+def digest(folder: Path) -> str:
     """Of all that the library depends on; ``-march=native`` makes the processor part of it."""
-    version = subprocess.run([*compiler, "--version"], capture_output=True, check=False, timeout=60).stdout
     info = Path("/proc/cpuinfo")
     lines = info.read_text(errors="replace").splitlines() if info.exists() else []
     processor = sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
-    headers = [path.read_bytes() for path in sorted(source.parent.glob("*.h"))]
-    parts = [source.read_bytes(), *headers, repr([compiler, FLAGS, processor]).encode(), version]
+    compiler = os.environ.get("CXX") or "c++"
+    program = shutil.which(compiler) or compiler
+    built = os.stat(program).st_mtime_ns if os.path.exists(program) else 0  # another compiler under the same name
+    sources = [path.read_bytes() for path in sorted((*folder.glob("*.cpp"), *folder.glob("*.h")))]
+    parts = [*sources, repr([compiler, program, built, FLAGS, processor, torch.__version__]).encode()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
-
-
-def _compile(compiler: list[str], source: Path, library: Path) -> None:
-    """Written beside and renamed, so that a process that looks on never sees half of it."""
-    handle, beside = tempfile.mkstemp(".so", dir=library.parent)
-    os.close(handle)
-    try:
-        done = subprocess.run([*compiler, *FLAGS, str(source), "-o", beside], capture_output=True, text=True,
-                              errors="replace", check=False, timeout=300)
-        if done.returncode:
-            why = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[0]
-            raise Unavailable(f"{shlex.join(compiler)} can't compile {source.name}: {why}")
-        ctypes.CDLL(beside)  # what can't be loaded is not kept
-        with open(beside, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(beside, library)
-    except subprocess.TimeoutExpired:
-        raise Unavailable(f"{compiler[0]} took longer than 300 s") from None
-    finally:
-        Path(beside).unlink(missing_ok=True)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -31,9 +30,9 @@ POINTER, INT, REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 
 @cache
 def library() -> ctypes.CDLL:
-    """The compiled kernels. Raises :class:`native.Unavailable` with the reason."""
+    """The kernels. Raises :class:`native.Unavailable` with the reason."""
     sizes = [INT, INT, ctypes.c_int]
-    return native.load(Path(__file__).with_suffix(".cpp"), {
+    return native.declare({
         "statistics": [POINTER] * 5 + [REAL] * 2 + sizes,
         "normalize": [POINTER] * 6 + [ctypes.c_bool, POINTER] + sizes,
         "norm_gradient": [POINTER] * 6 + [ctypes.c_bool] + [POINTER] * 3 + sizes,

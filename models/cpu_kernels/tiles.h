@@ -1,5 +1,7 @@
 // Tiles of an image in channels_last, and what becomes of the outputs of a convolution.
 #pragma once
+#include <algorithm>
+
 #include "vector.h"
 
 constexpr int TILES = 8;  // of a block: as many sums as fit the registers
@@ -47,4 +49,30 @@ inline void product(const float* v, const float* u, Int c, float (*m)[LANES]) {
   }
 #pragma GCC unroll 8
   for (int t = 0; t < TILES; t++) store(m[t], sum[t]);
+}
+
+// A whole convolution by a Method: its SIDE of a tile of outputs, the POINTS that a patch has after its transformation,
+// and how filters, patches and products are transformed. Each thread owns whole blocks of tiles, so a result depends on
+// nothing but the inputs.
+template <class Method>
+void convolve(const float* x, const float* g, const Int* stride, const Finish& finish, float* y, Int n, Int h, Int w,
+              Int c, Int k, int threads) {
+  const Grid grid{n, h, w, Method::SIDE};
+  constexpr Int POINTS = Method::POINTS;
+  Buffer<float> filters(POINTS * c * k);
+#pragma omp parallel num_threads(threads)
+  {
+#pragma omp for schedule(static)
+    for (Int f = 0; f < k; f += LANES)
+      Method::transform_filters(g + f * stride[0], stride, c, filters.data + POINTS * c * f);
+    Buffer<float> patches(POINTS * TILES * c), zeros(c);
+    patches.clear();  // a last block that is not full multiplies the rest too
+    zeros.clear();
+#pragma omp for schedule(static)
+    for (Int first = 0; first < grid.tiles(); first += TILES) {
+      const Int count = std::min<Int>(TILES, grid.tiles() - first);
+      Method::transform_input(x, zeros.data, grid, c, first, count, patches.data);
+      Method::multiply(patches.data, filters.data, finish, grid, c, k, first, count, y);
+    }
+  }
 }

@@ -176,27 +176,18 @@ void transform_back(const float* sums, Int parts, Int size, Int step, const Int*
   }
 }
 
+struct TwoByTwo {
+  static constexpr Int SIDE = 2, POINTS = 16;
+  static constexpr auto& transform_filters = ::transform_filters;
+  static constexpr auto& transform_input = ::transform_input<TILES>;
+  static constexpr auto& multiply = ::multiply;
+};
+
 }  // namespace
 
-extern "C" void convolve(const float* x, const float* g, const Int* stride, const float* bias, const float* residual,
-                         bool relu, float* y, Int n, Int h, Int w, Int c, Int k, int threads) {
-  const Grid grid{n, h, w, 2};
-  const Finish finish{bias, residual, relu};
-  Buffer<float> filters(16 * c * k);
-#pragma omp parallel num_threads(threads)
-  {
-#pragma omp for schedule(static)
-    for (Int f = 0; f < k; f += LANES) transform_filters(g + f * stride[0], stride, c, filters.data + 16 * c * f);
-    Buffer<float> patches(16 * TILES * c), zeros(c);
-    patches.clear();  // a last block that is not full multiplies the rest too
-    zeros.clear();
-#pragma omp for schedule(static)
-    for (Int first = 0; first < grid.tiles(); first += TILES) {
-      const Int count = std::min<Int>(TILES, grid.tiles() - first);
-      transform_input<TILES>(x, zeros.data, grid, c, first, count, patches.data);
-      multiply(patches.data, filters.data, finish, grid, c, k, first, count, y);
-    }
-  }
+extern "C" void convolve_2(const float* x, const float* g, const Int* stride, const float* bias,
+                           const float* residual, bool relu, float* y, Int n, Int h, Int w, Int c, Int k, int threads) {
+  convolve<TwoByTwo>(x, g, stride, Finish{bias, residual, relu}, y, n, h, w, c, k, threads);
 }
 
 extern "C" void weight_gradient(const float* x, const float* dy, float* dg, const Int* stride, Int n, Int h, Int w,

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -47,14 +46,8 @@ GRADIENT = [POINTER] * 4 + [INT] * 5 + [ctypes.c_int]
 
 @cache
 def library() -> ctypes.CDLL:
-    """The kernels with tiles of 2x2. Raises :class:`Unavailable` with the reason."""
-    return native.load(Path(__file__).with_suffix(".cpp"), {"convolve": CONVOLVE, "weight_gradient": GRADIENT})
-
-
-@cache
-def library_of_4() -> ctypes.CDLL:
-    """Those with tiles of 4x4, forward and input gradient alone. Raises :class:`Unavailable` with the reason."""
-    return native.load(Path(__file__).with_name("winograd4.cpp"), {"convolve": CONVOLVE})
+    """The kernels: with tiles of 2x2 and, for the convolution alone, of 4x4. Raises :class:`Unavailable`."""
+    return native.declare({"convolve_2": CONVOLVE, "convolve_4": CONVOLVE, "weight_gradient": GRADIENT})
 
 
 def _sizes(x: Tensor, filters: int) -> tuple[int, ...]:
@@ -84,7 +77,7 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor |
         start += 2 * (row + column) * weight.element_size()
     bias = None if bias is None else bias.contiguous()
     residual = None if residual is None else _last(residual)
-    kernel = (library_of_4() if _large(x, weight) else library()).convolve
+    kernel = library().convolve_4 if _large(x, weight) else library().convolve_2
     kernel(x.data_ptr(), start, (INT * 4)(*strides), *(None if t is None else t.data_ptr()
            for t in (bias, residual)), relu, y.data_ptr(), *_sizes(x, y.shape[1]))
     return y
