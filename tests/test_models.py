@@ -1,13 +1,14 @@
-"""Every network against its recipe, and what the rest of the project relies on."""
+"""Every network against golden figures, and what the rest of the project relies on."""
 import pytest
 import torch
 import torch.nn.functional as F
-from network_recipes import RECIPES, Recipe
 from torch import nn
 
 from models import model_dict
 from models.resnet import ResNet
 from models.wrn import WideResNet
+from tests.references import networks
+from tests.references.networks import GOLDEN
 
 PARAMETERS = {
     "resnet8": 83892, "resnet14": 181108, "resnet20": 278324, "resnet32": 472756, "resnet44": 667188,
@@ -35,34 +36,30 @@ def images(batch, side=32, dtype=torch.float32):
 
 
 def test_names():
-    assert set(model_dict) == set(PARAMETERS) == set(RECIPES)
+    assert set(model_dict) == set(PARAMETERS) == set(GOLDEN)
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_checkpoint_gives_the_recipes_outputs(name, tmp_path):
-    """Names, order and shapes of the state, every feature and the logits; for a batch of one."""
-    dtype, tol = (torch.float64, 1e-9) if name in FAMILIES else (torch.float32, 1e-4)
-    x = images(1, dtype=dtype)
-    recipe, (build, *args) = Recipe(dtype), RECIPES[name]
-    post, pre, pooled, last = build(recipe, x, *args)
-    logits = recipe.linear(last, pooled)
-    torch.save({"epoch": 240, "model": recipe.state, "best_acc": 0.7}, tmp_path / "ckpt_epoch_240.pth")
-
-    model = model_dict[name](num_classes=100)
-    assert sum(p.numel() for p in model.parameters()) == PARAMETERS[name]
-    assert [(k, v.shape) for k, v in model.state_dict().items()] == [(k, v.shape) for k, v in recipe.state.items()]
-    model = model.to(dtype).eval()
-    model.load_state_dict(torch.load(tmp_path / "ckpt_epoch_240.pth")["model"], strict=True)
+@pytest.mark.parametrize("name", GOLDEN)
+def test_state_and_outputs_are_the_golden_ones(name, tmp_path):
+    """Names, order and shapes of the state; every feature and the logits, from a checkpoint as RepDistiller's."""
+    golden, model = GOLDEN[name], model_dict[name](num_classes=100)
+    assert sum(p.numel() for p in model.parameters()) == golden["parameters"] == PARAMETERS[name]
+    assert (len(model.state_dict()), networks.digest(model.state_dict())) == (golden["entries"], golden["state"])
+    torch.save({"epoch": 240, "model": networks.state_like(model.state_dict()), "best_acc": 0.7}, tmp_path / "t.pth")
+    model = model.double().eval()
+    model.load_state_dict(torch.load(tmp_path / "t.pth")["model"], strict=True)
+    x, expected = networks.image(), golden["outputs"]
     with torch.no_grad():
-        for preact, stages in ((False, post), (True, pre)):
-            features, out = model(x, is_feat=True, preact=preact)
-            assert isinstance(features, list) and len(features) == len(stages) + 1
-            for f, want in zip([*features, out], [*stages, pooled, logits], strict=True):
-                torch.testing.assert_close(f, want, rtol=tol, atol=tol * want.abs().max().item())
-        torch.testing.assert_close(model(x), out, rtol=tol, atol=tol)
+        for preact, key in ((False, "features"), (True, "preact")):
+            features, logits = model(x, is_feat=True, preact=preact)
+            assert isinstance(features, list) and len(features) == len(expected[key])
+            for found, (mean, square) in zip(networks.figures(features), expected[key], strict=True):
+                assert found == pytest.approx([mean, square], rel=1e-9, abs=1e-9 * square**0.5)
+            assert logits[0, :4].tolist() == pytest.approx(expected["logits"], rel=1e-9)
+        torch.testing.assert_close(model(x), logits, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", GOLDEN)
 def test_every_parameter_gets_a_gradient_and_a_seed_makes_the_weights(name):
     torch.manual_seed(3)
     model = model_dict[name](num_classes=7)
