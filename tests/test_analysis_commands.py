@@ -121,7 +121,8 @@ def test_help_waits_for_nothing_heavy():
     code = ("import sys\nfrom scripts import calibration, evaluate, robustness, tsne\n"
             "heavy = {'matplotlib', 'sklearn', 'torchattacks', 'torchmetrics'} & set(sys.modules)\n"
             "sys.exit(f'imported: {heavy}' if heavy else 0)")
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+                          timeout=300)
     assert done.returncode == 0, done.stderr
 
 

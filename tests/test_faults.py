@@ -158,7 +158,7 @@ def test_a_folder_in_use_is_refused_and_a_stale_lock_is_not(whole, halfway, tmp_
         assert only_run(save) == folder
     finally:
         other.kill()
-        other.wait()
+        other.wait(60)
     ok(save, *WHOLE, "--resume", "auto")
     assert compared(save) == compared(whole)
 
@@ -168,7 +168,8 @@ def test_the_lock_survives_the_clearing_of_a_folder(tmp_path):
     run.lock()
     run.clear()
     probe = subprocess.run([sys.executable, "-c", "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+'), "
-                            "fcntl.LOCK_EX | fcntl.LOCK_NB)", run.folder / ".lock"], capture_output=True)
+                            "fcntl.LOCK_EX | fcntl.LOCK_NB)", run.folder / ".lock"],
+                           capture_output=True, timeout=60)
     assert b"BlockingIOError" in probe.stderr
     run.unlock()
 

@@ -145,7 +145,8 @@ def test_repdistillers_teachers(fetch, server, tmp_path):
     assert len((tmp_path / "noted").read_text().splitlines()) == 6 and "72.34" in done.stdout
     file = tmp_path / "fetched" / "vgg13_vanilla" / "ckpt_epoch_240.pth"
     assert file.read_text() == "vgg13"
-    subprocess.run(["sha256sum", "--check", "--quiet", f"{file.name}.sha256"], cwd=file.parent, check=True)
+    subprocess.run(["sha256sum", "--check", "--quiet", f"{file.name}.sha256"], cwd=file.parent, check=True,
+                   timeout=60)
     file.write_text("altered")
     assert "not what was downloaded" in error_line(fetch("--zoo", "repdistiller", "vgg13"))
     assert file.read_text() == "altered"

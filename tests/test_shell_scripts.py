@@ -115,4 +115,4 @@ def test_a_missing_teacher_says_how_to_get_one(commands, tmp_path):
 
 @pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "scripts").glob("*.sh")))
 def test_scripts_are_shell(script):
-    subprocess.run(["bash", "-n", str(ROOT / "scripts" / script)], check=True)
+    subprocess.run(["bash", "-n", str(ROOT / "scripts" / script)], check=True, timeout=60)

@@ -231,7 +231,7 @@ def test_a_killed_table_goes_on_where_it_was(tmp_path):
             time.sleep(0.02)
     finally:
         killed.kill()
-        killed.communicate()
+        killed.communicate(timeout=60)
     assert list(students.glob("*/resume.pth")) and not list(students.glob("*/summary.json"))
     deadline = time.monotonic() + 30
     while not all(unlocked(folder) for folder in students.glob("*/")) and time.monotonic() < deadline:

@@ -96,7 +96,7 @@ def test_ctrl_c_lets_every_run_save_and_leaves_none(tmp_path):
     thread.start()
     began = time.monotonic()
     assert pool.train(runs, lambda: None) == signal.SIGINT
-    thread.join()
+    thread.join(60)
     assert len(list(tmp_path.glob("*.saved"))) == 2 and not pool.children and time.monotonic() - began < 30
 
 
