@@ -61,10 +61,10 @@ def why_not(name: str, teacher: str, student: str, flags: Sequence[str] = ()) ->
         check_batches(opt, n, method)
     except UserError as why:
         return str(why)
-    return method.unsupported(opt, pair_of(opt, method, n))
+    return method.unsupported(opt, named_pair(opt, method, n))
 
 
-def pair_of(opt: Namespace, method, n: int) -> Pair:
+def named_pair(opt: Namespace, method, n: int) -> Pair:
     shapes_s, shapes_t = (shapes(name, preact) for name, preact in ((opt.model_s, method.preact),
                                                                     (opt.model_t, method.teacher_preact())))
     return Pair(shapes_s, shapes_t, n, CLASSES, labels=torch.arange(n) % CLASSES)

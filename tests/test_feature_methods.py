@@ -18,7 +18,7 @@ from distiller_zoo import (
     distiller_dict,
 )
 from tests.references.features import total
-from tests.support.feature_cases import PAIRS, options, outputs, pair_of, shapes
+from tests.support.feature_cases import PAIRS, options, outputs, pair_of_shapes, shapes
 
 NAMES = ["hint", "attention", "similarity", "correlation", "vid", "rkd", "pkt", "nst", "kdsvd"]
 # stages of other widths than the teacher's: a right singular vector of one has no cosine with that of the other
@@ -28,7 +28,7 @@ NO_KDSVD = {("wrn_40_2", "wrn_40_1"), ("vgg13", "MobileNetV2"), ("ResNet50", "Mo
 
 @pytest.mark.parametrize("pair", PAIRS, ids=">".join)
 def test_published_pairs_run_or_say_why_not(pair):
-    both = pair_of(shapes(pair[1]), shapes(pair[0]))
+    both = pair_of_shapes(shapes(pair[1]), shapes(pair[0]))
     for name in NAMES:
         cls, opt = distiller_dict[name], options(name)
         reason = cls.unsupported(opt, both)
@@ -47,7 +47,7 @@ def test_published_pairs_run_or_say_why_not(pair):
 @pytest.mark.parametrize("layer", range(5))
 @pytest.mark.parametrize("pair", PAIRS, ids=">".join)
 def test_hint_layers_run_or_say_why_not(pair, layer):
-    both, opt = pair_of(shapes(pair[1]), shapes(pair[0])), options("hint", hint_layer=layer)
+    both, opt = pair_of_shapes(shapes(pair[1]), shapes(pair[0])), options("hint", hint_layer=layer)
     cls = distiller_dict["hint"]
     pooled_layer = layer == len(both.shapes_s) - 1
     assert bool(cls.unsupported(opt, both)) == pooled_layer
@@ -79,7 +79,7 @@ def test_each_method_reads_its_features():
              "nst": 50, "kdsvd": 1}
     batch = Namespace(targets=torch.eye(10)[:4])
     for name in NAMES:
-        opt, pair = options(name), pair_of(shapes_s, shapes_s)
+        opt, pair = options(name), pair_of_shapes(shapes_s, shapes_s)
         assert (opt.gamma, opt.alpha, opt.beta) == (1, 0, betas[name])
         method = distiller_dict[name](opt, pair)
         terms = method(out_s, out_t, batch)
@@ -88,7 +88,7 @@ def test_each_method_reads_its_features():
 
 
 def test_what_a_method_trains():
-    both = pair_of(shapes("resnet20"), shapes("resnet8x4"))
+    both = pair_of_shapes(shapes("resnet20"), shapes("resnet8x4"))
     trained = {name: [k for k, _ in distiller_dict[name](options(name), both).named_parameters()]
                for name in NAMES if name != "kdsvd"}
     assert trained["hint"] == ["regress.conv.weight", "regress.conv.bias", "regress.bn.weight", "regress.bn.bias"]
@@ -100,7 +100,7 @@ def test_what_a_method_trains():
 @pytest.mark.parametrize("name", NAMES)
 def test_step_reads_no_value_on_the_host(name):
     """Fake tensors have no values: anything that asks for one, or for a shape that hangs on one, raises."""
-    both = pair_of(shapes("resnet20"), shapes("resnet32"))
+    both = pair_of_shapes(shapes("resnet20"), shapes("resnet32"))
     cls = distiller_dict[name]
     with FakeTensorMode():
         method = cls(options(name), both)
@@ -113,9 +113,9 @@ def test_step_reads_no_value_on_the_host(name):
 
 
 def test_networks_without_what_a_method_needs_are_refused():
-    stem_only = pair_of([(2, 3, 8, 8), (2, 4)], [(2, 3, 8, 8), (2, 4)])
-    one_stage = pair_of([(2, 3, 8, 8), (2, 4, 8, 8), (2, 4)], [(2, 3, 8, 8), (2, 4, 8, 8), (2, 4)])
-    flat = pair_of([(2, 3, 8, 8), (2, 4), (2, 4)], [(2, 3, 8, 8), (2, 4), (2, 4)])
+    stem_only = pair_of_shapes([(2, 3, 8, 8), (2, 4)], [(2, 3, 8, 8), (2, 4)])
+    one_stage = pair_of_shapes([(2, 3, 8, 8), (2, 4, 8, 8), (2, 4)], [(2, 3, 8, 8), (2, 4, 8, 8), (2, 4)])
+    flat = pair_of_shapes([(2, 3, 8, 8), (2, 4), (2, 4)], [(2, 3, 8, 8), (2, 4), (2, 4)])
     for name in ("attention", "vid", "nst", "kdsvd"):
         cls = distiller_dict[name]
         assert "stage features" in cls.unsupported(options(name), stem_only)
@@ -123,12 +123,12 @@ def test_networks_without_what_a_method_needs_are_refused():
     assert "next" in distiller_dict["kdsvd"].unsupported(options("kdsvd"), one_stage)
     assert not distiller_dict["nst"].unsupported(options("nst"), one_stage)
     assert "0 to 2 only" in distiller_dict["hint"].unsupported(options("hint", hint_layer=3), one_stage)
-    odd = pair_of([(2, 3, 8, 8), (2, 4, 5, 5), (2, 4)], [(2, 3, 8, 8), (2, 4, 7, 7), (2, 4)])
+    odd = pair_of_shapes([(2, 3, 8, 8), (2, 4, 5, 5), (2, 4)], [(2, 3, 8, 8), (2, 4, 7, 7), (2, 4)])
     assert "from 5x5 (student) to 7x7" in distiller_dict["hint"].unsupported(options("hint", hint_layer=1), odd)
 
 
 def test_longer_lists_of_stages_are_cut():
-    both = pair_of(shapes("resnet20"), shapes("vgg13"))
+    both = pair_of_shapes(shapes("resnet20"), shapes("vgg13"))
     out_s, out_t = outputs(both.shapes_s, 0), outputs(both.shapes_t, 20)
     loss = distiller_dict["attention"](options("attention"), both).kd_loss(out_s, out_t, None)
     torch.testing.assert_close(loss, total(Attention()(out_s[0][1:4], out_t[0][1:4])))

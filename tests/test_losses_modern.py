@@ -8,7 +8,7 @@ from distiller_zoo import FSP, HCL, ABLoss, DISTLoss, DKDLoss, FactorTransfer, L
 from distiller_zoo.ReviewKD import ABF
 from tests.references import modern as ref
 from tests.references.features import draw
-from tests.support.feature_cases import options, pair_of
+from tests.support.feature_cases import options, pair_of_shapes
 
 
 def maps(seed, channels=(3, 4, 2), sizes=(4, 2, 2), n=2):
@@ -80,7 +80,8 @@ SHAPES_T = [(3, 4, 8, 8), (3, 6, 8, 8), (3, 2, 4, 4), (3, 3)]
 
 
 def review():
-    method = distiller_dict["reviewkd"](options("reviewkd", reviewkd_warmup=0), pair_of(SHAPES_S, SHAPES_T)).double()
+    pair = pair_of_shapes(SHAPES_S, SHAPES_T)
+    method = distiller_dict["reviewkd"](options("reviewkd", reviewkd_warmup=0), pair).double()
     feat_s, feat_t = ([draw(*s, seed=i + seed) for i, s in enumerate(side)]
                       for seed, side in ((0, SHAPES_S), (20, SHAPES_T)))
     return method, feat_s, feat_t
@@ -105,7 +106,7 @@ def test_fusion_module_has_the_authors_parameters():
     names = [name for name, _ in ABF(3, 4, 5, True).named_parameters()]
     assert names == ["conv1.0.weight", "conv1.1.weight", "conv1.1.bias", "conv2.0.weight", "conv2.1.weight",
                      "conv2.1.bias", "att_conv.0.weight", "att_conv.0.bias"]
-    wide = pair_of([(2, 8, 4, 4), (2, 8, 4, 4), (2, 600)], [(2, 8, 4, 4), (2, 8, 4, 4), (2, 9)])
+    wide = pair_of_shapes([(2, 8, 4, 4), (2, 8, 4, 4), (2, 600)], [(2, 8, 4, 4), (2, 8, 4, 4), (2, 9)])
     assert distiller_dict["reviewkd"](options("reviewkd"), wide).abfs[-1].conv1[0].weight.shape == (512, 600, 1, 1)
 
 

@@ -18,7 +18,7 @@ NAMES = ["abound", "factor", "fsp", "crd", "dkd", "dist", "lskd", "reviewkd"]
 LABELS = torch.arange(60) % 10
 
 
-def pair_of(shapes_s, shapes_t):
+def pair_of_shapes(shapes_s, shapes_t):
     return Pair([torch.Size(s) for s in shapes_s], [torch.Size(t) for t in shapes_t], 60, 10, LABELS, seed=3)
 
 
@@ -34,7 +34,7 @@ def batch_of(n):
 @pytest.mark.parametrize("name", NAMES)
 def test_smallest_batch(name):
     cls = distiller_dict[name]
-    both = pair_of(shapes("resnet20"), shapes("resnet32"))
+    both = pair_of_shapes(shapes("resnet20"), shapes("resnet32"))
     out_s, out_t = (outputs([(cls.min_batch, *s[1:]) for s in side], seed)
                     for side, seed in ((both.shapes_s, 0), (both.shapes_t, 20)))
     method = cls(own(name), both)
@@ -46,7 +46,7 @@ def test_smallest_batch(name):
 
 @pytest.mark.parametrize("pair", PAIRS, ids=">".join)
 def test_published_pairs_run_or_say_why_not(pair):
-    both = pair_of(shapes(pair[1]), shapes(pair[0]))
+    both = pair_of_shapes(shapes(pair[1]), shapes(pair[0]))
     for name in NAMES:
         cls, opt = distiller_dict[name], own(name)
         reason = cls.unsupported(opt, both)
@@ -89,7 +89,7 @@ def test_published_weights():
 
 
 def test_terms_are_the_losses_times_their_weights():
-    both = pair_of(shapes("resnet20"), shapes("resnet32"))
+    both = pair_of_shapes(shapes("resnet20"), shapes("resnet32"))
     (f_s, z_s), (f_t, z_t) = outputs(both.shapes_s, 0), outputs(both.shapes_t, 20)
     batch = batch_of(2)
     for name, loss in {"dkd": 0.25 * DKDLoss(1, 8, 4)(z_s, z_t, batch.labels), "dist": 2 * DISTLoss(1, 1, 4)(z_s, z_t),
@@ -102,7 +102,7 @@ def test_terms_are_the_losses_times_their_weights():
 
 @pytest.mark.parametrize("name", ["dkd", "reviewkd"])
 def test_warmup(name):
-    both = pair_of(shapes("resnet20"), shapes("resnet32"))
+    both = pair_of_shapes(shapes("resnet20"), shapes("resnet32"))
     out_s, out_t, batch = outputs(both.shapes_s, 0), outputs(both.shapes_t, 20), batch_of(2)
     method = distiller_dict[name](own(name), both)
     factor = method.warmup.factor
@@ -132,7 +132,7 @@ def training(module):
 def two_stage(name):
     torch.manual_seed(0)
     student = model_dict["resnet8"](num_classes=10)
-    method = distiller_dict[name](own(name), pair_of(shapes("resnet8"), shapes(teacher_of(name))))
+    method = distiller_dict[name](own(name), pair_of_shapes(shapes("resnet8"), shapes(teacher_of(name))))
     parts = {"feat": student.get_feat_modules(), "connector": getattr(method, "connector", None),
              "paraphraser": getattr(method, "paraphraser", None)}
     wanted = {"abound": ["connector", "feat"], "factor": ["paraphraser"], "fsp": ["feat"]}[name]
@@ -202,13 +202,13 @@ def test_rate_of_the_first_stage():
 def test_networks_without_what_a_method_needs_are_refused():
     short, long = [(2, 3, 8, 8), (2, 4, 8, 8), (2, 4)], [(2, 3, 8, 8), (2, 4, 8, 8), (2, 4, 4, 4), (2, 4)]
     for name in ("abound", "reviewkd"):
-        assert "as many stages" in distiller_dict[name].unsupported(own(name), pair_of(short, long))
+        assert "as many stages" in distiller_dict[name].unsupported(own(name), pair_of_shapes(short, long))
     odd = [(2, 3, 9, 9), (2, 5, 9, 9), (2, 4)], [(2, 3, 9, 9), (2, 4, 11, 11), (2, 4)]
-    assert "feature f1: " in distiller_dict["abound"].unsupported(own("abound"), pair_of(*odd))
-    flat = pair_of([(2, 3, 8, 8), (2, 4), (2, 4)], [(2, 3, 8, 8), (2, 4), (2, 4)])
+    assert "feature f1: " in distiller_dict["abound"].unsupported(own("abound"), pair_of_shapes(*odd))
+    flat = pair_of_shapes([(2, 3, 8, 8), (2, 4), (2, 4)], [(2, 3, 8, 8), (2, 4), (2, 4)])
     for name in ("factor", "fsp", "reviewkd"):
         assert "feature maps (N, C, H, W)" in distiller_dict[name].unsupported(own(name), flat)
-    one = pair_of(short, [(2, 3, 8, 8), (2, 1, 8, 8), (2, 4)])
+    one = pair_of_shapes(short, [(2, 3, 8, 8), (2, 1, 8, 8), (2, 4)])
     assert "only one" in distiller_dict["factor"].unsupported(own("factor"), one)
     for name in ("dkd", "dist", "lskd"):
         assert "two classes" in distiller_dict[name].unsupported(own(name), Pair(short, short, 60, 1))

@@ -63,7 +63,7 @@ def test_training_is_torchs_in_double_precision(shape, call, threads):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        got, steps = outcome(CALLS[call], norm.accelerate(layer(shape[1])), x, residual, dy)
+        got, steps = outcome(CALLS[call], norm.replace_norms(layer(shape[1])), x, residual, dy)
     finally:
         torch.set_num_threads(before)
     want, exact_steps = outcome(CALLS[call], layer(shape[1], torch.float64), *(t.double() for t in (x, residual, dy)))
@@ -75,7 +75,7 @@ def test_training_is_torchs_in_double_precision(shape, call, threads):
 def test_a_large_mean_costs_no_digits():
     """Where the mean is 1000 deviations, the variance keeps what single precision has left of the values."""
     x = images(8, 16, 8, 8, offset=1000.0)
-    fast, exact = norm.accelerate(layer(16)), layer(16, torch.float64)
+    fast, exact = norm.replace_norms(layer(16)), layer(16, torch.float64)
     assert near(fast(x), exact(x.double()), 1e-4)
     assert near(fast.running_var, exact.running_var, 1e-6)
 
@@ -83,7 +83,7 @@ def test_a_large_mean_costs_no_digits():
 @pytest.mark.parametrize("call", CALLS)
 def test_evaluation(call):
     x, residual = images(4, 32, 6, 6), images(4, 32, 6, 6).square()
-    fast, exact = norm.accelerate(layer(32)).eval(), layer(32, torch.float64).eval()
+    fast, exact = norm.replace_norms(layer(32)).eval(), layer(32, torch.float64).eval()
     with torch.no_grad():
         assert near(CALLS[call](fast, x, residual), CALLS[call](exact, x.double(), residual.double()), 1e-6)
         assert near(fast(x, residual, True), F.relu(exact(x.double()) + residual.double()), 1e-6)
@@ -95,14 +95,14 @@ def test_evaluation(call):
 def test_what_is_not_a_number_stays_one():
     x = images(2, 16, 4, 4)
     x[1, 3, 2, 2] = float("nan")
-    y = norm.accelerate(layer(16))(x, relu=True)
+    y = norm.replace_norms(layer(16))(x, relu=True)
     assert y[:, 3].isnan().all() and y.isnan().sum() == y[:, 3].numel()
 
 
 @pytest.mark.parametrize("change", ["double", "half", "layout", "dims", "channels", "single", "shortcut"])
 def test_torch_computes_what_the_kernel_does_not_serve(change, monkeypatch):
-    monkeypatch.setattr(norm, "library", lambda: pytest.fail("the kernel was called"))
-    plain, fast = layer(16), norm.accelerate(layer(16))
+    monkeypatch.setattr(norm, "kernels", lambda: pytest.fail("the kernel was called"))
+    plain, fast = layer(16), norm.replace_norms(layer(16))
     x = images(4, 16, 4, 4)
     if change == "shortcut":
         residual = torch.randn(1, 16, 1, 1)
@@ -121,7 +121,7 @@ def test_torch_computes_what_the_kernel_does_not_serve(change, monkeypatch):
 @pytest.mark.parametrize("who", ["bias", "weight", "residual"])
 def test_in_evaluation_whoever_needs_a_gradient_gets_it(who):
     """A frozen norm with one part that is not."""
-    fast, x, residual = norm.accelerate(layer(16)).eval(), images(2, 16, 4, 4), images(2, 16, 4, 4)
+    fast, x, residual = norm.replace_norms(layer(16)).eval(), images(2, 16, 4, 4), images(2, 16, 4, 4)
     fast.requires_grad_(False)
     part = residual if who == "residual" else getattr(fast, who)
     part.requires_grad_()
@@ -131,7 +131,7 @@ def test_in_evaluation_whoever_needs_a_gradient_gets_it(who):
 
 
 def test_a_layer_changed_later_is_torchs():
-    plain, fast, x = layer(16), norm.accelerate(layer(16)), images(2, 16, 4, 4)
+    plain, fast, x = layer(16), norm.replace_norms(layer(16)), images(2, 16, 4, 4)
     for bn in (plain, fast):
         bn.momentum = None
     assert torch.equal(fast(x), plain(x)) and torch.equal(fast.running_var, plain.running_var)
@@ -139,13 +139,13 @@ def test_a_layer_changed_later_is_torchs():
         bn.running_mean = bn.running_var = None
         bn.track_running_stats = False
     assert torch.equal(fast(x), plain(x))
-    conv = winograd.accelerate(nn.Conv2d(16, 16, 3, padding=1))
+    conv = winograd.replace_convolutions(nn.Conv2d(16, 16, 3, padding=1))
     conv.padding = (0, 0)
     assert conv(x).shape == (2, 16, 2, 2)
 
 
 def test_tensors_without_memory_of_their_own_are_left_to_torch():
-    plain, fast, x = layer(16), norm.accelerate(layer(16)), images(2, 16, 4, 4)
+    plain, fast, x = layer(16), norm.replace_norms(layer(16)), images(2, 16, 4, 4)
     assert torch.equal(fast(torch._neg_view(x)), plain(torch._neg_view(x)))
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         assert fast(mode.from_tensor(x)).shape == x.shape
@@ -154,7 +154,7 @@ def test_tensors_without_memory_of_their_own_are_left_to_torch():
 def test_only_norms_of_its_kind_are_changed():
     kinds = [nn.BatchNorm2d(16, affine=False), nn.BatchNorm2d(16, track_running_stats=False),
              nn.BatchNorm2d(16, momentum=None), nn.BatchNorm2d(24), nn.BatchNorm1d(16)]
-    assert not any(isinstance(m, norm.NativeBatchNorm2d) for m in norm.accelerate(nn.ModuleList(kinds)))
+    assert not any(isinstance(m, norm.NativeBatchNorm2d) for m in norm.replace_norms(nn.ModuleList(kinds)))
 
 
 def test_a_replaced_layer_keeps_its_state_and_stays_shared():
@@ -173,7 +173,7 @@ def test_a_replaced_layer_keeps_its_state_and_stays_shared():
 
 
 def test_a_second_derivative_is_refused():
-    fast, x = norm.accelerate(layer(16)), images(2, 16, 4, 4).requires_grad_()
+    fast, x = norm.replace_norms(layer(16)), images(2, 16, 4, 4).requires_grad_()
     slope, = torch.autograd.grad(fast(x).square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         slope.sum().backward()
@@ -223,7 +223,7 @@ def test_a_convolution_adds_and_rectifies():
     torch.manual_seed(0)
     for side in (6, 8):
         exact, x = nn.Conv2d(16, 32, 3, padding=1).double(), images(3, 16, side, side)
-        fast = winograd.accelerate(copy.deepcopy(exact).float())
+        fast = winograd.replace_convolutions(copy.deepcopy(exact).float())
         for residual in (None, images(3, 32, side, side), images(3, 32, side, side).contiguous(), images(1, 32, 1, 1)):
             want = exact(x.double()) if residual is None else exact(x.double()) + residual.double()
             with torch.no_grad():
@@ -238,7 +238,7 @@ def test_what_the_kernels_gain_in_accuracy(shape, deviations, torchs_bound):
     precision: its error grows with the mean, up to 3e-4 of the largest value at a mean of 50 deviations."""
     x, dy = images(*shape, offset=deviations), images(*shape).roll(1, 0).contiguous(memory_format=LAST)
     worst = {}
-    for name, bn in (("torch", layer(shape[1])), ("native", norm.accelerate(layer(shape[1])))):
+    for name, bn in (("torch", layer(shape[1])), ("native", norm.replace_norms(layer(shape[1])))):
         reference = layer(shape[1], torch.float64)
         found = []
         for net, values, gradient in ((bn, x, dy), (reference, x.double(), dy.double())):

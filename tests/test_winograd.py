@@ -24,7 +24,7 @@ SHAPES = [(2, 16, 16, 8, 8), (3, 32, 16, 4, 12), (1, 16, 48, 20, 6),
 @pytest.fixture(scope="module", autouse=True)
 def _compiled():
     try:
-        winograd.library()
+        winograd.kernels()
     except winograd.Unavailable as error:
         pytest.skip(str(error))
 
@@ -52,7 +52,7 @@ def outcome(net, x, dy, convert=lambda t: t):
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("n, c, k, h, w", SHAPES)
 def test_values_and_gradients_are_those_of_the_definition(n, c, k, h, w, bias, layout):
-    exact, fast = layer(c, k, bias).double(), winograd.accelerate(layer(c, k, bias).to(memory_format=layout))
+    exact, fast = layer(c, k, bias).double(), winograd.replace_convolutions(layer(c, k, bias).to(memory_format=layout))
     x, dy = torch.randn(n, c, h, w).to(memory_format=layout), torch.randn(n, k, h, w)
     assert 64 * n * h * w // 4 < c * k or uses_kernel(fast, x)
     for got, want in zip(outcome(fast, x, dy), outcome(exact, x, dy, torch.Tensor.double), strict=True):
@@ -64,7 +64,7 @@ def test_a_value_by_hand():
     """One filter tap at a time picks one shifted pixel; the border reads zeros."""
     image = torch.arange(36.0).reshape(1, 1, 6, 6).expand(1, 16, 6, 6).contiguous()
     padded = F.pad(image, (1, 1, 1, 1))
-    net = winograd.accelerate(layer(16, 16, bias=False))
+    net = winograd.replace_convolutions(layer(16, 16, bias=False))
     for row in range(3):
         for column in range(3):
             with torch.no_grad():
@@ -76,7 +76,7 @@ def test_a_value_by_hand():
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_threads_share_the_tiles(threads):
-    net, x, dy = winograd.accelerate(layer(16, 32)), torch.randn(3, 16, 6, 6), torch.randn(3, 32, 6, 6)
+    net, x, dy = winograd.replace_convolutions(layer(16, 32)), torch.randn(3, 16, 6, 6), torch.randn(3, 32, 6, 6)
     before = torch.get_num_threads()
     try:
         alone = outcome(net, x, dy)
@@ -93,12 +93,12 @@ def test_threads_share_the_tiles(threads):
                                           ((2, 16, 8, 8), torch.float64), ((16, 8, 8), torch.float32)])
 def test_torch_computes_what_the_kernel_does_not_serve(shape, dtype):
     plain = layer(16, 16).to(dtype)
-    fast, x = winograd.accelerate(layer(16, 16).to(dtype)), torch.randn(shape, dtype=dtype)
+    fast, x = winograd.replace_convolutions(layer(16, 16).to(dtype)), torch.randn(shape, dtype=dtype)
     assert torch.equal(fast(x), plain(x)) and not uses_kernel(fast, x)
 
 
 def test_what_does_not_fit_is_torchs_error_or_torchs_result():
-    fast, plain = winograd.accelerate(layer(16, 32)), layer(16, 32)
+    fast, plain = winograd.replace_convolutions(layer(16, 32)), layer(16, 32)
     for channels in (8, 32):
         with pytest.raises(RuntimeError, match="to have 16 channels"):
             fast(torch.randn(4, channels, 8, 8))
@@ -111,9 +111,9 @@ def test_what_does_not_fit_is_torchs_error_or_torchs_result():
 
 
 def test_few_tiles_and_autocast_are_left_to_torch():
-    fast, x = winograd.accelerate(layer(64, 64)), torch.randn(3, 64, 8, 8)
+    fast, x = winograd.replace_convolutions(layer(64, 64)), torch.randn(3, 64, 8, 8)
     assert not uses_kernel(fast, x) and uses_kernel(fast, torch.randn(4, 64, 8, 8))
-    fast, x = winograd.accelerate(layer(16, 16)), torch.randn(4, 16, 8, 8)
+    fast, x = winograd.replace_convolutions(layer(16, 16)), torch.randn(4, 16, 8, 8)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert fast(x).dtype == torch.bfloat16 and not uses_kernel(fast, x)
     assert uses_kernel(fast, x)
@@ -124,10 +124,10 @@ def test_only_convolutions_of_its_kind_are_changed():
              nn.Conv2d(3, 16, 3, 1, 1), nn.Conv2d(16, 24, 3, 1, 1),
              nn.Conv2d(16, 16, 3, 1, 2, dilation=2), nn.Conv2d(32, 32, 3, 1, 1, groups=2),
              nn.Conv2d(16, 16, 3, 1, 1, padding_mode="reflect"), nn.Conv2d(16, 16, 3, padding="same")]
-    assert {type(m) for m in winograd.accelerate(nn.ModuleList(kinds))} == {nn.Conv2d}
+    assert {type(m) for m in winograd.replace_convolutions(nn.ModuleList(kinds))} == {nn.Conv2d}
     net = model_dict["resnet20"](num_classes=100)
     names = {name: value.shape for name, value in net.state_dict().items()}
-    winograd.accelerate(net)
+    winograd.replace_convolutions(net)
     assert sum(isinstance(m, winograd.WinogradConv2d) for m in net.modules()) == 16  # 19, but the stem and two strides
     assert {name: value.shape for name, value in net.state_dict().items()} == names
 
@@ -139,7 +139,7 @@ def test_whole_networks(name):
     x = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         exact = net.double()(x.double())
-        fast = winograd.accelerate(net.float())(x)
+        fast = winograd.replace_convolutions(net.float())(x)
     assert (fast - exact).abs().max() <= 2e-5 * exact.abs().max()
 
 
@@ -170,7 +170,7 @@ def test_training_stays_as_near_the_exact_path_as_torchs_convolutions_do():
 
 
 def test_compiled_it_is_the_same():
-    net, x, dy = winograd.accelerate(layer(16, 16)), torch.randn(4, 16, 8, 8), torch.randn(4, 16, 8, 8)
+    net, x, dy = winograd.replace_convolutions(layer(16, 16)), torch.randn(4, 16, 8, 8), torch.randn(4, 16, 8, 8)
     fast = torch.compile(nn.Sequential(net, nn.ReLU()), dynamic=False)
     x.requires_grad_()
     for got, want in zip(torch.autograd.grad(fast(x), [x, net.weight], dy),
@@ -184,7 +184,7 @@ def test_compiled_it_is_the_same():
 
 
 def test_a_second_derivative_is_refused():
-    net, x = winograd.accelerate(layer(16, 16)), torch.randn(4, 16, 8, 8, requires_grad=True)
+    net, x = winograd.replace_convolutions(layer(16, 16)), torch.randn(4, 16, 8, 8, requires_grad=True)
     slope, = torch.autograd.grad(net(x).square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         slope.sum().backward()

@@ -15,7 +15,7 @@ from helper import checkpoint
 from helper.options import parse_student
 from helper.record import Run
 from models import model_dict
-from tests.support.zoo_cases import CLASSES, SHAPES_S, advised, pair_of, stages_of
+from tests.support.zoo_cases import CLASSES, SHAPES_S, advised, pair_of_shapes, stages_of
 
 METHODS = list(distiller_dict)
 MIXES = {"none": ["--mix", "none"], "partial": ["--mix", "mixup"], "full": ["--mix", "mixup", "--no-pmixup"],
@@ -39,7 +39,7 @@ def command(teacher_file, tmp_path, monkeypatch):
     def run(name, *flags):
         data = load_once("digits", "data", 40, 0.05)
         labels = data.train.labels
-        pair = Namespace(**{**vars(pair_of(SHAPES_S, SHAPES_S)), "n_data": len(labels), "labels": labels})
+        pair = Namespace(**{**vars(pair_of_shapes(SHAPES_S, SHAPES_S)), "n_data": len(labels), "labels": labels})
         words = advised(name, pair, "--path_t", str(teacher_file), "--model_s", "resnet8", "--dataset", "digits",
                         "--train_fraction", "0.05", "--holdout", "40", "--batch_size", "32", "--epochs", "1",
                         "--init_epochs", "1", "--device", "cpu", "--save_dir", str(tmp_path), *flags)

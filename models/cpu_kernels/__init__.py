@@ -27,7 +27,7 @@ def accelerate(net: nn.Module) -> nn.Module:
 
     The same parameters, buffers and names; a layer shared by several parents stays shared. Hooks are not carried over.
     """
-    return norm.accelerate(winograd.accelerate(net))
+    return norm.replace_norms(winograd.replace_convolutions(net))
 
 
 def fused(net: nn.Module, is_feat: bool, preact: bool) -> fx.GraphModule:

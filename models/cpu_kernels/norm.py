@@ -29,7 +29,7 @@ POINTER, INT, REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 
 
 @cache
-def library() -> ctypes.CDLL:
+def kernels() -> ctypes.CDLL:
     """The kernels. Raises :class:`native.Unavailable` with the reason."""
     sizes = [INT, INT, ctypes.c_int]
     return native.declare({
@@ -45,7 +45,7 @@ def _sizes(x: Tensor) -> tuple[int, int, int]:
 
 def _normalize(x, mean, inverse, weight, bias, residual, relu) -> Tensor:
     y = torch.empty_like(x)  # channels_last, as x
-    library().normalize(x.data_ptr(), mean.data_ptr(), inverse.data_ptr(), weight.data_ptr(), bias.data_ptr(),
+    kernels().normalize(x.data_ptr(), mean.data_ptr(), inverse.data_ptr(), weight.data_ptr(), bias.data_ptr(),
                         None if residual is None else residual.data_ptr(), relu, y.data_ptr(), *_sizes(x))
     return y
 
@@ -56,7 +56,7 @@ class _Norm(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, residual, norm, relu):
         mean, inverse = torch.empty_like(weight), torch.empty_like(weight)
-        library().statistics(x.data_ptr(), mean.data_ptr(), inverse.data_ptr(), norm.running_mean.data_ptr(),
+        kernels().statistics(x.data_ptr(), mean.data_ptr(), inverse.data_ptr(), norm.running_mean.data_ptr(),
                              norm.running_var.data_ptr(), norm.momentum, norm.eps, *_sizes(x))
         ctx.save_for_backward(x, mean, inverse, weight, bias)
         ctx.relu = relu
@@ -68,7 +68,7 @@ class _Norm(torch.autograd.Function):
         given = ctx.saved_tensors
         dy = dy.contiguous(memory_format=torch.channels_last)
         dx, dweight, dbias = (torch.empty_like(given[i]) for i in (0, 3, 4))
-        library().norm_gradient(dy.data_ptr(), *(t.data_ptr() for t in given), ctx.relu, dx.data_ptr(),
+        kernels().norm_gradient(dy.data_ptr(), *(t.data_ptr() for t in given), ctx.relu, dx.data_ptr(),
                                 dweight.data_ptr(), dbias.data_ptr(), *_sizes(dy))
         return dx, dweight, dbias, dy if ctx.needs_input_grad[3] else None, None, None
 
@@ -120,7 +120,7 @@ def _serves(norm: nn.BatchNorm2d) -> bool:
             and norm.num_features % WIDTH == 0)
 
 
-def accelerate(net: nn.Module) -> nn.Module:
+def replace_norms(net: nn.Module) -> nn.Module:
     """Replace every batch norm of ``net`` that can use the kernel by one that does."""
     return replaced(net, lambda layer: type(layer) in (nn.BatchNorm2d, BatchNorm2d) and _serves(layer),
                     lambda norm: NativeBatchNorm2d(norm.num_features, norm.eps, norm.momentum, device="meta"))

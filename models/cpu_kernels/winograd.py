@@ -36,7 +36,7 @@ from . import native
 from .native import Unavailable
 from .replace import replaced
 
-__all__ = ["Unavailable", "WinogradConv2d", "accelerate", "library"]
+__all__ = ["Unavailable", "WinogradConv2d", "kernels", "replace_convolutions"]
 
 WIDTH = 16  # channels come in whole multiples of it
 POINTER, INT = ctypes.c_void_p, ctypes.c_int64
@@ -45,7 +45,7 @@ GRADIENT = [POINTER] * 4 + [INT] * 5 + [ctypes.c_int]
 
 
 @cache
-def library() -> ctypes.CDLL:
+def kernels() -> ctypes.CDLL:
     """The kernels: with tiles of 2x2 and, for the convolution alone, of 4x4. Raises :class:`Unavailable`."""
     return native.declare({"convolve_2": CONVOLVE, "convolve_4": CONVOLVE, "weight_gradient": GRADIENT})
 
@@ -77,7 +77,7 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor |
         start += 2 * (row + column) * weight.element_size()
     bias = None if bias is None else bias.contiguous()
     residual = None if residual is None else _last(residual)
-    kernel = library().convolve_4 if _large(x, weight) else library().convolve_2
+    kernel = kernels().convolve_4 if _large(x, weight) else kernels().convolve_2
     kernel(x.data_ptr(), start, (INT * 4)(*strides), *(None if t is None else t.data_ptr()
            for t in (bias, residual)), relu, y.data_ptr(), *_sizes(x, y.shape[1]))
     return y
@@ -97,7 +97,7 @@ def _convolve_shape(x, weight, bias, residual, relu, transposed) -> Tensor:
 def _weight_gradient(x: Tensor, dy: Tensor, weight: Tensor) -> Tensor:
     """dL/dweight for the inputs (B, C, H, W) and dL/doutput (B, K, H, W); it lies in memory as the weight does."""
     x, dy, gradient = _last(x), _last(dy), torch.empty_like(weight)
-    library().weight_gradient(x.data_ptr(), dy.data_ptr(), gradient.data_ptr(), (INT * 4)(*gradient.stride()),
+    kernels().weight_gradient(x.data_ptr(), dy.data_ptr(), gradient.data_ptr(), (INT * 4)(*gradient.stride()),
                               *_sizes(x, dy.shape[1]))
     return gradient
 
@@ -159,7 +159,7 @@ def _serves(conv: nn.Conv2d) -> bool:
             and conv.padding_mode == "zeros" and conv.in_channels % WIDTH == conv.out_channels % WIDTH == 0)
 
 
-def accelerate(net: nn.Module) -> nn.Module:
+def replace_convolutions(net: nn.Module) -> nn.Module:
     """Replace every convolution of ``net`` that can use the kernel by one that does."""
     return replaced(net, lambda layer: type(layer) is nn.Conv2d and _serves(layer),
                     lambda conv: WinogradConv2d(conv.in_channels, conv.out_channels, 3, padding=1,

@@ -35,5 +35,5 @@ def outputs(feature_shapes, seed):
     return features, draw(len(features[0]), 10, seed=seed + 9, dtype=torch.float32)
 
 
-def pair_of(shapes_s, shapes_t):
+def pair_of_shapes(shapes_s, shapes_t):
     return Pair([torch.Size(s) for s in shapes_s], [torch.Size(t) for t in shapes_t], 100, 10)

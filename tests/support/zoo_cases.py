@@ -18,7 +18,7 @@ SHAPES_S = [(4, 3, 8, 8), (4, 4, 8, 8), (4, 6, 4, 4), (4, 5, 2, 2), (4, 7)]
 WIDER = [(4, 3, 8, 8), (4, 4, 8, 8), (4, 8, 4, 4), (4, 6, 2, 2), (4, 9)]
 
 
-def pair_of(shapes_s, shapes_t, seed=3):
+def pair_of_shapes(shapes_s, shapes_t, seed=3):
     return Pair([torch.Size(s) for s in shapes_s], [torch.Size(t) for t in shapes_t], N, CLASSES, LABELS, seed)
 
 
@@ -35,7 +35,7 @@ def small_method(name, *flags):
     """The method in float64 for small features, the teacher's wider than the student's where it can serve that."""
     cls = distiller_dict[name]
     for shapes_t in (WIDER, SHAPES_S):
-        pair = pair_of(SHAPES_S, shapes_t)
+        pair = pair_of_shapes(SHAPES_S, shapes_t)
         opt = parse_student(advised(name, pair, *flags))
         if not cls.unsupported(opt, pair):
             break
@@ -86,7 +86,7 @@ def network_shapes(name="resnet8"):
 
 def learner_of(name, seed=0, precision="fp32", flags=()):
     """resnet8 learning from a resnet8, without weight decay: what has no gradient doesn't move."""
-    pair = pair_of(network_shapes(), network_shapes(), seed)
+    pair = pair_of_shapes(network_shapes(), network_shapes(), seed)
     opt = parse_student(advised(name, pair, "--model_s", "resnet8", "--batch_size", "6", "--init_epochs", "1",
                                 "--weight_decay", "0", *flags))
     opt.step, opt.precision = "eager", precision
