@@ -1,25 +1,274 @@
 #!/usr/bin/env bash
-# Where mixup helps: in neither network, in the teacher (Mix-T), in the student (Mix-S), in both (Mix-T&S), at T=4 and
-# T=1, for 25 pairs of ResNets. Table and surfaces: python -m scripts.run_table augmentation.
-# Arguments go to every student's command. DEPTHS="20 32" takes fewer networks.
+# MIX-KD: mixup in the teacher, in the student, in both, at two temperatures
+# Table and pictures: python -m scripts.run_table augmentation. This file is printed from scripts/tables/augmentation.json by
+#   python -m scripts.run_table augmentation --print > scripts/run_augmentation.sh
+# Copy a line and edit it, or give flags that go to every command: bash scripts/run_augmentation.sh --trial 1 --epochs 60
+# Its teachers come first: bash scripts/run_cifar_vanilla.sh resnet20 resnet32 resnet44 resnet56 resnet110
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/teachers.sh
 
-read -r -a depths <<< "${DEPTHS:-20 32 44 56 110}"
-for depth in "${depths[@]}"; do
-  "$PYTHON" train_teacher.py --model "resnet$depth" --resume auto
-  "$PYTHON" train_teacher.py --model "resnet$depth" --mix mixup --no-pmixup --resume auto
-done
-for t in "${depths[@]}"; do
-  plain=$(trained "resnet$t") mixed=$(trained "resnet$t" _mix=mixup_pmixup=False)
-  for s in "${depths[@]}"; do
-    student=resnet$s
-    for T in 4 1; do
-      path_t=$plain distil --distill kd --kd_T "$T" --mix none "$@"
-      path_t=$mixed distil --distill kd --kd_T "$T" --mix none "$@"
-      path_t=$plain distil --distill kd --kd_T "$T" --mix mixup --no-pmixup "$@"
-      path_t=$mixed distil --distill kd --kd_T "$T" --mix mixup --no-pmixup "$@"
-    done
-  done
-done
+# resnet20 > resnet20
+resnet20=$(teacher resnet20)
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20" --model_t resnet20 --model_s resnet20 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # none, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20" --model_t resnet20 --model_s resnet20 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # none, T=1
+"$PYTHON" train_teacher.py --model resnet20 --mix mixup --no-pmixup --resume auto
+resnet20_mix_mixup_no_pmixup=$(trained resnet20 _mix=mixup_pmixup=False)
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20_mix_mixup_no_pmixup" --model_t resnet20 --model_s resnet20 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20_mix_mixup_no_pmixup" --model_t resnet20 --model_s resnet20 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20" --model_t resnet20 --model_s resnet20 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20" --model_t resnet20 --model_s resnet20 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20_mix_mixup_no_pmixup" --model_t resnet20 --model_s resnet20 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20_mix_mixup_no_pmixup" --model_t resnet20 --model_s resnet20 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=1
+
+# resnet20 > resnet32
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20" --model_t resnet20 --model_s resnet32 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # none, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20" --model_t resnet20 --model_s resnet32 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # none, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20_mix_mixup_no_pmixup" --model_t resnet20 --model_s resnet32 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20_mix_mixup_no_pmixup" --model_t resnet20 --model_s resnet32 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20" --model_t resnet20 --model_s resnet32 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20" --model_t resnet20 --model_s resnet32 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20_mix_mixup_no_pmixup" --model_t resnet20 --model_s resnet32 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20_mix_mixup_no_pmixup" --model_t resnet20 --model_s resnet32 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=1
+
+# resnet20 > resnet44
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20" --model_t resnet20 --model_s resnet44 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # none, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20" --model_t resnet20 --model_s resnet44 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # none, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20_mix_mixup_no_pmixup" --model_t resnet20 --model_s resnet44 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20_mix_mixup_no_pmixup" --model_t resnet20 --model_s resnet44 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20" --model_t resnet20 --model_s resnet44 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20" --model_t resnet20 --model_s resnet44 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20_mix_mixup_no_pmixup" --model_t resnet20 --model_s resnet44 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20_mix_mixup_no_pmixup" --model_t resnet20 --model_s resnet44 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=1
+
+# resnet20 > resnet56
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20" --model_t resnet20 --model_s resnet56 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # none, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20" --model_t resnet20 --model_s resnet56 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # none, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20_mix_mixup_no_pmixup" --model_t resnet20 --model_s resnet56 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20_mix_mixup_no_pmixup" --model_t resnet20 --model_s resnet56 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20" --model_t resnet20 --model_s resnet56 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20" --model_t resnet20 --model_s resnet56 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20_mix_mixup_no_pmixup" --model_t resnet20 --model_s resnet56 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20_mix_mixup_no_pmixup" --model_t resnet20 --model_s resnet56 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=1
+
+# resnet20 > resnet110
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20" --model_t resnet20 --model_s resnet110 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # none, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20" --model_t resnet20 --model_s resnet110 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # none, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20_mix_mixup_no_pmixup" --model_t resnet20 --model_s resnet110 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20_mix_mixup_no_pmixup" --model_t resnet20 --model_s resnet110 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20" --model_t resnet20 --model_s resnet110 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20" --model_t resnet20 --model_s resnet110 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20_mix_mixup_no_pmixup" --model_t resnet20 --model_s resnet110 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet20_mix_mixup_no_pmixup" --model_t resnet20 --model_s resnet110 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=1
+
+# resnet32 > resnet20
+resnet32=$(teacher resnet32)
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32" --model_t resnet32 --model_s resnet20 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # none, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32" --model_t resnet32 --model_s resnet20 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # none, T=1
+"$PYTHON" train_teacher.py --model resnet32 --mix mixup --no-pmixup --resume auto
+resnet32_mix_mixup_no_pmixup=$(trained resnet32 _mix=mixup_pmixup=False)
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32_mix_mixup_no_pmixup" --model_t resnet32 --model_s resnet20 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32_mix_mixup_no_pmixup" --model_t resnet32 --model_s resnet20 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32" --model_t resnet32 --model_s resnet20 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32" --model_t resnet32 --model_s resnet20 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32_mix_mixup_no_pmixup" --model_t resnet32 --model_s resnet20 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32_mix_mixup_no_pmixup" --model_t resnet32 --model_s resnet20 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=1
+
+# resnet32 > resnet32
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32" --model_t resnet32 --model_s resnet32 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # none, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32" --model_t resnet32 --model_s resnet32 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # none, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32_mix_mixup_no_pmixup" --model_t resnet32 --model_s resnet32 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32_mix_mixup_no_pmixup" --model_t resnet32 --model_s resnet32 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32" --model_t resnet32 --model_s resnet32 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32" --model_t resnet32 --model_s resnet32 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32_mix_mixup_no_pmixup" --model_t resnet32 --model_s resnet32 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32_mix_mixup_no_pmixup" --model_t resnet32 --model_s resnet32 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=1
+
+# resnet32 > resnet44
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32" --model_t resnet32 --model_s resnet44 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # none, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32" --model_t resnet32 --model_s resnet44 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # none, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32_mix_mixup_no_pmixup" --model_t resnet32 --model_s resnet44 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32_mix_mixup_no_pmixup" --model_t resnet32 --model_s resnet44 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32" --model_t resnet32 --model_s resnet44 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32" --model_t resnet32 --model_s resnet44 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32_mix_mixup_no_pmixup" --model_t resnet32 --model_s resnet44 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32_mix_mixup_no_pmixup" --model_t resnet32 --model_s resnet44 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=1
+
+# resnet32 > resnet56
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32" --model_t resnet32 --model_s resnet56 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # none, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32" --model_t resnet32 --model_s resnet56 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # none, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32_mix_mixup_no_pmixup" --model_t resnet32 --model_s resnet56 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32_mix_mixup_no_pmixup" --model_t resnet32 --model_s resnet56 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32" --model_t resnet32 --model_s resnet56 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32" --model_t resnet32 --model_s resnet56 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32_mix_mixup_no_pmixup" --model_t resnet32 --model_s resnet56 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32_mix_mixup_no_pmixup" --model_t resnet32 --model_s resnet56 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=1
+
+# resnet32 > resnet110
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32" --model_t resnet32 --model_s resnet110 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # none, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32" --model_t resnet32 --model_s resnet110 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # none, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32_mix_mixup_no_pmixup" --model_t resnet32 --model_s resnet110 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32_mix_mixup_no_pmixup" --model_t resnet32 --model_s resnet110 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32" --model_t resnet32 --model_s resnet110 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32" --model_t resnet32 --model_s resnet110 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32_mix_mixup_no_pmixup" --model_t resnet32 --model_s resnet110 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32_mix_mixup_no_pmixup" --model_t resnet32 --model_s resnet110 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=1
+
+# resnet44 > resnet20
+resnet44=$(teacher resnet44)
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44" --model_t resnet44 --model_s resnet20 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # none, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44" --model_t resnet44 --model_s resnet20 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # none, T=1
+"$PYTHON" train_teacher.py --model resnet44 --mix mixup --no-pmixup --resume auto
+resnet44_mix_mixup_no_pmixup=$(trained resnet44 _mix=mixup_pmixup=False)
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44_mix_mixup_no_pmixup" --model_t resnet44 --model_s resnet20 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44_mix_mixup_no_pmixup" --model_t resnet44 --model_s resnet20 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44" --model_t resnet44 --model_s resnet20 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44" --model_t resnet44 --model_s resnet20 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44_mix_mixup_no_pmixup" --model_t resnet44 --model_s resnet20 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44_mix_mixup_no_pmixup" --model_t resnet44 --model_s resnet20 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=1
+
+# resnet44 > resnet32
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44" --model_t resnet44 --model_s resnet32 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # none, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44" --model_t resnet44 --model_s resnet32 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # none, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44_mix_mixup_no_pmixup" --model_t resnet44 --model_s resnet32 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44_mix_mixup_no_pmixup" --model_t resnet44 --model_s resnet32 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44" --model_t resnet44 --model_s resnet32 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44" --model_t resnet44 --model_s resnet32 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44_mix_mixup_no_pmixup" --model_t resnet44 --model_s resnet32 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44_mix_mixup_no_pmixup" --model_t resnet44 --model_s resnet32 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=1
+
+# resnet44 > resnet44
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44" --model_t resnet44 --model_s resnet44 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # none, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44" --model_t resnet44 --model_s resnet44 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # none, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44_mix_mixup_no_pmixup" --model_t resnet44 --model_s resnet44 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44_mix_mixup_no_pmixup" --model_t resnet44 --model_s resnet44 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44" --model_t resnet44 --model_s resnet44 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44" --model_t resnet44 --model_s resnet44 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44_mix_mixup_no_pmixup" --model_t resnet44 --model_s resnet44 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44_mix_mixup_no_pmixup" --model_t resnet44 --model_s resnet44 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=1
+
+# resnet44 > resnet56
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44" --model_t resnet44 --model_s resnet56 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # none, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44" --model_t resnet44 --model_s resnet56 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # none, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44_mix_mixup_no_pmixup" --model_t resnet44 --model_s resnet56 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44_mix_mixup_no_pmixup" --model_t resnet44 --model_s resnet56 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44" --model_t resnet44 --model_s resnet56 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44" --model_t resnet44 --model_s resnet56 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44_mix_mixup_no_pmixup" --model_t resnet44 --model_s resnet56 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44_mix_mixup_no_pmixup" --model_t resnet44 --model_s resnet56 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=1
+
+# resnet44 > resnet110
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44" --model_t resnet44 --model_s resnet110 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # none, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44" --model_t resnet44 --model_s resnet110 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # none, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44_mix_mixup_no_pmixup" --model_t resnet44 --model_s resnet110 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44_mix_mixup_no_pmixup" --model_t resnet44 --model_s resnet110 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44" --model_t resnet44 --model_s resnet110 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44" --model_t resnet44 --model_s resnet110 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44_mix_mixup_no_pmixup" --model_t resnet44 --model_s resnet110 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet44_mix_mixup_no_pmixup" --model_t resnet44 --model_s resnet110 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=1
+
+# resnet56 > resnet20
+resnet56=$(teacher resnet56)
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # none, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # none, T=1
+"$PYTHON" train_teacher.py --model resnet56 --mix mixup --no-pmixup --resume auto
+resnet56_mix_mixup_no_pmixup=$(trained resnet56 _mix=mixup_pmixup=False)
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56_mix_mixup_no_pmixup" --model_t resnet56 --model_s resnet20 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56_mix_mixup_no_pmixup" --model_t resnet56 --model_s resnet20 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56_mix_mixup_no_pmixup" --model_t resnet56 --model_s resnet20 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56_mix_mixup_no_pmixup" --model_t resnet56 --model_s resnet20 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=1
+
+# resnet56 > resnet32
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet32 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # none, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet32 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # none, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56_mix_mixup_no_pmixup" --model_t resnet56 --model_s resnet32 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56_mix_mixup_no_pmixup" --model_t resnet56 --model_s resnet32 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet32 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet32 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56_mix_mixup_no_pmixup" --model_t resnet56 --model_s resnet32 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56_mix_mixup_no_pmixup" --model_t resnet56 --model_s resnet32 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=1
+
+# resnet56 > resnet44
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet44 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # none, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet44 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # none, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56_mix_mixup_no_pmixup" --model_t resnet56 --model_s resnet44 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56_mix_mixup_no_pmixup" --model_t resnet56 --model_s resnet44 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet44 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet44 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56_mix_mixup_no_pmixup" --model_t resnet56 --model_s resnet44 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56_mix_mixup_no_pmixup" --model_t resnet56 --model_s resnet44 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=1
+
+# resnet56 > resnet56
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet56 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # none, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet56 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # none, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56_mix_mixup_no_pmixup" --model_t resnet56 --model_s resnet56 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56_mix_mixup_no_pmixup" --model_t resnet56 --model_s resnet56 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet56 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet56 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56_mix_mixup_no_pmixup" --model_t resnet56 --model_s resnet56 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56_mix_mixup_no_pmixup" --model_t resnet56 --model_s resnet56 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=1
+
+# resnet56 > resnet110
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet110 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # none, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet110 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # none, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56_mix_mixup_no_pmixup" --model_t resnet56 --model_s resnet110 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56_mix_mixup_no_pmixup" --model_t resnet56 --model_s resnet110 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet110 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet110 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56_mix_mixup_no_pmixup" --model_t resnet56 --model_s resnet110 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56_mix_mixup_no_pmixup" --model_t resnet56 --model_s resnet110 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=1
+
+# resnet110 > resnet20
+resnet110=$(teacher resnet110)
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet20 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # none, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet20 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # none, T=1
+"$PYTHON" train_teacher.py --model resnet110 --mix mixup --no-pmixup --resume auto
+resnet110_mix_mixup_no_pmixup=$(trained resnet110 _mix=mixup_pmixup=False)
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110_mix_mixup_no_pmixup" --model_t resnet110 --model_s resnet20 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110_mix_mixup_no_pmixup" --model_t resnet110 --model_s resnet20 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet20 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet20 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110_mix_mixup_no_pmixup" --model_t resnet110 --model_s resnet20 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110_mix_mixup_no_pmixup" --model_t resnet110 --model_s resnet20 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=1
+
+# resnet110 > resnet32
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet32 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # none, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet32 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # none, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110_mix_mixup_no_pmixup" --model_t resnet110 --model_s resnet32 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110_mix_mixup_no_pmixup" --model_t resnet110 --model_s resnet32 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet32 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet32 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110_mix_mixup_no_pmixup" --model_t resnet110 --model_s resnet32 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110_mix_mixup_no_pmixup" --model_t resnet110 --model_s resnet32 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=1
+
+# resnet110 > resnet44
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet44 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # none, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet44 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # none, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110_mix_mixup_no_pmixup" --model_t resnet110 --model_s resnet44 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110_mix_mixup_no_pmixup" --model_t resnet110 --model_s resnet44 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet44 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet44 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110_mix_mixup_no_pmixup" --model_t resnet110 --model_s resnet44 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110_mix_mixup_no_pmixup" --model_t resnet110 --model_s resnet44 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=1
+
+# resnet110 > resnet56
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet56 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # none, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet56 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # none, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110_mix_mixup_no_pmixup" --model_t resnet110 --model_s resnet56 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110_mix_mixup_no_pmixup" --model_t resnet110 --model_s resnet56 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet56 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet56 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110_mix_mixup_no_pmixup" --model_t resnet110 --model_s resnet56 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110_mix_mixup_no_pmixup" --model_t resnet110 --model_s resnet56 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=1
+
+# resnet110 > resnet110
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet110 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # none, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet110 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # none, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110_mix_mixup_no_pmixup" --model_t resnet110 --model_s resnet110 --distill kd --mix none --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110_mix_mixup_no_pmixup" --model_t resnet110 --model_s resnet110 --distill kd --mix none --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet110 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet110 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-S, T=1
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110_mix_mixup_no_pmixup" --model_t resnet110 --model_s resnet110 --distill kd --mix mixup --no-pmixup --kd_T 4 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=4
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110_mix_mixup_no_pmixup" --model_t resnet110 --model_s resnet110 --distill kd --mix mixup --no-pmixup --kd_T 1 --trial 1,2,3 --resume auto "$@"  # Mix-T&S, T=1

@@ -1,15 +1,53 @@
 #!/usr/bin/env bash
-# The amount of partial mixup, 10 to 100 %, with the original's sampling (which mixes more, see --pmu_sampling) and
-# with exact sampling. Table and curves: python -m scripts.run_table partial_amount. Arguments go to every command.
+# MIX-KD: the amount of partial mixup
+# Table and pictures: python -m scripts.run_table partial_amount. This file is printed from scripts/tables/partial_amount.json by
+#   python -m scripts.run_table partial_amount --print > scripts/run_partial_amount.sh
+# Copy a line and edit it, or give flags that go to every command: bash scripts/run_partial_amount.sh --trial 1 --epochs 60
+# Its teachers come first: bash scripts/run_cifar_vanilla.sh resnet56 wrn_40_2
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/teachers.sh
 
-for pair in "resnet56 resnet20" "wrn_40_2 wrn_16_2"; do
-  choose "$pair"
-  for clean in 0.9 0.8 0.7 0.6 0.5 0.4 0.3 0.2 0.1; do
-    distil --partmixup "$clean" --pmu_sampling original "$@"
-    distil --partmixup "$clean" --pmu_sampling exact "$@"
-  done
-  distil --no-pmixup "$@"
-done
+# resnet56 > resnet20
+resnet56=$(teacher resnet56)
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill mixstd --partmixup 0.9 --pmu_sampling original --trial 1,2,3 --resume auto "$@"  # original, 10 %
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill mixstd --partmixup 0.8 --pmu_sampling original --trial 1,2,3 --resume auto "$@"  # original, 20 %
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill mixstd --partmixup 0.7 --pmu_sampling original --trial 1,2,3 --resume auto "$@"  # original, 30 %
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill mixstd --partmixup 0.6 --pmu_sampling original --trial 1,2,3 --resume auto "$@"  # original, 40 %
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill mixstd --partmixup 0.5 --pmu_sampling original --trial 1,2,3 --resume auto "$@"  # original, 50 %
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill mixstd --partmixup 0.4 --pmu_sampling original --trial 1,2,3 --resume auto "$@"  # original, 60 %
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill mixstd --partmixup 0.3 --pmu_sampling original --trial 1,2,3 --resume auto "$@"  # original, 70 %
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill mixstd --partmixup 0.2 --pmu_sampling original --trial 1,2,3 --resume auto "$@"  # original, 80 %
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill mixstd --partmixup 0.1 --pmu_sampling original --trial 1,2,3 --resume auto "$@"  # original, 90 %
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill mixstd --no-pmixup --trial 1,2,3 --resume auto "$@"  # original, 100 %
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill mixstd --partmixup 0.9 --pmu_sampling exact --trial 1,2,3 --resume auto "$@"  # exact, 10 %
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill mixstd --partmixup 0.8 --pmu_sampling exact --trial 1,2,3 --resume auto "$@"  # exact, 20 %
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill mixstd --partmixup 0.7 --pmu_sampling exact --trial 1,2,3 --resume auto "$@"  # exact, 30 %
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill mixstd --partmixup 0.6 --pmu_sampling exact --trial 1,2,3 --resume auto "$@"  # exact, 40 %
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill mixstd --partmixup 0.5 --pmu_sampling exact --trial 1,2,3 --resume auto "$@"  # exact, 50 %
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill mixstd --partmixup 0.4 --pmu_sampling exact --trial 1,2,3 --resume auto "$@"  # exact, 60 %
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill mixstd --partmixup 0.3 --pmu_sampling exact --trial 1,2,3 --resume auto "$@"  # exact, 70 %
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill mixstd --partmixup 0.2 --pmu_sampling exact --trial 1,2,3 --resume auto "$@"  # exact, 80 %
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill mixstd --partmixup 0.1 --pmu_sampling exact --trial 1,2,3 --resume auto "$@"  # exact, 90 %
+
+# wrn_40_2 > wrn_16_2
+wrn_40_2=$(teacher wrn_40_2)
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill mixstd --partmixup 0.9 --pmu_sampling original --trial 1,2,3 --resume auto "$@"  # original, 10 %
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill mixstd --partmixup 0.8 --pmu_sampling original --trial 1,2,3 --resume auto "$@"  # original, 20 %
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill mixstd --partmixup 0.7 --pmu_sampling original --trial 1,2,3 --resume auto "$@"  # original, 30 %
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill mixstd --partmixup 0.6 --pmu_sampling original --trial 1,2,3 --resume auto "$@"  # original, 40 %
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill mixstd --partmixup 0.5 --pmu_sampling original --trial 1,2,3 --resume auto "$@"  # original, 50 %
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill mixstd --partmixup 0.4 --pmu_sampling original --trial 1,2,3 --resume auto "$@"  # original, 60 %
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill mixstd --partmixup 0.3 --pmu_sampling original --trial 1,2,3 --resume auto "$@"  # original, 70 %
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill mixstd --partmixup 0.2 --pmu_sampling original --trial 1,2,3 --resume auto "$@"  # original, 80 %
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill mixstd --partmixup 0.1 --pmu_sampling original --trial 1,2,3 --resume auto "$@"  # original, 90 %
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill mixstd --no-pmixup --trial 1,2,3 --resume auto "$@"  # original, 100 %
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill mixstd --partmixup 0.9 --pmu_sampling exact --trial 1,2,3 --resume auto "$@"  # exact, 10 %
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill mixstd --partmixup 0.8 --pmu_sampling exact --trial 1,2,3 --resume auto "$@"  # exact, 20 %
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill mixstd --partmixup 0.7 --pmu_sampling exact --trial 1,2,3 --resume auto "$@"  # exact, 30 %
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill mixstd --partmixup 0.6 --pmu_sampling exact --trial 1,2,3 --resume auto "$@"  # exact, 40 %
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill mixstd --partmixup 0.5 --pmu_sampling exact --trial 1,2,3 --resume auto "$@"  # exact, 50 %
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill mixstd --partmixup 0.4 --pmu_sampling exact --trial 1,2,3 --resume auto "$@"  # exact, 60 %
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill mixstd --partmixup 0.3 --pmu_sampling exact --trial 1,2,3 --resume auto "$@"  # exact, 70 %
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill mixstd --partmixup 0.2 --pmu_sampling exact --trial 1,2,3 --resume auto "$@"  # exact, 80 %
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill mixstd --partmixup 0.1 --pmu_sampling exact --trial 1,2,3 --resume auto "$@"  # exact, 90 %

@@ -1,14 +1,59 @@
 #!/usr/bin/env bash
-# Logits divided by their standard deviation in other methods, off and on, under partial mixup.
-# Table: python -m scripts.run_table rescale. Arguments go to every command.
+# Logits divided by their standard deviation, in other methods
+# Table and pictures: python -m scripts.run_table rescale. This file is printed from scripts/tables/rescale.json by
+#   python -m scripts.run_table rescale --print > scripts/run_rescale.sh
+# Copy a line and edit it, or give flags that go to every command: bash scripts/run_rescale.sh --trial 1 --epochs 60
+# Its teachers come first: bash scripts/run_cifar_vanilla.sh resnet56 wrn_40_2
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/teachers.sh
 
-for pair in "resnet56 resnet20" "wrn_40_2 wrn_16_2"; do
-  choose "$pair"
-  for method in kd hint attention similarity correlation vid rkd pkt nst kdsvd crd; do
-    distil --distill "$method" --rescale none "$@"
-    distil --distill "$method" --rescale std "$@"
-  done
-done
+# resnet56 > resnet20
+resnet56=$(teacher resnet56)
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill kd --trial 1,2,3 --resume auto "$@"  # KD, plain
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill kd --rescale std --trial 1,2,3 --resume auto "$@"  # KD, rescaled
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill hint --trial 1,2,3 --resume auto "$@"  # FitNet, plain
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill hint --rescale std --trial 1,2,3 --resume auto "$@"  # FitNet, rescaled
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill attention --trial 1,2,3 --resume auto "$@"  # AT, plain
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill attention --rescale std --trial 1,2,3 --resume auto "$@"  # AT, rescaled
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill similarity --trial 1,2,3 --resume auto "$@"  # SP, plain
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill similarity --rescale std --trial 1,2,3 --resume auto "$@"  # SP, rescaled
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill correlation --trial 1,2,3 --resume auto "$@"  # CC, plain
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill correlation --rescale std --trial 1,2,3 --resume auto "$@"  # CC, rescaled
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill vid --trial 1,2,3 --resume auto "$@"  # VID, plain
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill vid --rescale std --trial 1,2,3 --resume auto "$@"  # VID, rescaled
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill rkd --trial 1,2,3 --resume auto "$@"  # RKD, plain
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill rkd --rescale std --trial 1,2,3 --resume auto "$@"  # RKD, rescaled
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill pkt --trial 1,2,3 --resume auto "$@"  # PKT, plain
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill pkt --rescale std --trial 1,2,3 --resume auto "$@"  # PKT, rescaled
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill nst --trial 1,2,3 --resume auto "$@"  # NST, plain
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill nst --rescale std --trial 1,2,3 --resume auto "$@"  # NST, rescaled
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill kdsvd --trial 1,2,3 --resume auto "$@"  # KDSVD, plain
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill kdsvd --rescale std --trial 1,2,3 --resume auto "$@"  # KDSVD, rescaled
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill crd --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD, plain
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill crd --rescale std --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD, rescaled
+
+# wrn_40_2 > wrn_16_2
+wrn_40_2=$(teacher wrn_40_2)
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill kd --trial 1,2,3 --resume auto "$@"  # KD, plain
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill kd --rescale std --trial 1,2,3 --resume auto "$@"  # KD, rescaled
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill hint --trial 1,2,3 --resume auto "$@"  # FitNet, plain
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill hint --rescale std --trial 1,2,3 --resume auto "$@"  # FitNet, rescaled
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill attention --trial 1,2,3 --resume auto "$@"  # AT, plain
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill attention --rescale std --trial 1,2,3 --resume auto "$@"  # AT, rescaled
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill similarity --trial 1,2,3 --resume auto "$@"  # SP, plain
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill similarity --rescale std --trial 1,2,3 --resume auto "$@"  # SP, rescaled
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill correlation --trial 1,2,3 --resume auto "$@"  # CC, plain
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill correlation --rescale std --trial 1,2,3 --resume auto "$@"  # CC, rescaled
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill vid --trial 1,2,3 --resume auto "$@"  # VID, plain
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill vid --rescale std --trial 1,2,3 --resume auto "$@"  # VID, rescaled
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill rkd --trial 1,2,3 --resume auto "$@"  # RKD, plain
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill rkd --rescale std --trial 1,2,3 --resume auto "$@"  # RKD, rescaled
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill pkt --trial 1,2,3 --resume auto "$@"  # PKT, plain
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill pkt --rescale std --trial 1,2,3 --resume auto "$@"  # PKT, rescaled
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill nst --trial 1,2,3 --resume auto "$@"  # NST, plain
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill nst --rescale std --trial 1,2,3 --resume auto "$@"  # NST, rescaled
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill kdsvd --trial 1,2,3 --resume auto "$@"  # KDSVD, plain
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill kdsvd --rescale std --trial 1,2,3 --resume auto "$@"  # KDSVD, rescaled
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill crd --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD, plain
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill crd --rescale std --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD, rescaled

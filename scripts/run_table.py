@@ -5,6 +5,7 @@
     python -m scripts.run_table main --dry_run          # its runs, which are done, how long the rest may take
     python -m scripts.run_table main --only "MIXSTD*resnet56*" --trial 1,2,3 --jobs 4
     python -m scripts.run_table main --epochs 8 --train_fraction 0.1        # reduced, and labelled so everywhere
+    python -m scripts.run_table main --print            # its commands as a shell script, which scripts/run_main.sh is
     python -m scripts.run_table --readme                # put result/*/table.md into the README
 
 Teachers are trained first, or taken from --teacher_dir, from models/pretrained/ or from where
@@ -26,7 +27,7 @@ from helper.known_teachers import known_teachers
 from helper.teacher import read_teacher
 
 from . import readme_tables
-from .table import plots, render, spec
+from .table import plots, render, shell, spec
 from .table.jobs import Pool, slug, stopped, visible
 from .table.plan import Plan, Run
 from .table.results import Store
@@ -56,6 +57,8 @@ def parse(argv=None) -> argparse.Namespace:
     parser.add_argument("--data_dir", type=path, default="data", help="where the data lies or goes (default ./data)")
     parser.add_argument("--out", type=path, default="result", help="where tables go (default ./result)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
+    parser.add_argument("--print", action="store_true", default=False, dest="print_script",
+                        help="print the full table's commands as a shell script to read and edit, train nothing")
     parser.add_argument("--readme", action="store_true", default=False,
                         help="refresh the README's tables from --out, train nothing")
     return parser.parse(argv)
@@ -77,9 +80,12 @@ def main(argv=None) -> None:
         for name in spec.names():
             print(f"{name:20} {spec.load(name).title}")
         return
+    table = spec.load(opt.table)
+    if opt.print_script:
+        print(shell.script(table), end="")
+        return
     for gpu in opt.gpus:
         visible(gpu)
-    table = spec.load(opt.table)
     size = table.size(opt.epochs, opt.train_fraction, opt.holdout, opt.dataset)
     plan = Plan(table, size, opt, Store(opt.save_dir), chooser(table, opt.only))
     show(plan, opt)

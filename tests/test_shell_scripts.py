@@ -1,6 +1,5 @@
 """The scripts of scripts/: the commands behind the tables, checked without running them."""
 import os
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 
 from distiller_zoo import distiller_dict
 from helper.options import parse_student, parse_teacher
+from helper.teacher import network_named
 from scripts import run_table
 from scripts.table import spec
 from tests.support import table_runs
@@ -32,6 +32,10 @@ def commands(tmp_path):
         file = tmp_path / "teachers" / f"{name}_vanilla" / "ckpt_epoch_240.pth"
         file.parent.mkdir(parents=True)
         file.write_text(name)
+    for name in ("resnet20", "resnet32", "resnet44"):
+        file = tmp_path / "teachers" / f"{name}_chenyaofo" / f"cifar100_{name}-01234567.pt"
+        file.parent.mkdir(parents=True)
+        file.write_text(name)
     environment = {**os.environ, "VIRTUAL_ENV": str(tmp_path), "PATH": f"{stub.parent}:{os.environ['PATH']}",
                    "TEACHER_DIR": str(tmp_path / "teachers")}
 
@@ -53,28 +57,41 @@ def parsed(line):
     return {"train_teacher.py": parse_teacher, "train_student_mixstd.py": parse_student}[line[0]](line[1:])
 
 
-@pytest.mark.parametrize("script, table", [("run_mixkd.sh", "main"), ("run_augmentation.sh", "augmentation"),
-                                           ("run_partial_amount.sh", "partial_amount"), ("run_beta.sh", "beta_a"),
-                                           ("run_cutmix.sh", "cutmix"), ("run_rescale.sh", "rescale")])
-def test_scripts_run_the_students_of_their_tables(commands, tmp_path, script, table):
-    done, lines = commands(script)
+@pytest.mark.parametrize("name", spec.names())
+def test_scripts_are_printed_from_their_tables(name, capsys):
+    run_table.main([name, "--print"])
+    path = ROOT / "scripts" / f"run_{name}.sh"
+    stale = f"stale: python -m scripts.run_table {name} --print > scripts/{path.name}"
+    assert path.is_file() and path.read_text() == capsys.readouterr().out, stale
+
+
+@pytest.mark.parametrize("table", spec.names())
+def test_scripts_run_the_commands_of_their_tables(commands, tmp_path, table):
+    done, lines = commands(f"run_{table}.sh")
     assert done.returncode == 0, done.stderr
 
     def facts(opt):
-        keys = ["model_s", "distill", "mix", "gamma", "alpha", "beta", "rescale", "epochs", "learning_rate"]
+        keys = ["model_s", "model_t", "distill", "mix", "gamma", "alpha", "beta", "rescale", "epochs", "learning_rate",
+                "init_epochs", *distiller_dict[opt.distill].flags]
         if opt.distill == "kd" and opt.rescale == "none":
             keys.append("kd_T")
         if opt.mix != "none":
             keys += ["pmixup", "beta_a"] + (["partmixup", "pmu_sampling"] if opt.pmixup else [])
-        mixed = Path(opt.path_t).parent.name if table == "augmentation" else "mix=mixup" in opt.path_t
-        name = re.search(r"(resnet\d+x4|resnet\d+|wrn_40_2|vgg13)_", opt.path_t)[1]
-        return name, mixed, *(f"{key}={getattr(opt, key)}" for key in keys)
+        mixed = "mix=mixup" in opt.path_t
+        return mixed, *(f"{key}={getattr(opt, key)}" for key in keys)
 
     found = [parsed(line) for line in lines if line[0] == "train_student_mixstd.py"]
-    assert all(opt.trial == ["1", "2", "3"] and opt.warnings == [] for opt in found)
+    assert all(opt.trial == ["1", "2", "3"] and opt.warnings == [] and network_named(opt.path_t) == opt.model_t
+               for opt in found)
     plan = table_runs.make_plan([table, "--save_dir", tmp_path / "save"])
     wanted = [run.parse() for run in plan.runs.values() if run.kind == "student_model"]
     assert sorted(map(facts, found)) == sorted(map(facts, wanted))
+    alone = [parsed(line) for line in lines if line[0] == "train_teacher.py"]
+    expected = [run.parse() for run in plan.runs.values() if run.kind == "models"]
+    if table in ("augmentation", "teachers"):  # else the teachers are taken as they are
+        shown = {"model", "mix", "pmixup", "learning_rate", "epochs"}
+        made = {tuple(getattr(opt, key) for key in sorted(shown)) for opt in alone}
+        assert made >= {tuple(getattr(opt, key) for key in sorted(shown)) for opt in expected if opt.mix == "mixup"}
     assert all(parsed(line).warnings == [] for line in lines)
 
 
@@ -107,7 +124,7 @@ def test_reproduce_runs_every_table_and_reports(commands):
 
 
 def test_a_missing_teacher_says_how_to_get_one(commands, tmp_path):
-    done, lines = commands("run_beta.sh", TEACHER_DIR=str(tmp_path / "nowhere"))
+    done, lines = commands("run_beta_a.sh", TEACHER_DIR=str(tmp_path / "nowhere"))
     shipped = (ROOT / "models" / "pretrained" / "resnet56.pth").exists()
     if not shipped and not list((ROOT / "save" / "models").glob("resnet56_*")):
         assert done.returncode == 2 and "run_cifar_vanilla.sh resnet56" in done.stderr and not lines

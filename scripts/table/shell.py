@@ -1,0 +1,89 @@
+"""A table as the shell script that people read and edit: a command a line, as scripts/run_NAME.sh has it."""
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from helper.options import parse_student, parse_teacher
+from helper.rundir import teacher_name
+
+from .spec import FOLDER, Cell, Row, Table
+from .teachers import TEACHER_TRIAL
+
+HEAD = """\
+#!/usr/bin/env bash
+# {title}
+# Table and pictures: python -m scripts.run_table {name}. This file is printed from scripts/tables/{name}.json by
+#   python -m scripts.run_table {name} --print > scripts/run_{name}.sh
+# Copy a line and edit it, or give flags that go to every command: bash scripts/run_{name}.sh --trial 1 --epochs 60
+{teachers}set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/teachers.sh
+"""
+
+
+def script(table: Table) -> str:
+    """The commands of all cells, teachers before their students; each run once. No path of this machine is in it."""
+    needed = dict.fromkeys(cell.teacher for cell in table.cells if cell.row.role == "distil" and not cell.row.teacher)
+    teachers = f"# Its teachers come first: bash scripts/run_cifar_vanilla.sh {' '.join(needed)}\n" if needed else ""
+    lines, seen = [HEAD.format(title=table.title, name=table.name, teachers=teachers)], set()
+    for column in table.columns:
+        commands = []
+        for cell in table.cells:
+            if cell.column == column and cell.row.role != "teacher":
+                command = _command(table, cell)
+                if command not in seen:
+                    seen.add(command)
+                    commands += [*_teacher(table, cell, seen), f"{command}  # {cell.row.name}"]
+        if commands:
+            lines += [f"# {column}", *commands, ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def file_of(table: Table) -> Path:
+    """Where the project keeps the script of one of its tables."""
+    return FOLDER.parent / f"run_{table.name}.sh"
+
+
+def _command(table: Table, cell: Cell) -> str:
+    alone = cell.row.role == "student"
+    words = [*cell.flags, *_unscaled(cell.row), *_recipe(table, alone), "--trial", table.trial, "--resume", "auto"]
+    if alone:
+        return f'"$PYTHON" train_teacher.py --model {cell.student} {shlex.join(words)} "$@"'
+    teacher = f'--path_t "${_variable(cell)}" --model_t {cell.teacher} --model_s {cell.student}'
+    return f'"$PYTHON" train_student_mixstd.py {teacher} {shlex.join(words)} "$@"'
+
+
+def _teacher(table: Table, cell: Cell, seen: set[str]) -> list[str]:
+    """The lines that set the variable with the teacher's checkpoint, unless they stand above already."""
+    if cell.row.role == "student" or _variable(cell) in seen:
+        return []
+    seen.add(_variable(cell))
+    if not cell.row.teacher:
+        return [f"{_variable(cell)}=$(teacher {cell.teacher})"]
+    words = ["--model", cell.teacher, *shlex.split(cell.row.teacher), *_recipe(table, alone=True)]
+    suffix = teacher_name(parse_teacher(words), TEACHER_TRIAL).split(f"_trial_{TEACHER_TRIAL}", 1)[1]
+    return [f'"$PYTHON" train_teacher.py {shlex.join(words)} --resume auto',
+            f"{_variable(cell)}=$(trained {cell.teacher} {suffix})"]
+
+
+def _variable(cell: Cell) -> str:
+    """A name for the teacher's path: resnet56, or resnet56_mix_mixup_no_pmixup for one that is trained with flags."""
+    flags = "".join(c if c.isalnum() else "_" for c in cell.row.teacher)
+    return "_".join(part for part in (cell.teacher, *flags.split("_")) if part)
+
+
+def _unscaled(row: Row) -> list[str]:
+    return [word for numbers in (row.per_epoch, row.per_image) for name, value in numbers.items()
+            for word in (f"--{name}", str(value))]
+
+
+def _recipe(table: Table, alone: bool) -> list[str]:
+    """Those flags of the recipe that differ from the script's defaults."""
+    words = []
+    defaults = (parse_teacher if alone else parse_student)([]).defaults
+    for name, value in table.recipe.items():
+        if value != defaults[name]:
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            words += [f"--{name}", text]
+    return words
