@@ -8,25 +8,41 @@ Pictures of result/ are part of the page; curves of single runs are linked relat
 from __future__ import annotations
 
 import argparse
+import base64
 import csv
-import json
+import os
 import re
 import sys
+import urllib.parse
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import jinja2
+
+from helper import rundir
 from helper.argtypes import Parser, path
 from helper.errors import UserError, guard
 from helper.files import save_text
-from helper.options import parse_teacher
+from helper.recipe import less_than
+from helper.rundir import RunData
 
-from . import report_page as html
-from .report_page import Markup
 from .table.render import WIDEST, failures
 from .table.spec import filled
 
 LONGEST = 400  # rows of a CSV that are shown; the file is linked
 KINDS = {"models": "teachers and students alone", "student_model": "distilled students"}
+TEMPLATE = "report.html.j2"
+
+
+@dataclass
+class Section:
+    """A titled part of the page. blocks: what the template shows, each a dict with its ``kind``."""
+
+    anchor: str
+    title: str
+    blocks: list[dict[str, Any]]
 
 
 def parse(argv=None) -> argparse.Namespace:
@@ -46,23 +62,65 @@ def main(argv=None) -> None:
         raise UserError(f"nothing to report: {out} holds no results and {save_dir} no runs; run a table, or name "
                         "other folders with --out and --save_dir")
     page.parent.mkdir(parents=True, exist_ok=True)
-    contents = [(anchor, title) for anchor, title, _ in sections]
-    body = [html.section(anchor, title, parts) for anchor, title, parts in sections]
     about = f"From {out} and {save_dir}. Accuracies are per cent, of the last epoch unless said otherwise."
-    save_text(html.page("Mixup in knowledge distillation: results", about, contents, body), page)
+    save_text(render("Mixup in knowledge distillation: results", about, sections), page)
     print(f"==> {page}")
+
+
+def render(title: str, about: str, sections: list[Section]) -> str:
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)
+    environment.tests["number_like"] = is_number
+    return environment.get_template(TEMPLATE).render(title=title, about=about, sections=sections)
+
+
+# Blocks ---------------------------------------------------------------------------------------------------------------
+
+def note(text: Any, style: str = "") -> dict[str, Any]:
+    return {"kind": "note", "text": text, "style": style}
+
+
+def table(head: list[str], rows: list[list]) -> dict[str, Any]:
+    return {"kind": "table", "head": head, "rows": rows}
+
+
+def details(title: str, *blocks: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": "details", "title": title, "blocks": blocks}
+
+
+def link(target: Path, page: Path, label: str) -> dict[str, str]:
+    """A link relative to the page, so that both can be moved together."""
+    relative = os.path.relpath(target.resolve(), page.parent.resolve())
+    return {"href": urllib.parse.quote(relative), "label": label}
+
+
+def links(found: list[dict[str, str]], between: str = ", ") -> dict[str, Any]:
+    return {"links": found, "between": between}
+
+
+def picture(file: Path) -> dict[str, str]:
+    """Part of the page itself."""
+    content = base64.b64encode(file.read_bytes()).decode()
+    return {"kind": "picture", "name": file.stem, "source": f"data:image/png;base64,{content}"}
+
+
+def is_number(value: Any) -> bool:
+    try:
+        float(str(value))
+    except ValueError:
+        return False
+    return True
 
 
 # Tables and analyses --------------------------------------------------------------------------------------------------
 
-def result_sections(out: Path, page: Path) -> Iterator[tuple[str, str, list[Markup]]]:
+def result_sections(out: Path, page: Path) -> Iterator[Section]:
     """One section for every folder of ``out`` that holds a CSV or a picture."""
     folders = [out, *sorted(folder for folder in out.rglob("*") if folder.is_dir())] if out.is_dir() else []
     for folder in folders:
         tables, pictures = sorted(folder.glob("*.csv")), sorted(folder.glob("*.png"))
         if tables or pictures:
             name = str(folder.relative_to(out)) if folder != out else out.name
-            yield f"result-{name}", title_of(folder) or name, folder_parts(folder, tables, pictures, page)
+            yield Section(f"result-{name}", title_of(folder) or name, folder_blocks(folder, tables, pictures, page))
 
 
 def title_of(folder: Path) -> str:
@@ -71,25 +129,22 @@ def title_of(folder: Path) -> str:
     return first.removeprefix("# ")
 
 
-def folder_parts(folder: Path, tables: list[Path], pictures: list[Path], page: Path) -> list[Markup]:
-    parts = [html.paragraph(folder.name.replace("-", " ", 1), "reduced")] if folder.name.startswith("reduced-") else []
+def folder_blocks(folder: Path, tables: list[Path], pictures: list[Path], page: Path) -> list[dict]:
+    blocks = [note(folder.name.replace("-", " ", 1), "reduced")] if folder.name.startswith("reduced-") else []
     if folder / "table.csv" in tables:
-        parts.append(matrix(folder / "table.csv"))
+        blocks.append(matrix(folder / "table.csv"))
     if failed := failures(folder / "table.md"):
-        parts += [html.paragraph("Failed when last tried:", "reduced"),
-                  *map(html.paragraph, failed)]
-    for picture in pictures:
-        parts.append(Markup(f"<h3>{html.text(picture.stem)}</h3>{html.inlined_image(picture, picture.stem)}"))
-    for file in tables:
-        parts.append(html.details(file.name, csv_table(file, page)))
+        blocks += [note("Failed when last tried:", "reduced"), *map(note, failed)]
+    blocks += map(picture, pictures)
+    blocks += [details(file.name, *csv_blocks(file, page)) for file in tables]
     logs = [*sorted(folder.glob("*.md")), *sorted(folder.glob("*.log")), *sorted((folder / "logs").glob("*.log"))]
     if logs:
-        links = Markup(", ".join(html.link(log, page, log.name) for log in logs))
-        parts.append(html.details(f"texts and logs ({len(logs)})", html.paragraph(links)))
-    return parts
+        found = links([link(log, page, log.name) for log in logs])
+        blocks.append(details(f"texts and logs ({len(logs)})", note(found)))
+    return blocks
 
 
-def matrix(file: Path) -> Markup:
+def matrix(file: Path) -> dict[str, Any]:
     """table.csv as rows x columns: mean, deviation and seeds, below them the published figure and the difference."""
     lines = read_csv(file)
     columns = list(dict.fromkeys(line["column"] for line in lines))
@@ -101,29 +156,25 @@ def matrix(file: Path) -> Markup:
         texts = {(row, f"{column} (reduced)"): text for (row, column), text in texts.items()}
         columns = [f"{column} (reduced)" for column in columns]
     if len(columns) > WIDEST:
-        return html.table(["", *rows], [[c, *(texts.get((r, c), "–") for r in rows)] for c in columns])
-    return html.table(["", *columns], [[r, *(texts.get((r, c), "–") for c in columns)] for r in rows])
+        return table(["", *rows], [[c, *(texts.get((r, c), "–") for r in rows)] for c in columns])
+    return table(["", *columns], [[r, *(texts.get((r, c), "–") for c in columns)] for r in rows])
 
 
-def numbers(line: dict) -> Markup:
+def numbers(line: dict) -> dict[str, str]:
     prefix = "" if "last_top1_mean" in line else "reduced_"
     mean, std = line[f"{prefix}last_top1_mean"], line[f"{prefix}last_top1_std"]
     own = f"{mean} ± {std} (n={line['seeds']})" if std else f"{mean} (n={line['seeds']})" if mean else "–"
-    published = line.get("published", "")
-    if not published:
-        return Markup(f'<span class="whole">{html.text(own)}</span>')
-    difference = line["difference"]
-    below = f"{published} ({difference})" if difference else published
-    return Markup(f'<span class="whole">{html.text(own)}</span><br><span class="soft whole">{html.text(below)}</span>')
+    published, difference = line.get("published", ""), line.get("difference", "")
+    return {"own": own, "below": f"{published} ({difference})" if published and difference else published}
 
 
-def csv_table(file: Path, page: Path) -> Markup:
+def csv_blocks(file: Path, page: Path) -> list[dict]:
     lines = read_csv(file)
-    link = html.paragraph(Markup(f"{html.link(file, page, file.name)}, {len(lines)} rows"
-                                 + (f", the first {LONGEST} shown" if len(lines) > LONGEST else "")))
-    if not lines:
-        return link
-    return Markup(link + html.table(list(lines[0]), [[line[k] or "" for k in lines[0]] for line in lines[:LONGEST]]))
+    more = f", the first {LONGEST} shown" if len(lines) > LONGEST else ""
+    blocks = [note(links([link(file, page, f"{file.name}, {len(lines)} rows{more}")]))]
+    if lines:
+        blocks.append(table(list(lines[0]), [[line[k] or "" for k in lines[0]] for line in lines[:LONGEST]]))
+    return blocks
 
 
 def read_csv(file: Path) -> list[dict]:
@@ -133,64 +184,55 @@ def read_csv(file: Path) -> list[dict]:
 
 # Runs -----------------------------------------------------------------------------------------------------------------
 
-def run_sections(save_dir: Path, page: Path) -> Iterator[tuple[str, str, list[Markup]]]:
+def run_sections(save_dir: Path, page: Path) -> Iterator[Section]:
     """Finished runs of the full recipe, finished reduced ones, and unfinished ones, each with its curves."""
-    recipe = parse_teacher([]).defaults
     for kind, title in KINDS.items():
-        groups: dict[str, list[tuple[Path, dict, dict]]] = {"": [], ", reduced": [], ", unfinished": []}
+        groups: dict[str, list[RunData]] = {"": [], ", reduced": [], ", unfinished": []}
         for folder in sorted((save_dir / kind).glob("*/")):
-            config, summary = read_json(folder / "args.json").get("config", {}), read_json(folder / "summary.json")
-            if config:
-                groups[group_of(config, summary, recipe)].append((folder, config, summary))
+            run = rundir.read(folder)
+            if run.config:
+                groups[group_of(run)].append(run)
         for group, runs in groups.items():
             if runs:
                 anchor = re.sub(r"\W+", "-", f"runs-{kind}{group}")
-                yield anchor, f"Runs: {title}{group} ({len(runs)})", run_parts(runs, page, group == ", reduced")
+                title_here = f"Runs: {title}{group} ({len(runs)})"
+                yield Section(anchor, title_here, run_blocks(runs, page, group == ", reduced"))
 
 
-def group_of(config: dict, summary: dict, recipe: dict) -> str:
-    if not summary:
+def group_of(run: RunData) -> str:
+    if not run.summary:
         return ", unfinished"
-    full = (summary.get("epochs", 0) >= recipe["epochs"] and summary.get("train_fraction") == 1
-            and summary.get("validated_on") == "test" and config.get("dataset") == recipe["dataset"])
-    return "" if full else ", reduced"
+    return ", reduced" if less_than({**run.config, "epochs": run.summary["epochs"]}) else ""
 
 
-def run_parts(runs: list[tuple[Path, dict, dict]], page: Path, reduced: bool) -> list[Markup]:
+def run_blocks(runs: list[RunData], page: Path, reduced: bool) -> list[dict]:
     mark = " (reduced)" if reduced else ""
     head = ["run", "trial", f"last top-1{mark}", f"best top-1{mark}", "trained", "time", "files"]
-    rows, pictures = [], []
-    for folder, config, summary in runs:
-        files = [folder / name for name in ("log.csv", "timing.csv", "args.json", "summary.json")]
-        links = Markup(" ".join(html.link(file, page, file.stem) for file in files if file.is_file()))
-        best = f"{two(summary.get('best_top1'))} (epoch {summary['best_epoch']})" if summary else ""
-        rows.append([folder.name, config.get("trial", ""), two(summary.get("last_top1")), best,
-                     trained(config, summary), hours(summary.get("wall_time_s")), links])
-        curves = folder / "curves.png"
-        if curves.is_file():
-            pictures.append(html.figure(html.linked_image(curves, page, folder.name), folder.name))
-    parts = [html.table(head, rows)]
-    if pictures:
-        parts.append(html.details(f"curves ({len(pictures)})", f'<div class="runs">{"".join(pictures)}</div>'))
-    return parts
+    rows, curves = [], []
+    for run in runs:
+        files = [run.folder / name for name in ("log.csv", "timing.csv", "args.json", "summary.json")]
+        found = links([link(file, page, file.stem) for file in files if file.is_file()], between=" ")
+        summary = run.summary
+        best = f"{two(summary['best_top1'])} (epoch {summary.get('best_epoch')})" if summary else ""
+        rows.append([run.folder.name, run.config.get("trial", ""), two(summary.get("last_top1")), best, trained(run),
+                     hours(summary.get("wall_time_s")), found])
+        if (run.folder / "curves.png").is_file():
+            curves.append(link(run.folder / "curves.png", page, run.folder.name))
+    blocks = [table(head, rows)]
+    if curves:
+        blocks.append(details(f"curves ({len(curves)})", {"kind": "curves", "curves": curves}))
+    return blocks
 
 
-def trained(config: dict, summary: dict) -> str:
+def trained(run: RunData) -> str:
     """Epochs, and whatever is less than the full recipe."""
+    config, summary = run.config, run.summary
     parts = [f"{summary['epochs']} epochs" if summary else f"of {config.get('epochs')} epochs"]
     if config.get("train_fraction", 1) != 1:
         parts.append(f"{100 * config['train_fraction']:g} % of the images")
     if summary.get("validated_on", "test") != "test":
         parts.append(f"validated on {summary['validated_on']}")
     return ", ".join(parts)
-
-
-def read_json(file: Path) -> dict:
-    try:
-        content = json.loads(file.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def two(value) -> str:

@@ -1,4 +1,5 @@
 """The processes of a table, the shell scripts, and the report page."""
+import html
 import os
 import re
 import signal
@@ -136,12 +137,12 @@ def test_the_report_escapes_every_name_and_needs_no_network(tmp_path):
     (tmp_path / "result" / f"tsne {EVIL}" / "points.csv").write_text(f"x,{EVIL}\n1,2\n")
     report.main(["--out", str(tmp_path / "result"), "--save_dir", str(tmp_path / "save")])
     page = (tmp_path / "result" / "report.html").read_text()
-    assert "<img src=x" not in page and "&lt;img src=x onerror=alert(1)&gt;&amp;&quot;&#x27;" in page
+    assert "<img src=x" not in page and "&lt;img src=x onerror=alert(1)&gt;&amp;&#34;&#39;" in page
     assert not re.search(r"(src|href)=\"(https?:)?//", page) and "<script" not in page and "@import" not in page
     for reference in re.findall(r'(?:src|href)="([^"#][^"]*)"', page):
         if not reference.startswith("data:image/png;base64,"):
             from urllib.parse import unquote
-            assert (tmp_path / "result" / unquote(reference.replace("&#x27;", "'"))).exists(), reference
+            assert (tmp_path / "result" / unquote(html.unescape(reference))).exists(), reference
     full, reduced = (page.index(f"Runs: distilled students{kind} (1)</h2>") for kind in ("", ", reduced"))
     assert full < page.index("<td class=\"number\">77.50", full) < reduced < page.index(">41.25<", reduced)
 
