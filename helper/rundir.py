@@ -8,11 +8,13 @@ import csv
 import hashlib
 import json
 import re
+import statistics
 from argparse import Namespace
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+ROLES = ("models", "student_model")  # folders under --save_dir: networks alone, distilled students
 NEWEST, BEFORE = "resume.pth", "resume.prev.pth"
 # Flags that say where and how a run computes, not what: a resumed run may have others.
 FREE = {"save_dir", "data_dir", "print_freq", "tb_freq", "save_freq", "num_workers", "loader", "device", "threads",
@@ -79,6 +81,20 @@ class RunData:
     log: list[dict[str, str]] = field(default_factory=list)
     timing: list[dict[str, str]] = field(default_factory=list)
 
+    @property
+    def label(self) -> str:
+        """What it is in words: resnet8 from resnet20, mixstd, mix mixup; '' where the folder doesn't say."""
+        config = self.config
+        if config.keys() >= {"model_s", "model_t", "distill", "mix"}:
+            return f"{config['model_s']} from {config['model_t']}, {config['distill']}, mix {config['mix']}"
+        return f"{config['model']} alone, mix {config['mix']}" if config.keys() >= {"model", "mix"} else ""
+
+    @property
+    def images_per_s(self) -> float | None:
+        """Median over the epochs of the main stage; None where nothing is told."""
+        told = [row.get("images_per_s") for row in self.timing if row.get("stage") == "main"]
+        return statistics.median(map(float, filter(None, told))) if any(told) else None
+
 
 def read(folder: Path) -> RunData:
     """All that a run's folder says of the run; never raises for what it holds."""
@@ -98,7 +114,7 @@ def read_config(folder: Path) -> dict[str, Any] | None:
 def read_summary(folder: Path) -> dict[str, Any]:
     """What summary.json of a run folder holds; empty where there is no readable one."""
     summary = _read_json(folder / "summary.json")
-    numbers = [summary.get(name) for name in ("epochs", "last_top1", "best_top1")]
+    numbers = [summary.get(name) for name in ("epochs", "last_top1", "best_top1", "best_epoch", "wall_time_s")]
     return summary if all(type(n) in (int, float) for n in numbers) else {}
 
 

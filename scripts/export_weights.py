@@ -15,13 +15,12 @@ from pathlib import Path
 import torch
 
 import dataset
-from helper import checkpoint
+from helper import checkpoint, rundir
 from helper.argtypes import Parser, name_from, path
 from helper.device import pick_device
 from helper.errors import UserError, guard
 from helper.evaluate import evaluate
 from helper.recipe import FULL
-from helper.rundir import read_config
 from helper.teacher import build, read_teacher
 
 FOLDER = Path(__file__).resolve().parent.parent / "models" / "pretrained"
@@ -76,8 +75,7 @@ def accuracy(file, data, device: torch.device) -> float:
 def add_to_index(folder: Path, file, original: str, full: float, half: float) -> None:
     index = folder / "index.json"
     entries = json.loads(index.read_text()) if index.exists() else {}
-    config = read_config(file.path.parent)
-    command = json.loads((file.path.parent / "args.json").read_text())["command"] if config else []
+    command = rundir.read(file.path.parent).command
     entries[file.arch] = {"top1": full, "top1_half": half, "command": " ".join(command),
                            "sha256": file.sha256, "sha256_full": original}
     checkpoint.save_text(json.dumps(entries, indent=2) + "\n", index)

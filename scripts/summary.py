@@ -6,62 +6,31 @@
 """
 from __future__ import annotations
 
-import csv
-import json
 import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
+from helper import rundir
 from helper.argtypes import Parser, path
 from helper.errors import UserError, guard
-
-ROLES = {"models": "alone", "student_model": "distilled"}
-
-
-@dataclass
-class Finished:
-    """One finished run: its folder, what args.json and summary.json say, its log rows."""
-
-    folder: Path
-    config: dict
-    summary: dict
-    rows: list[dict]
-
-    @property
-    def role(self) -> str:
-        return ROLES[self.folder.parent.name]
-
-    @property
-    def label(self) -> str:
-        config = self.config
-        if self.role == "alone":
-            return f"{config['model']} alone, mix {config['mix']}"
-        return f"{config['model_s']} from {config['model_t']}, {config['distill']}, mix {config['mix']}"
+from helper.rundir import RunData
 
 
-def finished_runs(save_dir: Path) -> list[Finished]:
+def finished_runs(save_dir: Path) -> list[RunData]:
     """All runs under ``save_dir`` with a summary, teachers and students alone first, in the order of their names."""
     found = []
-    for parent in ROLES:
+    for parent in rundir.ROLES:
         for folder in sorted((save_dir / parent).glob("*/")):
-            if (folder / "summary.json").is_file():
-                try:
-                    found.append(read(folder))
-                except (ValueError, KeyError) as error:
-                    raise UserError(f"{folder}: its args.json, log.csv or summary.json is damaged ({error!r}); "
-                                    "move the folder away") from None
+            if rundir.held(folder) == "a finished run":
+                run = rundir.read(folder)
+                if not (run.config and run.summary and run.log):
+                    raise UserError(f"{folder}: its args.json, log.csv or summary.json is damaged; "
+                                    "move the folder away")
+                found.append(run)
     return found
 
 
-def read(folder: Path) -> Finished:
-    config = json.loads((folder / "args.json").read_text())["config"]
-    with open(folder / "log.csv", newline="") as log:
-        rows = [row for row in csv.DictReader(log) if row["stage"] == "main"]
-    return Finished(folder, config, json.loads((folder / "summary.json").read_text()), rows)
-
-
-def print_table(runs: list[Finished]) -> None:
+def print_table(runs: list[RunData]) -> None:
     width = max(len(run.label) for run in runs)
     print(f"{'run':<{width}}  {'last top-1':>10}  {'best top-1':>10}  {'epochs':>6}  {'time':>7}")
     for run in runs:
@@ -73,13 +42,14 @@ def print_table(runs: list[Finished]) -> None:
         print(f"  {run.folder}")
 
 
-def draw(runs: list[Finished], target: Path) -> None:
+def draw(runs: list[RunData], target: Path) -> None:
     """Held-out accuracy by epoch, all runs in one picture."""
     from matplotlib.figure import Figure
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axis = figure.subplots()
     for run in runs:
-        axis.plot([int(row["epoch"]) for row in run.rows], [float(row["test_acc"]) for row in run.rows], marker=".",
+        rows = [row for row in run.log if row["stage"] == "main"]
+        axis.plot([int(row["epoch"]) for row in rows], [float(row["test_acc"]) for row in rows], marker=".",
                   label=f"{run.label} ({run.summary['last_top1']:.1f} %)")
     axis.set(xlabel="epoch", ylabel="held-out accuracy, %")
     axis.grid(alpha=0.3)

@@ -10,9 +10,6 @@ what it costs and which terms its loss has, not how good it is: table.md says so
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import json
 import shlex
 import sys
 from dataclasses import dataclass
@@ -20,10 +17,12 @@ from pathlib import Path
 
 from dataset import SIZES
 from distiller_zoo import distiller_dict
+from helper import rundir
 from helper.argtypes import Parser, name_from, number, path
 from helper.errors import UserError, guard
 from helper.files import save_text
 from helper.options import parse_student
+from helper.rundir import RunData
 from helper.teacher import read_teacher
 from models import model_dict
 
@@ -31,7 +30,7 @@ from .analysis.common import list_of
 from .table.archive import csv_text
 from .table.jobs import Pool, stopped
 from .table.plan import Run
-from .table.results import Entry, Store
+from .table.results import Store
 from .table.spec import Size
 
 MIXES = {"none": ["--mix", "none"], "partial": ["--mix", "mixup"], "full": ["--mix", "mixup", "--no-pmixup"],
@@ -82,7 +81,7 @@ def main(argv=None) -> None:
     runs = [line.run for line in table.lines if line.run is not None]
     pool = Pool(opt.jobs, [], Path(opt.save_dir, "zoo_logs"))
     table.write(pool)
-    signum = pool.train([run for run in runs if table.entry(run) is None], lambda: table.write(pool))
+    signum = pool.train([run for run in runs if table.found(run) is None], lambda: table.write(pool))
     table.write(pool)
     print(table.text(pool))
     if signum:
@@ -128,7 +127,7 @@ class Table:
                 flags += [f"--{flag}", str(max(1, round(method.flags[flag]["default"] * share)))]
         return [*flags, "--init_epochs", str(self.opt.init_epochs)] if method.two_stage else flags
 
-    def entry(self, run: Run) -> Entry | None:
+    def found(self, run: Run) -> RunData | None:
         """The finished run, if it is finished."""
         return self.store.find(run.kind, run.parse(), TRIAL, self.size, (Path(self.opt.path_t),))
 
@@ -156,8 +155,8 @@ class Table:
         if line.run is None:
             return {**row, "state": f"refused: {line.refused}"}
         row["command"] = self._shown(line.run.command())
-        if (entry := self.entry(line.run)) is not None:
-            return {**row, **measured(entry), "seeds": 1, "state": "", "hardware": entry.environment["hardware"]}
+        if (run := self.found(line.run)) is not None:
+            return {**row, **measured(run), "seeds": 1, "state": "", "hardware": run.environment["hardware"]}
         reason = pool.reason(line.run)
         return {**row, "state": f"failed: {self._shown(reason)}"} if reason else row
 
@@ -182,10 +181,8 @@ class Table:
 
     def _teacher(self) -> str:
         file = Path(self.opt.path_t)
-        try:
-            accuracy = f"{json.loads((file.parent / 'summary.json').read_text())['last_top1']:.2f} %"
-        except (OSError, ValueError, LookupError):
-            accuracy = "of unknown accuracy"
+        summary = rundir.read_summary(file.parent)
+        accuracy = f"{summary['last_top1']:.2f} %" if summary else "of unknown accuracy"
         return f"Teacher: {self.arch}, {accuracy}, {self._shown(str(file))}."
 
     def command(self) -> str:
@@ -206,16 +203,14 @@ class Table:
 HEAD = ["method", "mix", "loss terms", "images/s", "top-1, %"]
 
 
-def measured(entry: Entry) -> dict[str, str]:
+def measured(run: RunData) -> dict[str, str]:
     """Accuracy, throughput and loss terms of a finished run."""
-    log, timing = ([row for row in csv.DictReader(io.StringIO((entry.folder / name).read_text()))]
-                   for name in ("log.csv", "timing.csv"))
+    log = run.log
     terms = [("init", row["train_loss"]) for row in log if row["stage"] == "init"][-1:]
     terms += [(name.removeprefix("train_loss_"), value) for name, value in log[-1].items()
               if name.startswith("train_loss_")]
-    speeds = sorted(float(row["images_per_s"]) for row in timing if row["stage"] == "main")
-    return {TOP1: f"{entry.summary['last_top1']:.2f}",
-            "images_per_s": f"{speeds[len(speeds) // 2]:.0f}",
+    return {TOP1: f"{run.summary['last_top1']:.2f}",
+            "images_per_s": f"{run.images_per_s:.0f}",
             "loss_terms": ", ".join(f"{name} {float(value):.4g}" for name, value in terms)}
 
 

@@ -9,6 +9,7 @@ import dataset
 from distiller_zoo import Pair, distiller_dict
 from helper import checkpoint
 from helper.errors import UserError
+from helper.pair import shapes_of
 from models import model_dict
 from scripts.table import costs, spec
 from tests.support import table_runs
@@ -55,7 +56,7 @@ def test_every_command_parses_without_a_warning_and_is_the_recipe(plans, name):
 def test_methods_serve_their_pairs_and_only_skipped_cells_are_refused(plans):
     shapes = {}
 
-    def shapes_of(name, preact):
+    def named_shapes(name, preact):
         if (name, preact) not in shapes:
             with torch.device("meta"):  # shapes without numbers
                 shapes[name, preact] = shapes_of(model_dict[name](num_classes=100), (3, 32, 32), preact)
@@ -68,8 +69,8 @@ def test_methods_serve_their_pairs_and_only_skipped_cells_are_refused(plans):
                 cell = spec.Cell(row, column, None)
                 opt = table_runs.parse_student_flags(cell)
                 method = distiller_dict[opt.distill]
-                pair = Pair(shapes_of(cell.student, method.preact), shapes_of(cell.teacher, method.preact), 50_000, 100,
-                            labels)
+                both = [named_shapes(name, method.preact) for name in (cell.student, cell.teacher)]
+                pair = Pair(*both, 50_000, 100, labels)
                 assert bool(method.unsupported(opt, pair)) == (column in row.skip), cell.label
                 skipped += column in row.skip
     assert skipped == 3

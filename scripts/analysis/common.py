@@ -5,7 +5,6 @@ its tables (CSV), its pictures (PNG) and args.json, which says how they came to 
 """
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
@@ -20,17 +19,15 @@ from torch import Tensor, nn
 
 import dataset
 from dataset.data import Data, stratified
-from helper import checkpoint
+from helper import checkpoint, rundir
 from helper import device as devices
 from helper.argtypes import Parser, name_from, number, path
 from helper.errors import UserError
 from helper.recipe import FULL
-from helper.rundir import read_config
 from helper.teacher import TeacherFile, build, read_teacher
-from models import model_dict
+from models import any_model
 from models.folding import folded
 
-from ..summary import ROLES, Finished
 from .drawing import COLOURS, MARKERS
 
 # Flags --------------------------------------------------------------------------------------------------------------
@@ -55,7 +52,7 @@ def make_parser(program: str, description: str | None) -> Parser:
 
 def add_networks(parser: Parser, out: str) -> None:
     """The flags of an analysis of several checkpoints: --paths, --models, --labels, --out, --batch_size, --seed."""
-    model = name_from(model_dict, "model")
+    model = name_from(any_model, "model")
     group = parser.add_argument_group("networks and outputs")
     group.add_argument("--paths", type=path, nargs="+", required=True, metavar="CKPT",
                        help="checkpoints, ours or RepDistiller's, all trained on --dataset")
@@ -110,9 +107,8 @@ class Network:
 def default_label(file: TeacherFile) -> str:
     """What the run's args.json says of itself, else the architecture and the rest of the folder's name."""
     folder = file.path.resolve().parent
-    if folder.parent.name in ROLES and (config := read_config(folder)):
-        with contextlib.suppress(KeyError):  # of another program, or of a run of another time
-            return Finished(folder, config, {}, []).label + less_of(file)
+    if folder.parent.name in rundir.ROLES and (label := rundir.read(folder).label):
+        return label + less_of(file)
     rest = folder.name.removeprefix("S=").removeprefix(file.arch)
     return f"{file.arch} {rest.replace('_', ' ').strip()}".strip() + less_of(file)
 

@@ -17,7 +17,7 @@ from helper.options import parse_student, parse_teacher
 from helper.rundir import teacher_name
 
 from .costs import epoch_cost, measured_rate
-from .results import Result, Store
+from .results import Result, Store, result_of
 from .spec import Cell, Row, Size, Table
 from .teachers import TEACHER_TRIAL, check, places, stated
 
@@ -111,9 +111,9 @@ class Plan:
             opt = self._parsed(run)
             candidates = self._candidates_of(run)
             for trial in run.trials:
-                entry = self.store.find(run.kind, opt, trial, self.size, candidates)
-                if entry is not None:
-                    run.done[trial] = entry.result()
+                found = self.store.find(run.kind, opt, trial, self.size, candidates)
+                if found is not None:
+                    run.done[trial] = result_of(found)
 
     def _parsed(self, run: Run) -> Namespace:
         try:
@@ -214,9 +214,9 @@ class Plan:
             return self.teachers[arch, flags]
         words = ["--model", arch, *shlex.split(flags)]
         opt = self._parsed(Run("models", (*words, *self._common()), f"teacher {arch} {flags}".strip()))
-        entry = self.store.find("models", opt, TEACHER_TRIAL, self.size)
+        finished = self.store.find("models", opt, TEACHER_TRIAL, self.size)
         expected = Path(self.opt.save_dir, "models", teacher_name(opt, TEACHER_TRIAL), f"{arch}_last.pth")
-        begun = entry.folder if entry else self.store.begun("models", opt, TEACHER_TRIAL)
+        begun = finished.folder if finished else self.store.begun("models", opt, TEACHER_TRIAL)
         own = begun / expected.name if begun else expected
         given, others = [], []
         if not flags and not self.size.holdout and self.size.dataset == self.size.recipe_dataset:

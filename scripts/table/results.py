@@ -1,7 +1,6 @@
 """The finished runs under --save_dir, found by their configuration, whatever their folders are called."""
 from __future__ import annotations
 
-import csv
 import json
 import statistics
 from argparse import Namespace
@@ -9,7 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from helper.rundir import FREE, config_of, held, read_config
+from helper import rundir
+from helper.rundir import FREE, RunData, config_of, held
 from helper.teacher import read_teacher
 
 from .spec import Size
@@ -35,19 +35,11 @@ class Result:
     teacher: str = ""  # beginning of the sha256 of the weights it was distilled from
 
 
-@dataclass(frozen=True)
-class Entry:
-    folder: Path
-    config: dict
-    environment: dict
-    summary: dict | None
-    images_per_s: float | None
-
-    def result(self) -> Result:
-        s = self.summary
-        return Result(self.config["trial"], s["last_top1"], s["best_top1"], s["best_epoch"], s["wall_time_s"],
-                      self.environment.get("hardware", ""), self.environment.get("git_commit", ""), str(self.folder),
-                      str(self.config.get("teacher_sha256", ""))[:DIGITS])
+def result_of(run: RunData) -> Result:
+    s = run.summary
+    return Result(run.config["trial"], s["last_top1"], s["best_top1"], s["best_epoch"], s["wall_time_s"],
+                  run.environment.get("hardware", ""), run.environment.get("git_commit", ""), str(run.folder),
+                  str(run.config.get("teacher_sha256", ""))[:DIGITS])
 
 
 class Store:
@@ -58,62 +50,40 @@ class Store:
         self.refresh()
 
     def refresh(self) -> None:
-        self.entries = {kind: [entry for folder in sorted((self.root / kind).glob("*/"))
-                               if (entry := _read(folder)) is not None]
-                        for kind in ("models", "student_model")}
+        self.runs = {kind: [run for folder in sorted((self.root / kind).glob("*/"))
+                            if "trial" in (run := rundir.read(folder)).config]
+                     for kind in rundir.ROLES}
 
-    def find(self, kind: str, opt: Namespace, trial: str, size: Size, teachers: tuple[Path, ...] = ()) -> Entry | None:
+    def find(self, kind: str, opt: Namespace, trial: str, size: Size,
+             teachers: tuple[Path, ...] = ()) -> RunData | None:
         """The finished run of this configuration, trial and size; None if there is none.
 
         teachers: where the teacher may lie. If one is there, the run's teacher must have had the same weights; if the
         weights are nowhere (only records were copied), the path must be one of them.
         """
         config = config_of(opt, trial)
-        for entry in self.entries[kind]:
-            if (entry.summary is not None and _same(config, entry.config)
-                    and size.fits(entry.summary, entry.config["dataset"]) and _same_teacher(entry.config, teachers)):
-                return entry
+        for run in self.runs[kind]:
+            if (run.summary and _same(config, run.config)
+                    and size.fits(run.summary, run.config["dataset"]) and _same_teacher(run.config, teachers)):
+                return run
         return None
 
     def begun(self, kind: str, opt: Namespace, trial: str) -> Path | None:
         """The folder of an unfinished run of this configuration, which ``--resume auto`` goes on in."""
         config = config_of(opt, trial)
-        return next((entry.folder for entry in self.entries[kind]
-                     if entry.summary is None and _same(config, entry.config) and held(entry.folder)), None)
+        return next((run.folder for run in self.runs[kind]
+                     if not run.summary and _same(config, run.config) and held(run.folder)), None)
 
     def images_per_s(self, kind: str, opt: Namespace, on_cuda: bool) -> float | None:
         """Median throughput of the runs of the same networks and method, else of the same networks."""
-        speeds = [(entry.config, entry.images_per_s) for entry in self.entries[kind]
-                  if entry.images_per_s and str(entry.config.get("device")).startswith("cuda") == on_cuda]
+        speeds = [(run.config, run.images_per_s) for run in self.runs[kind]
+                  if run.images_per_s and str(run.config.get("device")).startswith("cuda") == on_cuda]
         for names in (("model", "model_s", "model_t", "distill"), ("model", "model_s", "model_t")):
             alike = [speed for config, speed in speeds
                      if all(config.get(name) == getattr(opt, name, None) for name in names)]
             if alike:
                 return statistics.median(alike)
         return None
-
-
-def _read(folder: Path) -> Entry | None:
-    config = read_config(folder)
-    if config is None or "trial" not in config:
-        return None
-    try:
-        environment = json.loads((folder / "args.json").read_text()).get("environment", {})
-        file = folder / "summary.json"
-        summary = json.loads(file.read_text()) if file.exists() else None
-        if not isinstance(summary, (dict, type(None))):
-            return None
-        return Entry(folder, config, environment, summary, _speed(folder / "timing.csv"))
-    except (OSError, ValueError):
-        return None  # being written, or damaged: it doesn't count as done
-
-
-def _speed(path: Path) -> float | None:
-    if not path.exists():
-        return None
-    with path.open(newline="") as file:
-        speeds = [float(row["images_per_s"]) for row in csv.DictReader(file) if row.get("images_per_s")]
-    return statistics.median(speeds) if speeds else None
 
 
 def _same(config: dict, found: dict) -> bool:
