@@ -15,7 +15,7 @@ from helper import loops
 from helper.device import resolve_device
 from helper.errors import guard
 from helper.evaluate import evaluate
-from helper.known_teachers import known_teachers, origin_of
+from helper.known_teachers import origin_of, published_top1
 from helper.learner import make_learners
 from helper.options import data_of, loader_of, parse_student, show
 from helper.pair import check_batches, pair_of, warn_of_size
@@ -68,8 +68,7 @@ def report_teacher(teacher, opt, data, device):
     print(f"teacher origin: {opt.teacher_origin}")
     test = dataset.make_test_batches(data, device, num_workers=opt.num_workers)
     found = evaluate(lambda images: teacher(images)[1], test()).top1
-    known = known_teachers().get(opt.teacher_sha256)
-    published = known.top1 if known and known.dataset == data.name else data.published.get(opt.model_t)
+    published = published_top1(opt.teacher_sha256, opt.model_t, data)
     if published is None or opt.holdout:
         print(f"teacher accuracy: {found:.2f}" + (" on the hold-out images" if opt.holdout else ""))
         return

@@ -4,13 +4,15 @@ from .batch import Batch
 from .data import Data, DataError, Split, reduced
 from .loaders import LOADERS, DeviceLoader, TorchLoader, eval_batches, make_loader, make_test_batches
 from .plan import MIXES, SAMPLINGS, EpochPlan, MixSpec, plan_epoch
+from .published import published_figures
 
 NAMES = (*cifar.CIFAR, "digits", *folder.NAMES)
 SIZES = {**dict.fromkeys(cifar.CIFAR, cifar.SIZES), "digits": digits.SIZES,
          "imagenet": folder.SIZES}  # training and test images, where the name says how many
 
 __all__ = ["LOADERS", "MIXES", "NAMES", "SAMPLINGS", "SIZES", "Batch", "Data", "DataError", "DeviceLoader", "EpochPlan",
-           "MixSpec", "Split", "TorchLoader", "eval_batches", "load", "make_loader", "make_test_batches", "plan_epoch"]
+           "MixSpec", "Split", "TorchLoader", "eval_batches", "load", "make_loader", "make_test_batches", "plan_epoch",
+           "published_figures"]
 
 
 def load(name, data_dir, holdout=0, train_fraction=1.0, download=True):

@@ -16,6 +16,7 @@ import torch
 
 from .data import Data, DataError, Split
 from .download import fetch
+from .published import alone
 
 # name: torchvision's class, number of classes, mean and standard deviation of training pixels scaled to 0..1
 CIFAR = {
@@ -23,11 +24,6 @@ CIFAR = {
     "cifar10": ("CIFAR10", 10, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
 }
 SIZES = 50_000, 10_000  # training and test images, of both
-# RepDistiller's README: last-epoch top-1 of its teachers and of the students it trains alone.
-PUBLISHED = {"cifar100": {
-    "wrn_40_2": 75.61, "resnet56": 72.34, "resnet110": 74.31, "resnet32x4": 79.42, "vgg13": 74.64, "ResNet50": 79.34,
-    "wrn_16_2": 73.26, "wrn_40_1": 71.98, "resnet20": 69.06, "resnet32": 71.14, "resnet8x4": 72.50, "vgg8": 70.36,
-    "MobileNetV2": 64.60, "ShuffleV1": 70.50, "ShuffleV2": 71.82}}
 _RECONSTRUCT = np.empty(0).__reduce__()[0]  # numpy moved it between modules; the files say numpy.core.multiarray
 _ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
@@ -102,4 +98,4 @@ def load(name, data_dir, download=True):
         fetch(official, Path(data_dir).expanduser(), missing, download)
     train = _split(folder, official.train_list, num_classes)
     test = _split(folder, official.test_list, num_classes)
-    return Data(name, num_classes, mean, std, 4, True, train, test, PUBLISHED.get(name, {}))
+    return Data(name, num_classes, mean, std, 4, True, train, test, alone(name))

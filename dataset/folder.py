@@ -14,13 +14,12 @@ import torch
 from torch.utils.data import Dataset
 
 from .data import DataError
+from .published import alone
 
 NAMES = ("imagenet", "folder")
 SIZES = 1_281_167, 50_000  # ImageNet's training and validation images (ILSVRC 2012)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, which torchvision's weights were trained with
 IMAGE, RESIZED = 224, 256  # side of an image of a batch; the shorter side that validation resizes to before its crop
-# torchvision's IMAGENET1K_V1 weights: top-1 on the validation images
-PUBLISHED = {"resnet18": 69.76, "resnet34": 73.31, "resnet50": 76.13, "mobilenet_v2": 71.88}
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ def load(name, data_dir):
         raise DataError(f"--data_dir {root}: class {differ[0]!r} is in {there}/ but not in {not_there}/"
                         + (f", nor are {len(differ) - 1} more in both" if len(differ) > 1 else "")
                         + "; both need the same class folders")
-    return FolderData(name, len(classes), train, val, published=PUBLISHED if name == "imagenet" else {})
+    return FolderData(name, len(classes), train, val, published=alone(name))
 
 
 def _files(folder, name):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from .errors import UserError
-from .files import save_bytes, save_text  # noqa: F401 - scripts know save_text from here
+from .files import save_bytes
 
 # RepDistiller's own files: an argparse.Namespace under opt in *_last.pth, and a numpy.float64 as the optimiser's lr
 # in every file saved after the first learning-rate drop. numpy renamed the module that such a scalar names.

@@ -24,12 +24,17 @@ def save_json(value: Any, path: Path) -> None:
 
 
 def save_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], path: Path) -> None:
+    """See :func:`csv_text`."""
+    save_text(csv_text(rows, columns), path)
+
+
+def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
     """A header and a line a row; a row may lack columns, which are then empty, and have others, which are left out."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    save_text(text.getvalue(), path)
+    return text.getvalue()
 
 
 def save_bytes(content: bytes | memoryview, path: Path, check: Callable[[Path], Any] | None = None) -> None:

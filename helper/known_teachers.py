@@ -47,6 +47,12 @@ def known_teachers() -> dict[str, KnownTeacher]:
             for digest, entry in content["teachers"].items()}
 
 
+def published_top1(digest: str, arch: str, data) -> float | None:
+    """What is published of these weights on ``data``: their own zoo's figure, else that of networks of this name."""
+    known = known_teachers().get(digest)
+    return known.top1 if known and known.dataset == data.name else data.published.get(arch)
+
+
 def origin_of(digest: str, path: Path) -> str:
     """The zoo of these weights; 'trained here' for a run's own, found beside its args.json; else 'unknown'."""
     known = known_teachers().get(digest)

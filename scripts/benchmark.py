@@ -25,7 +25,7 @@ import torch
 
 import dataset
 from distiller_zoo import distiller_dict
-from helper import checkpoint
+from helper import files
 from helper.ahead import IMAGES, AnsweredBatch
 from helper.argtypes import Parser, name_from, number, path, trial_list
 from helper.device import describe, resolve_device
@@ -115,7 +115,7 @@ class Table:
                           "reference_images_per_s": rates[0], "images_per_s": rates[1], "ratio": rates[1] / rates[0],
                           "peak_memory_mb": peak, "of_saturated": saturated and rates[1] / saturated})
         if self.file:  # now: a later measurement may fail
-            checkpoint.save_text(json.dumps(self.rows, indent=2) + "\n", Path(self.file))
+            files.save_text(json.dumps(self.rows, indent=2) + "\n", Path(self.file))
         last = f"{100 * rates[1] / saturated:>12.0f} %" if saturated else f"{'-':>14}"
         memory = f"{peak:>9.0f}" if peak else f"{'-':>9}"
         print(f"{what:<6}{pair:<24}{method:<12}{rates[0]:>17.0f}{1000 * classic:>8.2f}{rates[1]:>15.0f}"
@@ -229,7 +229,7 @@ def profile(opt, data, device) -> None:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
     by = "self_cuda_time_total" if device.type == "cuda" else "self_cpu_time_total"
-    checkpoint.save_text(prof.key_averages().table(sort_by=by, row_limit=25), Path(opt.profile))
+    files.save_text(prof.key_averages().table(sort_by=by, row_limit=25), Path(opt.profile))
     print(f"==> profile of 10 steps in {opt.profile}")
 
 

@@ -15,10 +15,11 @@ import torch
 
 import dataset
 from distiller_zoo import std_scaled
-from helper import checkpoint
+from helper import files
 from helper.argtypes import name_from, path
 from helper.errors import UserError, guard
 from helper.evaluate import Accuracy, evaluate
+from helper.known_teachers import origin_of, published_top1
 from helper.teacher import build, read_teacher
 from models import any_model
 
@@ -28,7 +29,8 @@ from .analysis import common
 def parse(argv):
     parser = common.make_parser("evaluate", __doc__)
     group = parser.add_argument_group("network and output")
-    group.add_argument("--path", type=path, required=True, metavar="CKPT", help="checkpoint, ours or RepDistiller's")
+    group.add_argument("--path", type=path, required=True, metavar="CKPT",
+                       help="checkpoint, of this project or of RepDistiller")
     group.add_argument("--model", type=name_from(any_model, "model"), default=None,
                        help="its architecture (default: what it says, else its name or its folder's)")
     group.add_argument("--json", type=path, default=None, metavar="FILE", help="write the figures here too")
@@ -55,11 +57,14 @@ def main(argv=None):
     print(f"{file.arch}: {file.path}\n{common.scope(data, total)}")
     for name, accuracy in found.items():
         print(f"{name:<10}  top-1 {accuracy.top1:6.2f}  top-5 {accuracy.top5:6.2f}  loss {accuracy.loss:.4f}")
+    published = published_top1(file.sha256, file.arch, data)
+    if published is not None and len(data.test) == total:
+        print(f"published top-1 {published:.2f} ({origin_of(file.sha256, file.path)})")
     if opt.json:
         about = {"path": str(file.path), "model": file.arch, "sha256": file.sha256, "dataset": data.name,
                  "images": len(data.test), "reduced": len(data.test) < total}
         logits = {name: asdict(accuracy) for name, accuracy in found.items()}
-        checkpoint.save_text(json.dumps({**about, "logits": logits}, indent=2) + "\n", Path(opt.json))
+        files.save_text(json.dumps({**about, "logits": logits}, indent=2) + "\n", Path(opt.json))
 
 
 if __name__ == "__main__":

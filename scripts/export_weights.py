@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 import dataset
-from helper import checkpoint, rundir
+from helper import checkpoint, files, rundir
 from helper.argtypes import Parser, name_from, path
 from helper.device import pick_device
 from helper.errors import UserError, guard
@@ -33,7 +33,7 @@ def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def main(argv=None):
     parser = Parser(prog="python -m scripts.export_weights", description=__doc__)
-    parser.add_argument("--path", type=path, required=True, help="checkpoint to take, ours or RepDistiller's")
+    parser.add_argument("--path", type=path, required=True, help="checkpoint, of this project or of RepDistiller")
     parser.add_argument("--dataset", type=name_from(dataset.NAMES, "data set"), default="cifar100")
     parser.add_argument("--data_dir", type=path, default="data")
     parser.add_argument("--device", default="auto")
@@ -78,7 +78,7 @@ def add_to_index(folder: Path, file, original: str, full: float, half: float) ->
     command = rundir.read(file.path.parent).command
     entries[file.arch] = {"top1": full, "top1_half": half, "command": " ".join(command),
                            "sha256": file.sha256, "sha256_full": original}
-    checkpoint.save_text(json.dumps(entries, indent=2) + "\n", index)
+    files.save_text(json.dumps(entries, indent=2) + "\n", index)
 
 
 if __name__ == "__main__":

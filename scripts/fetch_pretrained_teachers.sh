@@ -60,16 +60,6 @@ done
 . scripts/environment.sh
 folder=${TEACHER_DIR:-save/models}
 
-published() { # ZOO NAME: last epoch's top-1
-  case $1/$2 in
-    chenyaofo/resnet20) echo 68.83 ;; chenyaofo/resnet32) echo 70.16 ;;
-    chenyaofo/resnet44) echo 71.63 ;; chenyaofo/resnet56) echo 72.63 ;;
-    repdistiller/wrn_40_2) echo 75.61 ;; repdistiller/resnet56) echo 72.34 ;; repdistiller/resnet110) echo 74.31 ;;
-    repdistiller/resnet32x4) echo 79.42 ;; repdistiller/vgg13) echo 74.64 ;; repdistiller/ResNet50) echo 79.34 ;;
-    *) echo unknown ;;
-  esac
-}
-
 place() { # NAME: where its file goes under $folder
   local file
   if [ "$zoo" = repdistiller ]; then echo "$1_vanilla/ckpt_epoch_240.pth"; return; fi
@@ -123,7 +113,6 @@ for name in "${names[@]}"; do
   if [ -n "$why" ]; then fail "$file is not what was downloaded ($why); delete it and run this again"; fi
   echo "==> $file  sha256 $(sha256 "$file")"
   if [ "${CHECK:-1}" != 0 ]; then
-    echo "==> published top-1: $(published "$zoo" "$name"); here:"
     "$PYTHON" -m scripts.evaluate --path "$file" --model "$name"
   fi
 done

@@ -20,14 +20,13 @@ from distiller_zoo import distiller_dict
 from helper import rundir
 from helper.argtypes import Parser, name_from, number, path
 from helper.errors import UserError, guard
-from helper.files import save_text
+from helper.files import save_csv, save_text
 from helper.options import parse_student
 from helper.rundir import RunData
 from helper.teacher import read_teacher
 from models import model_dict
 
 from .analysis.common import list_of
-from .table.archive import csv_text
 from .table.jobs import Pool, stopped
 from .table.plan import Run
 from .table.results import Store
@@ -138,7 +137,7 @@ class Table:
         folder = Path(self.opt.out)
         folder.mkdir(parents=True, exist_ok=True)
         rows = [self._row(line, pool) for line in self.lines]
-        save_text(csv_text(list(rows[0]), rows), folder / "table.csv")
+        save_csv(rows, list(rows[0]), folder / "table.csv")
         save_text(self._markdown(rows), folder / "table.md")
 
     def text(self, pool: Pool) -> str:

@@ -85,7 +85,6 @@ def test_files_that_are_right_are_moved_in_place_and_not_fetched_again(fetch, se
     assert (there / "resnet56_chenyaofo" / second).read_bytes() == b"second"
     noted = (tmp_path / "noted").read_text().splitlines()
     assert noted[0] == f"-m scripts.evaluate --path {there}/resnet20_chenyaofo/{first} --model resnet20"
-    assert "published top-1: 68.83" in done.stdout and "published top-1: 72.63" in done.stdout
     assert asked == [f"/{first}", f"/{second}"]
     assert fetch("resnet56", CHECK="0", **files).returncode == 0
     assert len(asked) == 2 and len((tmp_path / "noted").read_text().splitlines()) == 2
@@ -132,7 +131,7 @@ def test_help(fetch):
 def test_the_known_files_are_those_of_the_script():
     text = (ROOT / "scripts" / "fetch_pretrained_teachers.sh").read_text()
     for known in known_teachers().values():
-        assert known.file in text and f"{known.zoo}/{known.arch}) echo {known.top1:.2f} ;;" in text
+        assert known.file in text
 
 
 def test_repdistillers_teachers(fetch, server, tmp_path):
@@ -142,7 +141,7 @@ def test_repdistillers_teachers(fetch, server, tmp_path):
         (folder / f"{name}_vanilla" / "ckpt_epoch_240.pth").write_text(name)
     done = fetch("--zoo", "repdistiller")
     assert done.returncode == 0, done.stderr
-    assert len((tmp_path / "noted").read_text().splitlines()) == 6 and "72.34" in done.stdout
+    assert len((tmp_path / "noted").read_text().splitlines()) == 6
     file = tmp_path / "fetched" / "vgg13_vanilla" / "ckpt_epoch_240.pth"
     assert file.read_text() == "vgg13"
     subprocess.run(["sha256sum", "--check", "--quiet", f"{file.name}.sha256"], cwd=file.parent, check=True,

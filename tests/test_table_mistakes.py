@@ -21,6 +21,8 @@ from tests.support import table_runs
     ({"rows": [{"name": "a", "flags": "--mix 'none"}]}, "No closing quotation"),
     ({"rows": [{"name": "a", "published": 70, "source": "here"}]}, "published is a list"),
     ({"rows": [{"name": "a", "published": ["70"], "source": "here"}]}, "published is a list"),
+    ({"rows": [{"name": "a", "published": "repdistiller: CDR"}]}, "no entry of dataset/published.json"),
+    ({"rows": [{"name": "a", "published": "nobody: KD"}]}, "no entry of dataset/published.json"),
     ({"rows": [{"name": "a", "distill": "kd"}]}, "not a table"), ({"sources": None}, "sources"),
     ({"about": [1]}, "about"), ({"rows": []}, "no rows"),
     ({"columns": ["resnet8>resnet8"]}, "column 'resnet8>resnet8'"),

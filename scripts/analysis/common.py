@@ -5,7 +5,6 @@ its tables (CSV), its pictures (PNG) and args.json, which says how they came to 
 """
 from __future__ import annotations
 
-import csv
 import io
 import json
 from argparse import ArgumentTypeError, Namespace
@@ -19,8 +18,8 @@ from torch import Tensor, nn
 
 import dataset
 from dataset.data import Data, stratified
-from helper import checkpoint, rundir
 from helper import device as devices
+from helper import files, rundir
 from helper.argtypes import Parser, name_from, number, path
 from helper.errors import UserError
 from helper.recipe import FULL
@@ -55,7 +54,7 @@ def add_networks(parser: Parser, out: str) -> None:
     model = name_from(any_model, "model")
     group = parser.add_argument_group("networks and outputs")
     group.add_argument("--paths", type=path, nargs="+", required=True, metavar="CKPT",
-                       help="checkpoints, ours or RepDistiller's, all trained on --dataset")
+                       help="checkpoints, of this project or RepDistiller's, all trained on --dataset")
     group.add_argument("--models", type=model, nargs="+", default=None, metavar="NAME",
                        help="their architectures (default: what a checkpoint says, else its folder's name)")
     group.add_argument("--labels", nargs="+", default=None, metavar="TEXT",
@@ -211,13 +210,11 @@ class Study:
         fewer = len(self.labels) < self.total
         less = {network.label: bool(less_of(network.file)) for network in self.networks}
         about = {"dataset": self.data.name, "images": len(self.labels)}
-        buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, [*rows[0], *about, "reduced"], lineterminator="\n")
-        writer.writeheader()
+        lines = []
         for row in rows:
             values = {**row, **about, "reduced": fewer or less.get(row.get("network"), False)}
-            writer.writerow({k: f"{v:.8g}" if isinstance(v, float) else v for k, v in values.items()})
-        self._save(name, buffer.getvalue().encode())
+            lines.append({k: f"{v:.8g}" if isinstance(v, float) else v for k, v in values.items()})
+        self._save(name, files.csv_text(lines, list(lines[0])).encode())
 
     def save_figure(self, name: str, figure) -> None:
         buffer = io.BytesIO()
@@ -234,7 +231,7 @@ class Study:
         self._save("args.json", (json.dumps(about, indent=2) + "\n").encode())
 
     def _save(self, name: str, content: bytes) -> None:
-        checkpoint.save_bytes(content, self.folder / name)
+        files.save_bytes(content, self.folder / name)
         print(f"==> {self.folder / name}")
 
 

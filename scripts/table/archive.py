@@ -6,13 +6,11 @@ or the recipe have changed, it stays in the file and out of the table. Seeds of 
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
 from helper.errors import UserError
-from helper.files import save_text
+from helper.files import save_csv
 
 from .plan import Plan
 from .results import Result, digests
@@ -54,7 +52,7 @@ class Record:
         lines = sorted(self.lines.values(), key=lambda line: (order.get(line[0], len(order)), line[0], line[1].teacher,
                                                               _order(line[1].trial)))
         rows = [{**dict(zip(CELL, place, strict=True)), **asdict(result)} for place, result in lines]
-        save_text(csv_text(HEAD, rows), self.path)
+        save_csv(rows, HEAD, self.path)
 
     def _place(self, cell: Cell) -> tuple[str, ...]:
         return (*cell.key, self.plan.configuration(cell), self.plan.size.label or FULL)
@@ -73,14 +71,6 @@ class Record:
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{self.path}: damaged, or of another version ({error!r}); move it away, the runs under "
                             "--save_dir are recorded anew") from None
-
-
-def csv_text(head: Sequence[str], rows: Sequence[dict]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(head), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _order(trial: str) -> tuple:

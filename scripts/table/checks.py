@@ -44,8 +44,10 @@ def wrong_type(table) -> str:
         if not _is(str, row.name, row.flags, row.teacher, row.source, row.series, *row.column_flags.values()):
             return f"row {row.name}: its name, flags, teacher, source and series must be texts"
         numbers = (int, float, type(None))
-        if not _is(tuple, row.published, row.skip) or not _is(str, *row.skip) or not _is(numbers, *row.published):
-            return f"row {row.name}: published is a list of numbers or null, skip a list of columns"
+        if not _is(tuple, row.skip) or not _is(str, *row.skip) or not (
+                _is(str, row.published) or _is(tuple, row.published) and _is(numbers, *row.published)):
+            return (f"row {row.name}: published is a list of numbers or null, or 'KEY: METHOD' of "
+                    "dataset/published.json; skip is a list of columns")
         if not _is((int, float), *row.per_epoch.values(), *row.per_image.values()):
             return f"row {row.name}: per_epoch and per_image map flags to numbers"
         for flags in (row.flags, row.teacher, *row.column_flags.values()):

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from helper.files import save_text
+from helper.files import csv_text, save_text
 
-from .archive import FULL, Record, csv_text
+from .archive import FULL, Record
 from .plan import Plan
 from .results import Result
 from .spec import Cell, Size, Table
@@ -73,7 +73,7 @@ def table_csv(plan: Plan, figures: dict) -> str:
             row |= {"published": _two(cell.published), "difference": _signed(_difference(cell, figure)),
                     "source": table.sources.get(cell.row.source, "") if cell.published is not None else ""}
         rows.append({**row, f"{prefix}best_top1_mean": _two(figure.best), "command": command(plan, cell, figure)})
-    return csv_text(rows[0].keys(), rows)
+    return csv_text(rows, list(rows[0]))
 
 
 def markdown(plan: Plan, figures: dict, failed: Mapping[str, str] = NONE) -> str:

@@ -2,11 +2,13 @@
 
 A table is rows x columns of cells, each cell one training command. Keys of a file:
 
-    title, about (lines), sources (key -> where published numbers are from), recipe (flags of every run)
+    title, about (lines), recipe (flags of every run)
     columns     "teacher > student", or "network" where every row trains one network alone
     trial       default of --trial (else 1,2,3);  picture: points, curves or surfaces;  x_label: of curves
     rows        name; role: distil (default), student (alone), teacher (the one the column distils from); flags;
-                teacher: flags of the teacher's training; published: one number or null a column, with its source;
+                teacher: flags of the teacher's training; published: "KEY: METHOD" of dataset/published.json ("KEY"
+                where the row trains networks alone), or one number or null a column, with a source that is a key of
+                sources (key -> where the numbers are from);
                 column_flags: column -> more flags; skip: columns that the method can't serve;
                 per_epoch, per_image: numbers that shrink with --epochs and with the number of training images;
                 series and x: curve and place of a row in the picture; surface: drawn as one
@@ -20,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from dataset import SIZES
+from dataset import SIZES, published_figures
 from helper.errors import UserError, near
 
 from .checks import impossible, no_number, wrong_type
@@ -68,6 +70,11 @@ class Cell:
     @property
     def student(self) -> str:
         return self.column.split(" > ")[-1]
+
+    @property
+    def published_as(self) -> str:
+        """What dataset/published.json calls it: the pair, or the network that is trained alone."""
+        return {"teacher": self.teacher, "student": self.student}.get(self.row.role, self.column)
 
     @property
     def flags(self) -> list[str]:
@@ -166,6 +173,25 @@ class Table:
         return Size(full, name, epochs or full, train_fraction, holdout, dataset or name)
 
 
+def with_published(table: Table, path: Path) -> Table:
+    """The table with the numbers in place of the keys of dataset/published.json."""
+    known, sources = published_figures(table.recipe["dataset"]), dict(table.sources)
+    rows = []
+    for row in table.rows:
+        if isinstance(row.published, str):
+            key, _, method = row.published.partition(": ")
+            entry = known.get(key, {})
+            numbers = entry.get("methods", {}).get(method) if row.role == "distil" else entry.get("alone")
+            if numbers is None:
+                raise UserError(f"{path}: row {row.name}: published {row.published!r} is no entry of "
+                                f"dataset/published.json for {table.recipe['dataset']}; keys there: {', '.join(known)}")
+            names = [Cell(row, column, None).published_as for column in table.columns]
+            row = replace(row, published=tuple(map(numbers.get, names)), source=key)
+            sources[key] = entry["source"]
+        rows.append(row)
+    return replace(table, rows=rows, sources=sources)
+
+
 def filled(rows: Sequence[str], columns: Sequence[str], has: Callable) -> tuple[list[str], list[str]]:
     """The rows and columns with a number in them; all where there is none. A reduced table is seldom run whole."""
     there = [(r, c) for r in rows for c in columns if has((r, c))]
@@ -191,6 +217,9 @@ def load(name: str) -> Table:
         raise UserError(f"{path}: not a table ({error}); see scripts/spec.py for its keys") from None
     if path.resolve().parent != FOLDER.resolve() and path.stem in names():
         raise UserError(f"{path}: {path.stem} is a table of the project, whose results would mix; rename the file")
-    if problem := wrong_type(table) or impossible(table):
+    if problem := wrong_type(table):
+        raise UserError(f"{path}: {problem}")
+    table = with_published(table, path)
+    if problem := impossible(table):
         raise UserError(f"{path}: {problem}")
     return table
