@@ -4,6 +4,7 @@
     python -m scripts.run_table                         # the tables there are
     python -m scripts.run_table main --dry_run          # its runs, which are done, how long the rest may take
     python -m scripts.run_table main --only "MIXSTD*resnet56*" --trial 1,2,3 --jobs 4
+    python -m scripts.run_table main --executor ray --address auto --gpus_per_run 0.25     # see scripts/SCALING.md
     python -m scripts.run_table main --epochs 8 --train_fraction 0.1        # reduced, and labelled so everywhere
     python -m scripts.run_table main --print            # its commands as a shell script, which scripts/run_main.sh is
     python -m scripts.run_table --readme                # put result/*/table.md into the README
@@ -28,6 +29,7 @@ from helper.teacher import read_teacher
 
 from . import readme_tables
 from .table import plots, render, shell, spec
+from .table.cluster import RayPool
 from .table.jobs import Pool, slug, stopped, visible
 from .table.plan import Plan, Run
 from .table.results import Store
@@ -51,6 +53,14 @@ def parse(argv=None) -> argparse.Namespace:
                         help="another than the recipe's counts as reduced")
     parser.add_argument("--jobs", type=number(int, low=1, high=64), default=1, help="runs at once on each device")
     parser.add_argument("--gpus", type=gpu_list, default=[], metavar="IDS", help="CUDA devices to spread over, as 0,1")
+    parser.add_argument("--executor", type=name_from(("local", "ray"), "executor"), default="local",
+                        help="local: processes of this machine; ray: a Ray cluster, see scripts/SCALING.md")
+    parser.add_argument("--address", default=None, metavar="HOST:PORT",
+                        help="of the Ray cluster, or auto for one that runs on this machine (default: start one)")
+    parser.add_argument("--gpus_per_run", type=number(float, low=0, high=64), default=None,
+                        help="GPUs a run takes of the Ray cluster, as 0.25 (default: 1 where it has any)")
+    parser.add_argument("--cpus_per_run", type=number(float, low=0, high=1024), default=1.0,
+                        help="CPU cores a run takes of the Ray cluster (default 1)")
     parser.add_argument("--teacher_dir", type=path, default=None,
                         help="folder with NAME_vanilla/ckpt_epoch_240.pth or NAME_chenyaofo/cifar100_NAME-*.pt")
     parser.add_argument("--save_dir", type=path, default="save", help="where run folders are (default ./save)")
@@ -110,7 +120,7 @@ def run(plan: Plan, opt: argparse.Namespace) -> None:
         (folder / "logs").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--out {opt.out}: {folder} can't be made ({error.strerror}); name another folder") from None
-    pool = Pool(opt.jobs, opt.gpus, folder / "logs")
+    pool = make_pool(opt, folder / "logs")
     waiting, noted = plan.waiting, render.failures(folder / "table.md")
     earlier = {run.label: line.removeprefix(f"{run.label}: ") for run in plan.runs.values() for line in noted
                if line.startswith(f"{run.label}: ")}
@@ -130,6 +140,21 @@ def run(plan: Plan, opt: argparse.Namespace) -> None:
     if failed := [run for run in waiting if pool.reason(run)]:
         raise UserError(f"{len(failed)} of {len(waiting)} runs failed: {'; '.join(run.label for run in failed)}; their "
                         f"logs are in {folder / 'logs'}, the same command tries them again")
+
+
+def make_pool(opt: argparse.Namespace, logs: Path) -> Pool:
+    """The processes of --executor."""
+    others = {"local": ("address", "gpus_per_run", "cpus_per_run"), "ray": ("jobs", "gpus")}[opt.executor]
+    for name in others:
+        if name in opt.given:
+            raise UserError(f"--{name} does nothing with --executor {opt.executor}; leave it out" +
+                            (", Ray decides what runs where" if opt.executor == "ray" else " or give --executor ray"))
+    if opt.executor == "local":
+        return Pool(opt.jobs, opt.gpus, logs)
+    shared = [Path(folder) for folder in (opt.save_dir, opt.out)]
+    if Path(opt.data_dir).is_dir():
+        shared.append(Path(opt.data_dir))
+    return RayPool(opt.address, opt.gpus_per_run, opt.cpus_per_run, logs, shared)
 
 
 def show(plan: Plan, opt: argparse.Namespace) -> None:
