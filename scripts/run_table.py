@@ -180,6 +180,10 @@ def show(plan: Plan, opt: argparse.Namespace) -> None:
     slots = opt.jobs * max(1, len(opt.gpus))
     print(f"{trials} runs, {trials - missing} done, {missing} to do; about {duration(total)} one after another"
           + (f", {slots} at once" if slots > 1 else ""))
+    if missing:
+        whole, chain = plan.shares()
+        print(f"in units of one full run of resnet56 > resnet20: {whole:.1f} in all, {chain:.1f} in the longest chain "
+              "of a teacher and a student")
     if not told:
         print("(where no finished run tells: the networks' multiply-adds at the rate of a few steps timed now on this "
               "device, with whatever else it is doing)")

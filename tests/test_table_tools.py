@@ -158,4 +158,5 @@ def test_the_command_line_lists_tables_and_plans(tmp_path, capsys):
     run_table.main(["main", "--dry_run", "--save_dir", str(tmp_path), "--out", str(tmp_path / "out")])
     out = capsys.readouterr().out
     assert "[to do] teacher resnet56" in out and "0 done" in out and not (tmp_path / "out").exists()
+    assert "full run of resnet56 > resnet20: 424.1 in all, 32.8 in the longest chain" in out
     assert sys.executable not in out

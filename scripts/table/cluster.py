@@ -1,7 +1,7 @@
 """A table's runs on a Ray cluster: a run goes where there is room, and goes on elsewhere when its machine is lost.
 
 What every machine must see under the same path: this code, --save_dir, --data_dir and --out. Ray is optional:
-pip install "ray>=2.9".
+pip install -r requirements-ray.txt.
 """
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ def connect(address: str | None) -> Any:
     try:
         import ray
     except ImportError:
-        raise UserError('--executor ray: Ray is not installed; pip install "ray>=2.9", or leave --executor '
-                        "out") from None
+        raise UserError('--executor ray: Ray is not installed; pip install -r requirements-ray.txt, or leave '
+                        "--executor out") from None
     if address not in (None, "auto"):
         reachable(address)
     try:
@@ -100,7 +100,7 @@ def connect(address: str | None) -> Any:
                  logging_level=logging.ERROR, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}})
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise UserError(f"--address {address or 'local'}: no Ray cluster there ({' '.join(str(error).split())[:160]}); "
-                        "start one with ray start --head") from None
+                        "start one with ray start --head; both sides need the same RAY_AUTH_MODE and token") from None
     return ray
 
 

@@ -16,7 +16,7 @@ from helper.errors import UserError
 from helper.options import parse_student, parse_teacher
 from helper.rundir import teacher_name
 
-from .costs import epoch_cost, measured_rate
+from .costs import TIMED, epoch_cost, measured_rate
 from .results import Result, Store, result_of
 from .spec import Cell, Row, Size, Table
 from .teachers import TEACHER_TRIAL, check, places, stated
@@ -162,6 +162,24 @@ class Plan:
         student, teacher = (opt.model, None) if run.kind == "models" else (opt.model_s, opt.model_t)
         device = self.opt.device if self.opt.device != "auto" else "cuda" if cuda else "cpu"
         return START + epoch_cost(student, teacher, train, test) * epochs / measured_rate(device), False
+
+    def shares(self) -> tuple[float, float]:
+        """What is missing in units of one full run of resnet56 > resnet20, by multiply-adds: in all, and in the longest
+        chain, a run (with all its seeds) after its teacher: no number of devices is done before that."""
+        train, test = self.size.images
+        teacher, student, _ = TIMED
+        unit = epoch_cost(student, teacher, *self.table.size().images) * self.table.recipe["epochs"]
+
+        def cost(run: Run | None) -> float:
+            if run is None or not run.missing:
+                return 0.0
+            opt = run.parse()
+            names = (opt.model, None) if run.kind == "models" else (opt.model_s, opt.model_t)
+            return epoch_cost(*names, train, test) * opt.epochs * len(run.missing) / unit
+
+        costs = [cost(run) for run in self.runs.values()]
+        chains = [cost(run) + cost(run.teacher) for run in self.runs.values() if run.missing]
+        return sum(costs), max(chains, default=0.0)
 
     # Commands ---------------------------------------------------------------------------------------------------------
 
