@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from .batch import mix_batch
 from .data import DataError
-from .plan import plan_epoch
+from .plan import PlanAhead, plan_epoch
 
 # Images that DeviceLoader cuts at a time. On the CPU they should stay in the cache; a GPU wants few, large kernels.
 CHUNK_IMAGES = {"cpu": 256, "cuda": 4096}
@@ -41,6 +41,7 @@ class Loader(ABC):
         self.device, self.memory_format = torch.device(device), memory_format
         self.n_data = len(data.train)
         self.steps = -(-self.n_data // batch_size)
+        self._next_plan = self.plan
 
     def plan(self, seed, epoch, phase=0):
         """The EpochPlan that `epoch` with the same arguments follows."""
@@ -59,7 +60,7 @@ class Loader(ABC):
         """
         if not 0 <= start <= self.steps:
             raise DataError(f"step {start}: an epoch has steps 0 to {self.steps}")
-        return self._batches(self.plan(seed, epoch, phase), start)
+        return self._batches(self._next_plan(seed, epoch, phase), start)
 
     @abstractmethod
     def _batches(self, plan, start):
@@ -128,6 +129,7 @@ class DeviceLoader(Loader):
 
     def __init__(self, data, batch_size, mix, device="cpu", memory_format=torch.contiguous_format):
         super().__init__(data, batch_size, mix, device, memory_format)
+        self._next_plan = PlanAhead(self.plan)
         last = memory_format == torch.channels_last
         self._labels = data.train.labels.to(self.device)
         self._windows = crop_windows(data.train.images.to(self.device), data.pad, last)

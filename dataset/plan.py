@@ -5,6 +5,7 @@ A batch is a pure function of (data, plan, step): any loader, on any device, res
 A new kind of mixing gets a name in MIXES, draws what it needs in _mixing (a field of EpochPlan and of Part, if lambda
 is not all) and mixes two samples in batch.mix_images.
 """
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,6 +135,22 @@ def plan_epoch(n, batch_size, size, pad, flip, spec, seed, epoch, phase=0):
     crop = rng.integers(0, 2**32 if pad is None else 2 * pad + 1, (2, n)).T
     turned = rng.random(n) < (0.5 if flip else 0.0)
     return EpochPlan(batch_size, order, crop, turned, *_mixing(rng, n, batch_size, size, spec))
+
+
+class PlanAhead:
+    """Draws plans, each while the epoch before it is trained: 30 ms that a device would wait. The plans are the same.
+
+    draw: from (seed, epoch, phase) to the plan. A thread draws; it ends with the process. Not for loaders that fork.
+    """
+
+    def __init__(self, draw):
+        self._draw, self._thread, self._coming = draw, ThreadPoolExecutor(1), {}
+
+    def __call__(self, seed, epoch, phase):
+        coming_epoch, coming = self._coming.pop((seed, phase), (None, None))
+        plan = coming.result() if coming_epoch == epoch else self._draw(seed, epoch, phase)
+        self._coming[seed, phase] = epoch + 1, self._thread.submit(self._draw, seed, epoch + 1, phase)
+        return plan
 
 
 def _mixing(rng, n, b, size, spec):

@@ -29,6 +29,8 @@ def resolve_device(opt: Namespace, uncapturable: str = "") -> torch.device:
     if opt.step == "graph" and uncapturable:
         print(f"==> --step eager in place of graph: {uncapturable}")
         opt.step = "eager"
+    if opt.resume_every is None:
+        opt.resume_every = 60.0 if device.type == "cuda" else 0.0  # there an epoch takes a second, a save a part of it
     opt.kernels = _pick_kernels(opt, device)
     set_threads(opt.threads)
     set_precision(opt.precision, device)

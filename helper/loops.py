@@ -22,6 +22,7 @@ from .interrupts import Interrupts
 from .learner import Learner, contiguous
 from .record import Run
 from .resume import Claim
+from .rundir import NEWEST
 from .step import Trainer
 
 PHASE = {"main": 0, "init": 1}  # the two stages draw different plans
@@ -41,6 +42,7 @@ class Loop:
         self.configs = {learner.trial: config for learner, config in zip(learners, configs, strict=True)}
         self.about = about
         self.unsaved: dict = {}  # path -> checkpoint
+        self.saved_at = time.monotonic()
         self.after_epoch: Callable[[], None] = lambda: None  # the benchmark's clock
 
     def fit(self) -> None:
@@ -81,11 +83,14 @@ class Loop:
             torch.cuda.synchronize(self.trainer.device)  # steps are still queued; the averages would wait for them too
         seconds = time.perf_counter() - began
         share, problems = (self.loader.steps - start) / self.loader.steps, []
+        closed = []
         for learner in group:
             try:
                 self._close_epoch(learner, seconds, share, len(group))
+                closed.append(learner)
             except UserError as problem:  # the others' epoch is kept first
                 problems.append(str(problem))
+        self._save(closed, now=bool(problems))
         if problems:
             raise UserError("; ".join(problems))
 
@@ -110,7 +115,8 @@ class Loop:
         row |= {"seconds": round(seconds, 3), "images_per_s": round(images / seconds, 1)}
         self._print_epoch(learner, row)
         learner.end_epoch(row)
-        self._save(learner, row)
+        if row["stage"] == "main":
+            self._queue_weights(learner, row)
 
     def evaluate(self, learner: Learner) -> Accuracy:
         def model(images):
@@ -126,8 +132,8 @@ class Loop:
         if math.isfinite(averages["train_loss"]) and learner.sound():
             return
         run, kept = self.runs[learner.trial], "no checkpoint was written yet"
-        if learner.history:
-            kept = f"the last good checkpoint, {run.folder / 'resume.pth'}, is kept"
+        if (run.folder / NEWEST).exists():
+            kept = f"the last good checkpoint, {run.folder / NEWEST}, is kept"
         skip = ", or skip such steps with --on_nan skip"
         if self.opt.on_nan == "skip":
             skip = f"; {averages['skipped_steps']} of {self.loader.steps} steps were skipped already"
@@ -135,26 +141,36 @@ class Loop:
                         f"look at --learning_rate {self.opt.learning_rate}, --precision {self.opt.precision}, the loss "
                         f"weights{skip}; {kept}")
 
-    def _save(self, learner: Learner, row: dict) -> None:
+    def _save(self, learners: list[Learner], now: bool = False) -> None:
+        """Bring the files of all up to date, if ``--resume_every`` seconds are over, a learner is done, or ``now``."""
+        now = now or any(learner.done for learner in learners)
+        if not now and time.monotonic() - self.saved_at < self.opt.resume_every:
+            self.unsaved = copy.deepcopy(self.unsaved)  # on the CPU they are the weights themselves, which change
+            return
+        self.saved_at = time.monotonic()
+        for learner in learners:
+            try:
+                self._write(learner)
+            except OSError as error:
+                self.unsaved = copy.deepcopy(self.unsaved)  # what could not be saved is tried again the next time
+                where, why = self.runs[learner.trial].folder, error.strerror or error
+                print(f"WARNING epoch {learner.history[-1]['epoch']}: could not save to {where} ({why}); the last good "
+                      "checkpoint is kept and training goes on", file=sys.stderr, flush=True)
+
+    def _write(self, learner: Learner) -> None:
         """The originals' files first, the resume state last: whatever a kill leaves undone is done again."""
         run = self.runs[learner.trial]
-        if row["stage"] == "main":
-            self._queue_weights(learner, row, run)
-        try:
-            for path in list(self.unsaved):
-                checkpoint.save(self.unsaved[path], path)
-                del self.unsaved[path]
-            run.save_resume(self._resume_state(learner))
-            run.log_epochs(learner.history)
-            if row["epoch"] % self.opt.save_freq == 0:
-                run.write_curves(learner.history)
-        except OSError as error:
-            self.unsaved = copy.deepcopy(self.unsaved)  # what could not be saved is tried again with the next epoch
-            print(f"WARNING epoch {row['epoch']}: could not save to {run.folder} ({error.strerror or error}); the last "
-                  "good checkpoint is kept and training goes on", file=sys.stderr, flush=True)
+        queued = [path for path in self.unsaved if path.parent == run.folder]
+        for path in queued:
+            checkpoint.save(self.unsaved[path], path)
+            del self.unsaved[path]
+        run.save_resume(self._resume_state(learner))
+        run.log_epochs(learner.history)
+        if any(path.name.startswith("ckpt_epoch_") for path in queued):
+            run.write_curves(learner.history)
 
-    def _queue_weights(self, learner: Learner, row: dict, run: Run) -> None:
-        epoch, accuracy, name = row["epoch"], row["test_acc"], self.about["arch"]
+    def _queue_weights(self, learner: Learner, row: dict) -> None:
+        run, epoch, accuracy, name = self.runs[learner.trial], row["epoch"], row["test_acc"], self.about["arch"]
         if accuracy > learner.best.get("top1", -1.0):
             learner.best = {"top1": accuracy, "top5": row["test_acc_top5"], "epoch": epoch}
             self.unsaved[run.folder / f"{name}_best.pth"] = self._weights(learner, epoch=epoch, best_acc=accuracy)
@@ -179,7 +195,7 @@ class Loop:
         """Save in the middle of an epoch; says what became of it."""
         try:
             for learner in group:
-                self.runs[learner.trial].save_resume(self._resume_state(learner))
+                self._write(learner)
         except OSError as error:
             return (f"could not save ({error.strerror or error}: {error.filename}), but the last good checkpoint is "
                     "kept; go on with --resume auto")

@@ -164,6 +164,9 @@ def _add_running(parser: Parser) -> None:
                        help="a loss that is not finite: stop at the epoch's check, or skip such steps (default stop)")
     group.add_argument("--resume", type=path, default=None, metavar="FOLDER",
                        help="go on with the run in FOLDER; auto finds the run with this configuration, or starts it")
+    group.add_argument("--resume_every", type=number(float, low=0, high=1e6), default=None, metavar="SECONDS",
+                       help="save at most so often, always after the last epoch; a kill costs as much of the training "
+                            "(default: 0, every epoch, on the CPU; 60 on CUDA)")
     parser.add_boolean(group, "--overwrite", False, "start anew in a folder that holds a run")
 
 

@@ -18,13 +18,13 @@ ROLES = ("models", "student_model")  # folders under --save_dir: networks alone,
 NEWEST, BEFORE = "resume.pth", "resume.prev.pth"
 # Flags that say where and how a run computes, not what: a resumed run may have others.
 FREE = {"save_dir", "data_dir", "print_freq", "tb_freq", "save_freq", "num_workers", "loader", "device", "threads",
-        "step", "kernels", "on_nan", "resume", "overwrite",
+        "step", "kernels", "on_nan", "resume", "resume_every", "overwrite",
         "teacher_origin"}  # told by the weights, whose digest is compared
 NOT_CONFIG = {"given", "defaults", "warnings", "trial"}
 TEACHER_SHOWN = {"model", "dataset", "learning_rate", "weight_decay", "trial"}
 STUDENT_SHOWN = {"model_s", "model_t", "dataset", "distill", "gamma", "alpha", "beta", "pmixup", "partmixup", "beta_a",
                  "trial"}
-NOT_NAMED = {"save_dir", "resume", "overwrite"}  # the folder itself, and what is done with it
+NOT_NAMED = {"save_dir", "resume", "resume_every", "overwrite"}  # the folder itself, and what is done with it
 HASHED = {"path_t", "data_dir"}  # paths are too long to show and may hold anything
 LONGEST = 240  # file systems take 255 bytes
 

@@ -30,13 +30,14 @@ from helper.ahead import IMAGES, AnsweredBatch
 from helper.argtypes import Parser, name_from, number, path, trial_list
 from helper.device import describe, resolve_device
 from helper.errors import UserError, guard
+from helper.graphs import WARM_UP
 from helper.options import loader_of
 from models import model_dict
 
 from .bench.classic import Classic
 from .bench.operations import OperationCount
 from .bench.timing import (
-    Ours,
+    Bench,
     classic_epoch,
     endless,
     flop_per_image,
@@ -45,6 +46,7 @@ from .bench.timing import (
     options_for,
     our_epochs,
     product_rate,
+    step_parts,
     timed,
 )
 
@@ -146,25 +148,33 @@ def measure_step(opt, data, device, table, pair: str, method: str) -> None:
     torch.manual_seed(0)
     model_t = model_dict[name_t](num_classes=data.num_classes)
     classic = make_classic(opt, data, device, copy.deepcopy(model_t), name_s, method)
-    ours = Ours(opt, data, model_t, name_s, method, device, opt.batch_size)
-    both = [(classic.step, endless(classic.batches), steps), (ours.step, ours.batches(), steps)]
+    bench = Bench(opt, data, model_t, name_s, method, device, opt.batch_size)
+    both = [(classic.step, endless(classic.batches), steps), (bench.step, bench.batches(), steps)]
     slow, fast = in_turns(both, opt.rounds, device, held(opt))
     del classic, both
     cuda = device.type == "cuda"
-    peak = peak_memory(ours, device) if cuda else None
+    parts = step_parts(bench, opt.rounds, steps, device)
+    rest = fast - sum(parts.values())
+    print("      parts, ms, one seed: " + ", ".join(f"{name} {1000 * seconds:.2f}" for name, seconds in parts.items())
+          + f"; losses, optimiser and the rest {1000 * rest:.2f}")
+    del bench
+    peak = peak_memory(opt, data, device, model_t, name_s, method) if cuda else None
     saturated = saturated_rate(opt, data, device, model_t, name_s, method) if cuda else None
-    table.add("step", pair, method, opt, device, slow, fast, len(ours.learners), peak, saturated)
-    work = flop_per_image(opt, data, model_t.cpu(), name_s, method) * ours.images
+    table.add("step", pair, method, opt, device, slow, fast, len(opt.trial), peak, saturated)
+    work = flop_per_image(opt, data, model_t.cpu(), name_s, method) * opt.batch_size * len(opt.trial)
     rate = product_rate(device)
     print(f"      arithmetic by the definition: {work / 1e9:.1f} GFLOP a step, {1000 * work / rate:.1f} ms at the "
           f"{rate / 1e9:.0f} GFLOP/s of a large fp32 matrix product here; ours goes at {work / fast / 1e9:.0f} GFLOP/s")
 
 
-def peak_memory(ours: Ours, device) -> float:
-    """MB that our step holds at most, alone on the device."""
+def peak_memory(opt, data, device, model_t, name_s: str, method: str) -> float:
+    """MB that our step holds at most, alone on the device, from its first allocation on: a graph's memory is taken
+    while it is captured, so a replay alone would not show it."""
+    torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
-    for row, _ in zip(ours.batches(), range(3), strict=False):
-        ours.step(row)
+    bench = Bench(opt, data, model_t.cpu(), name_s, method, device, opt.batch_size)
+    for row, _ in zip(bench.batches(), range(WARM_UP + 3), strict=False):
+        bench.step(row)
     torch.cuda.synchronize(device)
     return torch.cuda.max_memory_allocated(device) / 2**20
 
@@ -172,7 +182,7 @@ def peak_memory(ours: Ours, device) -> float:
 def saturated_rate(opt, data, device, model_t, name_s: str, method: str) -> float | None:
     """Images per second of one seed at batch SATURATED; None where the device has no room for it."""
     try:
-        large = Ours(Namespace(**{**vars(opt), "trial": ["1"]}), data, model_t.cpu(), name_s, method, device, SATURATED)
+        large = Bench(Namespace(**{**vars(opt), "trial": ["1"]}), data, model_t.cpu(), name_s, method, device, SATURATED)
         return SATURATED / timed(large.step, large.batches(), 20, opt.rounds, device)
     except torch.cuda.OutOfMemoryError:
         print(f"      no room for a batch of {SATURATED}: not compared with the saturated step")
@@ -185,11 +195,12 @@ def measure_train(opt, data, device, table, pair: str, method: str) -> None:
     torch.manual_seed(0)
     model_t = model_dict[name_t](num_classes=data.num_classes)
     slow = classic_epoch(opt, data, device, model_t, name_s, method)
-    ours = Ours(opt, data, model_t.cpu(), name_s, method, device, opt.batch_size)
-    fast = our_epochs(ours, data, device, name_s, epochs=2 if device.type == "cpu" else 4)
-    seeds, steps = len(ours.learners), ours.loader.steps
+    bench = Bench(opt, data, model_t.cpu(), name_s, method, device, opt.batch_size)
+    fast, tail = our_epochs(bench, data, device, name_s, epochs=3 if device.type == "cpu" else 8)
+    seeds, steps = len(bench.learners), bench.loader.steps
     table.add("train", pair, method, opt, device, slow / steps, fast / steps, seeds)
-    print(f"      240 epochs: {240 * slow * seeds / 3600:.2f} h against {240 * fast / 3600:.2f} h for {seeds} seed(s)")
+    print(f"      240 epochs: {240 * slow * seeds / 3600:.2f} h against {240 * fast / 3600:.2f} h for {seeds} seed(s); "
+          f"an epoch's tail, from last step to first: {1000 * tail:.0f} ms, {100 * tail / fast:.1f} %")
 
 
 def measure_operations(opt, data, pair: str, method: str) -> None:
@@ -198,18 +209,18 @@ def measure_operations(opt, data, pair: str, method: str) -> None:
     small = Namespace(**{**vars(opt), "device": "cpu", "precision": "fp32", "step": "eager", "kernels": "torch",
                          "trial": ["1"]})
     model_t = model_dict[name_t](num_classes=data.num_classes)
-    ours = Ours(small, data, model_t, name_s, method, torch.device("cpu"), batch_size=8)
-    ours.opt.step = "graph"  # a step as it is captured, though none is here
-    learner, steps = ours.learners[0], max(1, IMAGES["cuda"] // opt.batch_size)
-    ours.trainer.ahead = steps
-    batches = ours.trainer.batches(ours.loader, learner, 0, 0)
+    bench = Bench(small, data, model_t, name_s, method, torch.device("cpu"), batch_size=8)
+    bench.opt.step = "graph"  # a step as it is captured, though none is here
+    learner, steps = bench.learners[0], max(1, IMAGES["cuda"] // opt.batch_size)
+    bench.trainer.ahead = steps
+    batches = bench.trainer.batches(bench.loader, learner, 0, 0)
     first, second, share = next(batches), next(batches), ""
-    ours.step([first])
+    bench.step([first])
     with OperationCount() as step:
-        ours.step([second])
+        bench.step([second])
     if isinstance(second, AnsweredBatch):
         with OperationCount() as teacher:
-            ours.trainer.teacher(second.images)
+            bench.trainer.teacher(second.images)
         a_step = step.total + teacher.total / steps
         share = f", and {teacher.total} of the teacher for {steps} steps at once: {a_step:.0f} a step"
     print(f"ops   {pair:<24}{method:<12}{step.total} operations in a step{share}", flush=True)
@@ -219,13 +230,13 @@ def profile(opt, data, device) -> None:
     """The kernels in which our step spends its time, by torch.profiler."""
     name_t, name_s = opt.pairs.split(",")[0].split(":")
     method = opt.methods.split(",")[0]
-    ours = Ours(opt, data, model_dict[name_t](num_classes=data.num_classes), name_s, method, device, opt.batch_size)
-    batches = ours.batches()
+    bench = Bench(opt, data, model_dict[name_t](num_classes=data.num_classes), name_s, method, device, opt.batch_size)
+    batches = bench.batches()
     for _ in range(10):
-        ours.step(next(batches))
+        bench.step(next(batches))
     with torch.profiler.profile() as prof:
         for _ in range(10):
-            ours.step(next(batches))
+            bench.step(next(batches))
         if device.type == "cuda":
             torch.cuda.synchronize(device)
     by = "self_cuda_time_total" if device.type == "cuda" else "self_cpu_time_total"

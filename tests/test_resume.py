@@ -11,6 +11,7 @@ import torch
 
 from distiller_zoo import distiller_dict
 from helper import checkpoint
+from helper.errors import UserError
 from helper.loops import Loop
 from helper.record import Run
 from helper.step import Trainer
@@ -137,6 +138,49 @@ def test_signals_save_in_mid_epoch(whole, tmp_path, monkeypatch, signum, status,
     assert state["epoch"] * STEPS + state["step"] == step
     ok(tmp_path, *WHOLE, "--resume", "auto")
     assert compared(tmp_path) == compared(whole)
+
+
+RARE = [*WHOLE, "--resume_every", 1000]
+
+
+def test_saved_rarely_a_kill_costs_epochs_and_nothing_else(whole, tmp_path):
+    killed(tmp_path, *RARE, at=STEPS + 2)
+    assert not list(only_run(tmp_path).glob("*.pth"))
+    ok(tmp_path, *RARE, "--resume", "auto")
+    assert compared(tmp_path) == compared(whole)
+
+
+def test_saved_rarely_a_signal_costs_nothing(whole, tmp_path, monkeypatch):
+    """What the epochs before it left unsaved, the best weights among it, is saved with the state."""
+    real, seen = Trainer.step, []
+
+    def signalled(self, *args):
+        real(self, *args)
+        seen.append(1)
+        if len(seen) == STEPS + 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", signalled)
+        assert train(tmp_path, *RARE).status == 143
+    folder = only_run(tmp_path)
+    assert (folder / "resnet8_best.pth").exists() and len((folder / "log.csv").read_text().splitlines()) == 2
+    assert checkpoint.load(folder / "resnet8_best.pth")["epoch"] == 1
+    ok(tmp_path, *WHOLE, "--resume", "auto")  # another interval may go on with it
+    assert compared(tmp_path) == compared(whole)
+
+
+def test_saved_rarely_a_failing_trial_does_not_cost_the_others(tmp_path, monkeypatch):
+    real = Loop._check_finite
+
+    def fails(self, learner, averages):
+        if (learner.trial, learner.epoch) == ("1", 1):
+            raise UserError("trial 1 is lost")
+        real(self, learner, averages)
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_check_finite", fails)
+        assert train(tmp_path, *RARE, "--trial", "1,2").status == 2
+    states = {folder.name.split("_trial_")[1][0]: folder / "resume.pth" for folder in tmp_path.glob("models/*/")}
+    assert checkpoint.load(states["2"])["epoch"] == 2
 
 
 def test_resume_a_folder_with_nothing_else(whole, tmp_path):

@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from statistics import median
 
@@ -40,8 +40,8 @@ def options_for(opt: Namespace, model_s: str, method: str, batch_size: int) -> N
     return parse_student(words)
 
 
-class Ours:
-    """Our trainer for a pair and a method, fed with endless batches."""
+class Bench:
+    """The project's trainer for a pair and a method, fed with endless batches."""
 
     def __init__(self, opt: Namespace, data, model_t, model_s: str, method: str, device, batch_size: int):
         self.opt, self.data, self.device = options_for(opt, model_s, method, batch_size), data, device
@@ -130,9 +130,9 @@ def flop_per_image(opt, data, model_t, name_s: str, method: str) -> float:
     """Floating point operations of our step for an image (two for a multiply-add): convolutions and products."""
     small = Namespace(**{**vars(opt), "device": "cpu", "precision": "fp32", "step": "eager", "kernels": "torch",
                          "trial": ["1"]})  # the counter knows torch's operators only
-    ours = Ours(small, data, model_t, name_s, method, torch.device("cpu"), batch_size=2)
+    bench = Bench(small, data, model_t, name_s, method, torch.device("cpu"), batch_size=2)
     with FlopCounterMode(display=False) as counter:
-        ours.step(next(ours.batches()))
+        bench.step(next(bench.batches()))
     return counter.get_total_flops() / 2
 
 
@@ -144,19 +144,44 @@ def product_rate(device, size: int = 3072) -> float:
     return 2 * size**3 / seconds
 
 
-def our_epochs(ours: Ours, data, device, name_s: str, epochs: int) -> float:
-    """Seconds of an epoch of ours, from the second on: evaluation, tables, TensorBoard and checkpoints included."""
-    ours.opt.epochs, ours.opt.print_freq = epochs, 10**6
+def step_parts(bench: Bench, rounds: int, steps: int, device) -> dict[str, float]:
+    """Seconds of a step's parts for its first seed, each timed alone: the batch; the teacher's forward pass; the
+    student's, and backward from a plain sum of its logits and features. What is left of a step is losses, optimiser
+    and metrics, and what the parts cost less or more together."""
+    learner = bench.learners[0]
+    images = next(bench.batches())[0].images
+
+    def student(_) -> None:
+        features, logits = learner.forward(images)
+        sum(value.float().sum() for value in (*features, logits) if value.requires_grad).backward()
+
+    def endless_epochs() -> Iterator:
+        return chain.from_iterable(bench.loader.epoch(1, e) for e in range(1, 10**6))
+
+    parts = [("batch", lambda _: None, endless_epochs()), ("teacher", lambda _: bench.trainer.teacher(images), endless),
+             ("student", student, endless)]
+    contestants = [(work, iter(int, None) if batches is endless else batches, steps) for _, work, batches in parts]
+    return dict(zip((name for name, _, _ in parts), in_turns(contestants, rounds, device), strict=True))
+
+
+def our_epochs(bench: Bench, data, device, name_s: str, epochs: int) -> tuple[float, float]:
+    """Seconds of a whole epoch of ours, evaluation, tables, TensorBoard and checkpoints included, and of its tail, all
+    that is not steps: medians of the epochs from the third on, as in the first two graphs are captured and caches
+    filled."""
+    bench.opt.epochs, bench.opt.print_freq = epochs, 10**6
     about = {"arch": name_s, "num_classes": data.num_classes, "dataset": data.name, "role": "student"}
     with tempfile.TemporaryDirectory() as folder:
-        configs = [config_of(ours.opt, learner.trial) for learner in ours.learners]
+        configs = [config_of(bench.opt, learner.trial) for learner in bench.learners]
         runs = [Run(Path(folder, "run", c["trial"]), Path(folder, "tb", c["trial"])) for c in configs]
         for run, config in zip(runs, configs, strict=True):
             run.lock()
             run.start(config, [], describe(device))
-        ends = []
+        ends = [time.perf_counter()]
         test = dataset.make_test_batches(data, device)
-        loop = Loop(ours.opt, ours.trainer, ours.learners, runs, configs, ours.loader, test, about)
+        loop = Loop(bench.opt, bench.trainer, bench.learners, runs, configs, bench.loader, test, about)
         loop.after_epoch = lambda: ends.append(time.perf_counter())
         loop.fit()
-    return (ends[-1] - ends[0]) / (len(ends) - 1)
+    whole = [after - before for before, after in pairwise(ends)]
+    steps = [row["seconds"] for row in bench.learners[0].history]
+    tails = [all_of_it - part for all_of_it, part in zip(whole, steps, strict=True)]
+    return median(whole[2:]), median(tails[2:])
