@@ -182,7 +182,8 @@ def peak_memory(opt, data, device, model_t, name_s: str, method: str) -> float:
 def saturated_rate(opt, data, device, model_t, name_s: str, method: str) -> float | None:
     """Images per second of one seed at batch SATURATED; None where the device has no room for it."""
     try:
-        large = Bench(Namespace(**{**vars(opt), "trial": ["1"]}), data, model_t.cpu(), name_s, method, device, SATURATED)
+        one_seed = Namespace(**{**vars(opt), "trial": ["1"]})
+        large = Bench(one_seed, data, model_t.cpu(), name_s, method, device, SATURATED)
         return SATURATED / timed(large.step, large.batches(), 20, opt.rounds, device)
     except torch.cuda.OutOfMemoryError:
         print(f"      no room for a batch of {SATURATED}: not compared with the saturated step")
