@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from models import any_model, imagenet_dict
 from models.cpu_kernels import accelerate, fused
 from models.folding import folded
+from models.fusing import fused_for_cuda, offered
 
 from . import checkpoint
 from .device import autocast
@@ -139,6 +140,9 @@ class Teacher:
             for layer in self.model.modules():
                 if isinstance(layer, (nn.Conv2d, nn.Linear)):  # a norm that is not folded stays in single precision
                     layer.bfloat16()
+        dtype = torch.bfloat16 if opt.precision == "bf16" else torch.float32
+        if device.type == "cuda" and opt.step != "compile" and offered(device, dtype):
+            self.model = fused_for_cuda(self.model, features, features and preact)
         self.precision, self.device = opt.precision, device
         self.features, self.preact = features, preact
         self.compiled = torch.compile(self.model, dynamic=False) if opt.step == "compile" else self.model

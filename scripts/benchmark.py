@@ -33,6 +33,7 @@ from helper.errors import UserError, guard
 from helper.graphs import WARM_UP
 from helper.options import loader_of
 from models import model_dict
+from models.fusing import fused_for_cuda
 
 from .bench.classic import Classic
 from .bench.operations import OperationCount
@@ -214,16 +215,19 @@ def measure_operations(opt, data, pair: str, method: str) -> None:
     bench.opt.step = "graph"  # a step as it is captured, though none is here
     learner, steps = bench.learners[0], max(1, IMAGES["cuda"] // opt.batch_size)
     bench.trainer.ahead = steps
+    teacher = bench.trainer.teacher
+    teacher.model = teacher.compiled = fused_for_cuda(teacher.model, teacher.features,
+                                                      teacher.features and teacher.preact)
     batches = bench.trainer.batches(bench.loader, learner, 0, 0)
     first, second, share = next(batches), next(batches), ""
     bench.step([first])
     with OperationCount() as step:
         bench.step([second])
     if isinstance(second, AnsweredBatch):
-        with OperationCount() as teacher:
-            bench.trainer.teacher(second.images)
-        a_step = step.total + teacher.total / steps
-        share = f", and {teacher.total} of the teacher for {steps} steps at once: {a_step:.0f} a step"
+        with OperationCount() as of_teacher:
+            teacher(second.images)
+        a_step = step.total + of_teacher.total / steps
+        share = f", and {of_teacher.total} of the teacher for {steps} steps at once: {a_step:.0f} a step"
     print(f"ops   {pair:<24}{method:<12}{step.total} operations in a step{share}", flush=True)
 
 

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from ..layers import BatchNorm2d
+from ..replace import replaced
 from . import native
-from .replace import replaced
 
 WIDTH = 16  # channels come in whole multiples of it
 POINTER, INT, REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double

@@ -32,9 +32,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..replace import replaced
 from . import native
 from .native import Unavailable
-from .replace import replaced
 
 __all__ = ["Unavailable", "WinogradConv2d", "kernels", "replace_convolutions"]
 
@@ -60,7 +60,7 @@ def _last(x: Tensor) -> Tensor:
 
 
 # Operators, so that torch.compile can pass them by and autograd's function below stays the only gradient.
-_operators = torch.library.Library("mixkd", "DEF")
+_operators = torch.library.Library("mixkd", "FRAGMENT")
 _operators.define("convolve(Tensor x, Tensor weight, Tensor? bias, Tensor? residual, bool relu, bool transposed)"
                   " -> Tensor")
 _operators.define("weight_gradient(Tensor x, Tensor dy, Tensor weight) -> Tensor")
