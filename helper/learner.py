@@ -188,7 +188,8 @@ def make_learners(opt: Namespace, name: str, num_classes: int, device: torch.dev
         model = model.to(device).to(memory_format=FORMAT)
         if opt.kernels == "native":
             model = cpu_kernels.accelerate(model)
-        learners.append(Learner(opt, trial, seed, model, criterion.to(device)))
+        criterion = criterion.to(device).to(memory_format=FORMAT)  # connectors as the features they read
+        learners.append(Learner(opt, trial, seed, model, criterion))
     return learners
 
 
