@@ -1,14 +1,16 @@
 """The benchmark's two paths are what they claim: the same mixing law, the same loss; and its outputs."""
 import json
+import re
 from argparse import Namespace
 
 import pytest
 import torch
 
 from distiller_zoo import distiller_dict
-from helper.errors import guard
+from helper.errors import UserError, guard
 from models import model_dict
 from scripts import benchmark
+from scripts.bench import questions
 from scripts.bench.classic import Classic, host_mix
 from scripts.bench.operations import OperationCount
 from tests.support.training import small_data
@@ -85,3 +87,12 @@ def test_what_is_an_operation():
         x.add_(1).mul(2).view(-1).detach()
         torch._foreach_add_([torch.empty(2), torch.empty(3)], 1)
     assert count.total == 3
+
+
+def test_questions_are_answered_or_refused_in_one_line(capsys):
+    questions.main(["formats", "--device", "cpu", "--rounds", "1"])
+    assert re.search(r"formats: ShuffleV1 contiguous [\d.]+ ms, channels_last [\d.]+ ms; ShuffleV2 ",
+                     capsys.readouterr().out)
+    for words, why in ((["drops"], "a question about CUDA"), (["jobs"], "--path_t"), (["speed"], "no question")):
+        with pytest.raises(UserError, match=why):
+            questions.main([*words, "--device", "cpu"])
