@@ -4,9 +4,9 @@
     python -m scripts.bench.questions streams formats drops fork compile jobs      # on CUDA; these and no others
 
 streams: a step of three seeds on streams of their own beside three steps of one. formats: channels_last or contiguous
-for depthwise and grouped convolutions. drops: memory over ten learning-rate drops, each a new capture. fork: teacher and
-student on two streams or one after the other. compile: the student compiled inside the graph. jobs: three processes of
-one seed beside one process of three.
+for depthwise and grouped convolutions. drops: memory over ten learning-rate drops, each a new capture. fork: teacher
+and student on two streams or one after the other. compile: the student compiled inside the graph. jobs: three processes
+of one seed beside one process of three.
 """
 from __future__ import annotations
 
