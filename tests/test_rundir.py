@@ -7,8 +7,8 @@ from helper import files, rundir
 
 
 def written(folder):
-    config, summary = {"model": "resnet8", "epochs": 2}, {"epochs": 2, "last_top1": 10.0, "best_top1": 11.5, "best_epoch": 1,
-                                                           "wall_time_s": 6.0}
+    config = {"model": "resnet8", "epochs": 2}
+    summary = {"epochs": 2, "last_top1": 10.0, "best_top1": 11.5, "best_epoch": 1, "wall_time_s": 6.0}
     files.save_json({"config": config, "command": ["python", "x"], "environment": {"torch": "2"}}, folder / "args.json")
     files.save_json(summary, folder / "summary.json")
     rows = [{"stage": "main", "epoch": n, "train_loss": 1.5, "seconds": 3} for n in (1, 2)]
