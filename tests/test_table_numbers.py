@@ -62,7 +62,10 @@ def test_reduced_and_full_never_meet(tmp_path):
     assert (line["size"], line["seeds"], line["last_top1_mean"]) == ("full recipe", "3", f"{mean:.2f}")
     assert (line["published"], line["difference"], line["source"]) == ("40.00", f"{mean - 40:+.2f}", "a test")
     assert line["best_top1_mean"] == f"{mean + 0.5:.2f}" and "train_student_mixstd.py" in line["command"]
+    with (result / "runs.csv").open(newline="") as file:
+        assert {(row["row"], row["teacher_origin"]) for row in csv.DictReader(file)} >= {("KD", "a zoo"), ("Teacher", "")}
     text = (result / "table.md").read_text() + (result / "table.csv").read_text()
+    assert "| a zoo |" in text
     assert "reduced" not in text.replace(str(tmp_path), "")
 
     folder = result / "reduced-epochs=24-train_fraction=0.5"

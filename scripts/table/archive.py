@@ -19,6 +19,7 @@ from .spec import Cell
 FULL = "full recipe"
 CELL = ("row", "column", "configuration", "size")  # what a line is a run of
 HEAD = (*CELL, *(field.name for field in fields(Result)))
+LATER = {"teacher_origin"}  # columns that older files lack
 NUMBERS = {"last_top1": float, "best_top1": float, "best_epoch": int, "wall_time_s": float}
 
 
@@ -66,7 +67,8 @@ class Record:
         try:
             with self.path.open(newline="") as file:
                 for line in csv.DictReader(file):
-                    values = {field.name: NUMBERS.get(field.name, str)(line[field.name]) for field in fields(Result)}
+                    values = {field.name: NUMBERS.get(field.name, str)(line[field.name]) for field in fields(Result)
+                              if field.name in line or field.name not in LATER}
                     self._put(tuple(line[name] for name in CELL), Result(**values))
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{self.path}: damaged, or of another version ({error!r}); move it away, the runs under "

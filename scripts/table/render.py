@@ -33,6 +33,7 @@ class Figure:
     std: float | None = None
     best: float | None = None  # mean of the best epochs' accuracies
     trials: tuple[str, ...] = ()
+    teacher_origin: str = ""
 
     @classmethod
     def of(cls, results: Sequence[Result]) -> Figure:
@@ -41,7 +42,7 @@ class Figure:
             return cls(0)
         std = statistics.stdev(last) if len(last) > 1 else None
         return cls(len(last), statistics.fmean(last), std, statistics.fmean(result.best_top1 for result in results),
-                   tuple(result.trial for result in results))
+                   tuple(result.trial for result in results), results[0].teacher_origin)
 
     @property
     def text(self) -> str:
@@ -141,13 +142,13 @@ def _matrix(table: Table, size: Size, figures: dict) -> list[str]:
 
 def _details(plan: Plan, figures: dict) -> list[str]:
     reduced = bool(plan.size.label)
-    head = ["row", "column", "seeds", *(f"{name}{', reduced' if reduced else ''}" for name in
-                                         ("last epoch, mean", "standard deviation", "best epoch, mean"))]
+    numbers = ("last epoch, mean", "standard deviation", "best epoch, mean")
+    head = ["row", "column", "seeds", *(f"{name}{', reduced' if reduced else ''}" for name in numbers), "teacher from"]
     lines = []
     for cell in plan.table.cells:
         figure = figures[cell.key]
         lines.append([cell.row.name, cell.column, str(figure.n),
-                      _two(figure.mean), _two(figure.std), _two(figure.best)])
+                      _two(figure.mean), _two(figure.std), _two(figure.best), figure.teacher_origin])
         if not reduced:
             lines[-1] += [_two(cell.published), _signed(_difference(cell, figure))]
     return _markdown_table(head + ([] if reduced else ["published", "difference of the last epoch"]), lines)

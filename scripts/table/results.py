@@ -33,13 +33,14 @@ class Result:
     git_commit: str
     folder: str
     teacher: str = ""  # beginning of the sha256 of the weights it was distilled from
+    teacher_origin: str = ""  # the zoo that they come from, or 'trained here'
 
 
 def result_of(run: RunData) -> Result:
     s = run.summary
     return Result(run.config["trial"], s["last_top1"], s["best_top1"], s["best_epoch"], s["wall_time_s"],
                   run.environment.get("hardware", ""), run.environment.get("git_commit", ""), str(run.folder),
-                  str(run.config.get("teacher_sha256", ""))[:DIGITS])
+                  str(run.config.get("teacher_sha256", ""))[:DIGITS], run.config.get("teacher_origin", ""))
 
 
 class Store:

@@ -43,9 +43,10 @@ def finish(plan, run, trial, last, best=None, **summary):
     name = (teacher_name if run.kind == "models" else student_name)(opt, trial)
     folder = Path(plan.opt.save_dir, run.kind, name)
     folder.mkdir(parents=True, exist_ok=True)
-    config = {**config_of(opt, trial), "precision": "fp32", "step": "eager", "device": "cpu", "teacher_sha256": "0"}
+    config = {**config_of(opt, trial), "precision": "fp32", "step": "eager", "device": "cpu", "teacher_sha256": "0",
+              "teacher_origin": "a zoo"}
     if run.kind == "models":
-        config.pop("teacher_sha256")
+        del config["teacher_sha256"], config["teacher_origin"]
     (folder / "args.json").write_text(json.dumps({"config": config, "environment": {"hardware": "none"}}))
     facts = {"epochs": opt.epochs, "last_top1": last, "best_top1": best or last, "best_epoch": 1, "wall_time_s": 9.0,
              "validated_on": "holdout" if opt.holdout else "test", "train_fraction": opt.train_fraction, **summary}
