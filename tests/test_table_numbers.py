@@ -63,7 +63,7 @@ def test_reduced_and_full_never_meet(tmp_path):
     assert (line["published"], line["difference"], line["source"]) == ("40.00", f"{mean - 40:+.2f}", "a test")
     assert line["best_top1_mean"] == f"{mean + 0.5:.2f}" and "train_student_mixstd.py" in line["command"]
     with (result / "runs.csv").open(newline="") as file:
-        assert {(row["row"], row["teacher_origin"]) for row in csv.DictReader(file)} >= {("KD", "a zoo"), ("Teacher", "")}
+        assert ("KD", "a zoo") in {(row["row"], row["teacher_origin"]) for row in csv.DictReader(file)}
     text = (result / "table.md").read_text() + (result / "table.csv").read_text()
     assert "| a zoo |" in text
     assert "reduced" not in text.replace(str(tmp_path), "")
