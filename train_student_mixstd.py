@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import dataset
 from distiller_zoo import DistillError, distiller_dict
-from helper import loops
+from helper import distributed, loops
 from helper.device import resolve_device
-from helper.errors import guard
+from helper.distributed import launch
 from helper.evaluate import evaluate
 from helper.known_teachers import origin_of, published_top1
 from helper.learner import make_learners
@@ -44,6 +44,7 @@ def main(argv=None):
     learners = make_students(opt, method, model_t, data, device)
     teacher = Teacher(model_t, opt, device, method.needs_features, method.teacher_preact())
     show(opt)
+    distributed.check_shares(opt, len(data.train), 1 if method.compares_images else method.min_batch)
     report_teacher(teacher, opt, data, device)
     loader = loader_of(opt, data, device)
     claim.take(opt, learners, device)
@@ -66,7 +67,7 @@ def report_teacher(teacher, opt, data, device):
     Of weights that known_teachers.json lists that is their own zoo's figure, of others RepDistiller's.
     """
     print(f"teacher origin: {opt.teacher_origin}")
-    test = dataset.make_test_batches(data, device, num_workers=opt.num_workers)
+    test = dataset.make_test_batches(data, device, num_workers=opt.num_workers, share=distributed.share())
     found = evaluate(lambda images: teacher(images)[1], test()).top1
     published = published_top1(opt.teacher_sha256, opt.model_t, data)
     if published is None or opt.holdout:
@@ -78,4 +79,4 @@ def report_teacher(teacher, opt, data, device):
 
 
 if __name__ == "__main__":
-    sys.exit(guard(main))
+    sys.exit(launch(main))

@@ -9,9 +9,9 @@ Checkpoints, tables and curves go to save/models/NAME, TensorBoard to save/tenso
 import sys
 
 from distiller_zoo import Vanilla
-from helper import loops
+from helper import distributed, loops
 from helper.device import resolve_device
-from helper.errors import guard
+from helper.distributed import launch
 from helper.learner import make_learners
 from helper.options import data_of, loader_of, parse_teacher, show
 from helper.pair import warn_of_size
@@ -32,9 +32,10 @@ def main(argv=None):
     loader = loader_of(opt, data, device)
     learners = make_learners(opt, opt.model, data.num_classes, device, lambda seed: Vanilla(opt))
     show(opt)
+    distributed.check_shares(opt, len(data.train), 1)
     claim.take(opt, learners, device)
     loops.train(opt, claim, learners, None, data, loader, device, opt.model, "teacher")
 
 
 if __name__ == "__main__":
-    sys.exit(guard(main))
+    sys.exit(launch(main))

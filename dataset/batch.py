@@ -21,9 +21,9 @@ class Batch:
     index: torch.Tensor
     mixed: torch.Tensor
 
-    def split(self, batch_size):
-        """Batches of `batch_size` samples, one after the other, the last one short; views of this one."""
-        columns = (getattr(self, field.name).split(batch_size) for field in fields(self))
+    def split(self, sizes):
+        """Batches of so many samples each, one after the other; views of this one."""
+        columns = (getattr(self, field.name).split(sizes) for field in fields(self))
         return [Batch(*column) for column in zip(*columns, strict=True)]
 
 
@@ -56,10 +56,10 @@ def soft_targets(labels, partner_labels, lam, num_classes):
 
 
 def mix_batch(images, partners, labels, part, num_classes):
-    """The Batch that `part` (plan.Part) makes of B samples.
+    """The Batch of B slots that `part` (plan.Part) makes of P samples.
 
     images (B, C, H, W): the first sample of every slot; overwritten. partners (M, C, H, W): the second one, of the
-    slots part.rows alone: elsewhere it has no weight. labels (B,): of the samples in their order before mixing.
+    slots part.rows alone: elsewhere it has no weight. labels (P,): of the samples in their order before mixing.
     """
     one, other = labels[part.first], labels[part.second]
     heavier = part.lam >= 0.5

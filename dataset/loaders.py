@@ -5,9 +5,11 @@ TorchLoader lets the worker processes of a torch DataLoader do it, image by imag
 data that does not fit on the device, and as the reference. Whatever is random comes from the epoch's plan, so both
 give the same batches, on the CPU bit for bit.
 """
+import os
 import signal
 import threading
 from abc import ABC, abstractmethod
+from itertools import islice, pairwise
 
 import numpy as np
 import torch
@@ -27,24 +29,25 @@ class Loader(ABC):
     """Training batches of `data`.
 
     batch_size: samples a step; the last, short batch is kept. mix: MixSpec. device: where the batches are wanted.
-    memory_format: of Batch.images. `steps` is the number of batches in an epoch, `n_data` of training images.
+    memory_format: of Batch.images. share: (rank, size), the process of several for which it makes its share of every
+    batch (see EpochPlan.share). `steps` is the number of batches in an epoch, `n_data` of training images.
 
     Raises DataError for a batch size below 1 or an empty training set.
     """
 
-    def __init__(self, data, batch_size, mix, device, memory_format):
+    def __init__(self, data, batch_size, mix, device, memory_format, share=(0, 1)):
         if batch_size < 1:
             raise DataError(f"--batch_size {batch_size}: give at least 1")
         if not len(data.train):
             raise DataError(f"{data.name}: no training images")
         self.data, self.batch_size, self.mix = data, batch_size, mix
-        self.device, self.memory_format = torch.device(device), memory_format
+        self.device, self.memory_format, self.share = torch.device(device), memory_format, share
         self.n_data = len(data.train)
         self.steps = -(-self.n_data // batch_size)
         self._next_plan = self.plan
 
     def plan(self, seed, epoch, phase=0):
-        """The EpochPlan that `epoch` with the same arguments follows."""
+        """The EpochPlan that `epoch` with the same arguments follows, the same for all processes."""
         data = self.data
         return plan_epoch(self.n_data, self.batch_size, data.image_shape[1:], data.pad, data.flip, self.mix, seed,
                           epoch, phase)
@@ -60,7 +63,12 @@ class Loader(ABC):
         """
         if not 0 <= start <= self.steps:
             raise DataError(f"step {start}: an epoch has steps 0 to {self.steps}")
-        return self._batches(self._next_plan(seed, epoch, phase), start)
+        plan = self._next_plan(seed, epoch, phase)
+        return self._batches(plan.share(*self.share) if self.share[1] > 1 else plan, start)
+
+    def whole(self, step):
+        """Samples of the batch of `step` (from 0), those of all processes' shares."""
+        return min(self.batch_size, self.n_data - step * self.batch_size)
 
     @abstractmethod
     def _batches(self, plan, start):
@@ -127,8 +135,8 @@ class DeviceLoader(Loader):
     CHUNK_IMAGES; each chunk has memory of its own, so batches may be kept.
     """
 
-    def __init__(self, data, batch_size, mix, device="cpu", memory_format=torch.contiguous_format):
-        super().__init__(data, batch_size, mix, device, memory_format)
+    def __init__(self, data, batch_size, mix, device="cpu", memory_format=torch.contiguous_format, share=(0, 1)):
+        super().__init__(data, batch_size, mix, device, memory_format, share)
         self._next_plan = PlanAhead(self.plan)
         last = memory_format == torch.channels_last
         self._labels = data.train.labels.to(self.device)
@@ -139,7 +147,7 @@ class DeviceLoader(Loader):
         self._to_nchw = (0, 3, 1, 2) if last else (0, 1, 2, 3)
 
     def _batches(self, plan, start):
-        length = max(1, CHUNK_IMAGES.get(self.device.type, 4096) // self.batch_size)
+        length = max(1, CHUNK_IMAGES.get(self.device.type, 4096) * self.share[1] // self.batch_size)
         for part in plan.parts(self.device, start, length):
             # Partners are cut straight into the slots where they meet, so no batch is permuted as floats, and second
             # partners only where they count.
@@ -147,7 +155,7 @@ class DeviceLoader(Loader):
             images = self._images(part.index[samples], part.crop[samples], part.flip[samples])
             chunk = mix_batch(images[: len(part)], images[len(part) :], self._labels[part.index], part,
                               self.data.num_classes)
-            yield from chunk.split(self.batch_size)
+            yield from chunk.split(part.sizes)
 
     def _images(self, index, crop, flip):
         pixels = self._cut(self._windows, index, crop, flip, self._width_axis)
@@ -163,10 +171,10 @@ class PlanSampler:
     plan, start = None, 0
 
     def __iter__(self):
-        plan, b = self.plan, self.plan.batch_size
+        plan = self.plan
         columns = [column.tolist() for column in (plan.order, plan.crop, plan.flip)]
-        for lo in range(self.start * b, len(plan.order), b):
-            yield list(zip(*(column[lo : lo + b] for column in columns), strict=True))
+        for lo, hi in pairwise(plan.samples[self.start :].tolist()):
+            yield list(zip(*(column[lo:hi] for column in columns), strict=True))
 
 
 class TorchLoader(Loader):
@@ -179,8 +187,8 @@ class TorchLoader(Loader):
     """
 
     def __init__(self, data, batch_size, mix, device="cpu", num_workers=2, memory_format=torch.contiguous_format,
-                 at_once=1):
-        super().__init__(data, batch_size, mix, device, memory_format)
+                 at_once=1, share=(0, 1)):
+        super().__init__(data, batch_size, mix, device, memory_format, share)
         if num_workers < 0:
             raise DataError(f"--num_workers {num_workers}: give 0 or more")
         self.num_workers = min(num_workers, max(1, num_workers // at_once))  # of each DataLoader
@@ -209,7 +217,13 @@ class TorchLoader(Loader):
     def _new_loader(self):
         return DataLoader(self._images, batch_sampler=PlanSampler(), num_workers=self.num_workers,
                           persistent_workers=self.num_workers > 0, pin_memory=self.device.type == "cuda",
-                          generator=torch.Generator())  # it draws at every start: not from the global one
+                          generator=torch.Generator(),  # it draws at every start: not from the global one
+                          worker_init_fn=leave_group if self.share[1] > 1 else None)
+
+
+def leave_group(_):
+    """In a worker: torchrun's signals go to whole groups, and a process that is to save itself needs its workers."""
+    os.setpgid(0, 0)
 
 
 def from_workers(loader):
@@ -244,25 +258,27 @@ def _quietly(loader):
 
 
 def make_loader(data, batch_size, mix, device, kind="device", num_workers=2, at_once=1,
-                memory_format=torch.channels_last):
+                memory_format=torch.channels_last, share=(0, 1)):
     """The Loader of `data.train`: kind one of LOADERS, as --loader says; see DeviceLoader and TorchLoader.
 
     Data whose images don't fit on a device (data.resident is false) always comes through 'torch'.
     """
     if kind == "device" and data.resident:
-        return DeviceLoader(data, batch_size, mix, device, memory_format)
-    return TorchLoader(data, batch_size, mix, device, num_workers, memory_format, at_once)
+        return DeviceLoader(data, batch_size, mix, device, memory_format, share)
+    return TorchLoader(data, batch_size, mix, device, num_workers, memory_format, at_once, share)
 
 
-def eval_batches(split, data, device, batch_size, memory_format=torch.contiguous_format):
+def eval_batches(split, data, device, batch_size, memory_format=torch.contiguous_format, share=(0, 1)):
     """Iterator of (images (B, C, H, W) normalised as `data` says, labels (B,)) over `split` in its order, on `device`;
-    the last batch may be short. split.to(device), kept, saves the copy of the images at each call."""
+    the last batch may be short. split.to(device), kept, saves the copy of the images at each call. share: (rank, size),
+    of all batches every size-th from the rank-th on."""
     split, normalise = split.to(device), Normalise(data, device)
-    for pixels, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
+    batches = zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True)
+    for pixels, labels in islice(batches, share[0], None, share[1]):
         yield normalise(pixels).to(memory_format=memory_format), labels
 
 
-def make_test_batches(data, device, memory_format=torch.channels_last, num_workers=2):
+def make_test_batches(data, device, memory_format=torch.channels_last, num_workers=2, share=(0, 1)):
     """A callable that goes over `data.test` anew each time, as eval_batches does.
 
     The images stay on the device; where they don't fit (data.resident is false) `num_workers` processes read them.
@@ -271,15 +287,17 @@ def make_test_batches(data, device, memory_format=torch.channels_last, num_worke
     size = 1000 if device.type == "cuda" else 250
     if data.resident:
         test = data.test.to(device)
-        return lambda: eval_batches(test, data, device, size, memory_format)
+        return lambda: eval_batches(test, data, device, size, memory_format, share)
     size = min(size, 256)  # large images
-    loader = DataLoader(data.test_images(), size, num_workers=num_workers, pin_memory=device.type == "cuda",
-                        generator=torch.Generator())
+    places = torch.arange(len(data.test)).split(size)[share[0] :: share[1]]
+    loader = DataLoader(data.test_images(), batch_sampler=[part.tolist() for part in places], num_workers=num_workers,
+                        pin_memory=device.type == "cuda", generator=torch.Generator(),
+                        worker_init_fn=leave_group if share[1] > 1 else None)
     labels, normalise = data.test.labels.to(device), Normalise(data, device)
 
     def batches():
-        for images, part in zip(from_workers(loader), labels.split(size), strict=True):
-            yield to_device(images, device, normalise, memory_format), part
+        for images, part in zip(from_workers(loader), places, strict=True):
+            yield to_device(images, device, normalise, memory_format), labels[part.to(device)]
     return batches
 
 

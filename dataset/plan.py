@@ -6,7 +6,7 @@ A new kind of mixing gets a name in MIXES, draws what it needs in _mixing (a fie
 is not all) and mixes two samples in batch.mix_images.
 """
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -47,7 +47,8 @@ class MixSpec:
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """An epoch of n samples in batches of batch_size, the last one short. Arrays of length n unless said.
+    """An epoch of n samples in batches of batch_size, the last one short; or one process's share of it (see share).
+    Arrays of length n unless said.
 
     By epoch position (before mixing): order, the sample's place in the training set (a permutation); crop, (n, 2),
     top and left of its crop in the padded image, or where the data set cuts in its own way two random numbers below
@@ -56,6 +57,8 @@ class EpochPlan:
     lam, float32, the weight of `first`; box, (n, 4) rows of top, bottom, left, right of what `second` pastes (None
     but for CutMix). rows: the slots with lam < 1, ascending, any length. Without mixing every position has its own
     slot, and lam is 1.
+    samples, slots, (steps + 1,): where the positions and the slots of each batch begin, and at last where all end; the
+    same but in a share.
     """
 
     batch_size: int
@@ -67,10 +70,29 @@ class EpochPlan:
     lam: np.ndarray
     box: np.ndarray | None
     rows: np.ndarray
+    samples: np.ndarray
+    slots: np.ndarray
 
     @property
     def steps(self):
-        return -(-len(self.order) // self.batch_size)
+        return len(self.slots) - 1
+
+    def share(self, rank, size):
+        """The plan that process `rank` of `size` follows: of every batch of B its slots from B rank / size up to
+        B (rank + 1) / size, rounded down, and the samples that meet there. The shares of all processes cover each slot
+        once; a sample is in several of them where its partners are."""
+        count = np.diff(self.slots)
+        begin, end = (self.slots[:-1] + count * r // size for r in (rank, rank + 1))
+        mine = np.concatenate([np.arange(a, b) for a, b in zip(begin, end, strict=True)])
+        lam, first = self.lam[mine], self.first[mine]
+        second = np.where(lam < 1, self.second[mine], first)  # a partner without any weight need not be read
+        samples = np.unique(np.concatenate([first, second]))
+        place = np.zeros(len(self.order), np.int64)
+        place[samples] = np.arange(len(samples))
+        return replace(self, order=self.order[samples], crop=self.crop[samples], flip=self.flip[samples],
+                       first=place[first], second=place[second], lam=lam,
+                       box=None if self.box is None else self.box[mine], rows=np.flatnonzero(lam < 1),
+                       samples=np.searchsorted(samples, self.samples), slots=np.append(0, np.cumsum(end - begin)))
 
     def parts(self, device, start, length):
         """Iterator of Part: `length` batches at a time from step `start` on, the last part may be shorter. The whole
@@ -78,13 +100,14 @@ class EpochPlan:
         order, crop, flip = (_copied(column, device) for column in (self.order, self.crop, self.flip))
         first, second, lam = (_copied(column, device) for column in (self.first, self.second, self.lam))
         box, rows = None if self.box is None else _copied(self.box, device), _copied(self.rows, device)
-        n = len(self.order)
-        for lo in range(start * self.batch_size, n, length * self.batch_size):
-            hi = min(lo + length * self.batch_size, n)
-            a, b = np.searchsorted(self.rows, (lo, hi))  # on the host: sizes without asking the device
-            yield Part(index=order[lo:hi], crop=crop[lo:hi], flip=flip[lo:hi], first=first[lo:hi] - lo,
-                       second=second[lo:hi] - lo, lam=lam[lo:hi], box=None if box is None else box[lo:hi],
-                       rows=rows[a:b] - lo)
+        samples, slots = self.samples.tolist(), self.slots.tolist()
+        for step in range(start, self.steps, length):
+            stop = min(step + length, self.steps)
+            lo, hi, from_, to = samples[step], samples[stop], slots[step], slots[stop]
+            a, b = np.searchsorted(self.rows, (from_, to))  # on the host: sizes without asking the device
+            yield Part(index=order[lo:hi], crop=crop[lo:hi], flip=flip[lo:hi], first=first[from_:to] - lo,
+                       second=second[from_:to] - lo, lam=lam[from_:to], box=None if box is None else box[from_:to],
+                       rows=rows[a:b] - from_, sizes=np.diff(slots[step : stop + 1]).tolist())
 
 
 def _copied(column, device):
@@ -97,11 +120,11 @@ def _copied(column, device):
 
 @dataclass(frozen=True)
 class Part:
-    """Some neighbouring batches of a plan, as tensors on a device: B samples for B slots.
+    """Some neighbouring batches of a plan, as tensors on a device: P samples for B slots (as many, but in a share).
 
-    By sample, before mixing: index, int64 (B,), its place in the training set; crop, int64 (B, 2); flip, bool (B,).
+    By sample, before mixing: index, int64 (P,), its place in the training set; crop, int64 (P, 2); flip, bool (P,).
     By slot: first, second, int64 (B,), the samples that meet there, counted from the part's first; lam, float32 (B,);
-    box, int64 (B, 4) or None; rows, int64 (M,), the slots with lam < 1.
+    box, int64 (B, 4) or None; rows, int64 (M,), the slots with lam < 1. sizes: slots of each batch, a list.
     """
 
     index: torch.Tensor
@@ -112,9 +135,10 @@ class Part:
     lam: torch.Tensor
     box: torch.Tensor | None
     rows: torch.Tensor
+    sizes: list
 
     def __len__(self):
-        return len(self.index)
+        return len(self.lam)
 
 
 def plan_epoch(n, batch_size, size, pad, flip, spec, seed, epoch, phase=0):
@@ -134,7 +158,8 @@ def plan_epoch(n, batch_size, size, pad, flip, spec, seed, epoch, phase=0):
     order = rng.permutation(n)
     crop = rng.integers(0, 2**32 if pad is None else 2 * pad + 1, (2, n)).T
     turned = rng.random(n) < (0.5 if flip else 0.0)
-    return EpochPlan(batch_size, order, crop, turned, *_mixing(rng, n, batch_size, size, spec))
+    begins = np.append(np.arange(0, n, batch_size), n)
+    return EpochPlan(batch_size, order, crop, turned, *_mixing(rng, n, batch_size, size, spec), begins, begins)
 
 
 class PlanAhead:

@@ -31,6 +31,7 @@ class CCDistiller(Distiller):
     paper = "Peng, Jin, Liu, Zhou, Wu, Liu, Li, Zhang, ICCV 2019"
     weights = (1.0, 0.0, 0.02)
     flags = FEAT_DIM_FLAG
+    compares_images = True
     min_batch = 2
 
     def __init__(self, opt: Namespace, pair: Pair):

@@ -109,11 +109,14 @@ class CRDDistiller(Distiller):
 
     Both embeddings are trained, as in RepDistiller.
 
+    Under torchrun every process has both memories and draws the negatives of the whole batch, so they stay equal.
+
     Mixed inputs: the anchor, its positive and its memory are those of the image with the larger weight; soft targets.
     """
 
     paper = "Tian, Krishnan, Isola, ICLR 2020"
     weights = (1.0, 0.0, 0.8)
+    compares_images = True
     per_image = ("nce_k",)
     flags = FEAT_DIM_FLAG | {
         "mode": {"choices": ["exact", "relax"], "default": "exact",

@@ -49,6 +49,7 @@ class DISTDistiller(Distiller):
     paper = "Huang, You, Wang, Qian, Xu, NeurIPS 2022"
     weights = (1.0, 0.0, 2.0)
     needs_features = False
+    compares_images = True
     min_batch = 2  # a column's correlation needs two images
     flags = {
         "dist_beta": {"type": number(float, low=0), "default": 1.0, "help": "weight of the inter-class correlation"},

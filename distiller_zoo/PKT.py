@@ -36,4 +36,5 @@ class PKTDistiller(PooledDistiller):
 
     paper = "Passalis, Tefas, ECCV 2018"
     weights = (1.0, 0.0, 30000.0)
+    compares_images = True
     criterion_class = PKT

@@ -51,5 +51,6 @@ class RKDDistiller(PooledDistiller):
 
     paper = "Park, Kim, Lu, Cho, CVPR 2019"
     weights = (1.0, 0.0, 1.0)
+    compares_images = True
     min_batch = 2
     criterion_class = RKDLoss

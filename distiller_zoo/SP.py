@@ -34,6 +34,7 @@ class SPDistiller(StageDistiller):
 
     paper = "Tung, Mori, ICCV 2019"
     weights = (1.0, 0.0, 3000.0)
+    compares_images = True
     criterion_class = Similarity
 
     @staticmethod

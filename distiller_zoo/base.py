@@ -60,6 +60,9 @@ class Distiller(nn.Module):
         uncapturable: why its step can't be a CUDA graph; empty if it can.
         two_stage: whether ``--init_epochs`` of :meth:`init_loss` come first.
         min_batch: smallest batch it is defined for.
+        compares_images: whether its loss compares the images of a batch with each other. Under torchrun it then gets
+            the features, logits and targets of all processes' images (not batch.images itself), and every process
+            computes the whole loss and writes the same memories; other methods see their process's images alone.
         per_epoch, per_image: those of its flags whose defaults count epochs or images of the full recipe, so that a
             run of fewer wants fewer.
 
@@ -81,6 +84,7 @@ class Distiller(nn.Module):
     uncapturable = ""
     two_stage = False
     min_batch = 1
+    compares_images = False
     per_epoch: tuple[str, ...] = ()
     per_image: tuple[str, ...] = ()
 

@@ -9,6 +9,7 @@ import torch
 
 from models import cpu_kernels
 
+from . import distributed
 from .errors import UserError
 
 FORMAT = torch.channels_last  # what cuDNN's tensor cores and oneDNN's blocked kernels read without a copy
@@ -16,8 +17,9 @@ FORMAT = torch.channels_last  # what cuDNN's tensor cores and oneDNN's blocked k
 
 def resolve_device(opt: Namespace, uncapturable: str = "") -> torch.device:
     """Fill in device, precision, step and kernels as they will be used, and say what was chosen and why."""
-    device = pick_device(opt.device)
+    device = pick_device(distributed.device_of(opt.device))
     opt.device = str(device)
+    distributed.check_flags(opt)
     opt.precision = opt.precision or default_precision(device)
     if opt.step == "graph" and device.type != "cuda":
         raise UserError("--step graph: a CUDA graph needs --device cuda; on the CPU use eager or compile")
@@ -26,6 +28,8 @@ def resolve_device(opt: Namespace, uncapturable: str = "") -> torch.device:
         print("WARNING --precision tf32 changes nothing on the CPU")
     if opt.step == "graph" and opt.on_nan == "skip":
         uncapturable = "--on_nan skip looks at every loss"
+    if opt.step == "graph" and distributed.size() > 1:
+        uncapturable = "several processes exchange gradients within the step"
     if opt.step == "graph" and uncapturable:
         print(f"==> --step eager in place of graph: {uncapturable}")
         opt.step = "eager"

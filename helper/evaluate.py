@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .distributed import total
+
 
 @dataclass(frozen=True)
 class Accuracy:
@@ -36,20 +38,21 @@ def evaluate(model: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, 
              scale: Callable[[Tensor], Tensor] = lambda logits: logits) -> Accuracy:
     """Run a network over (images, labels) batches. ``scale`` is what the loss sees of the logits (see --rescale).
 
-    Sums stay on the device in float64; the one host sync is at the end. The network's mode is given back.
+    Sums stay on the device in float64; the one host sync is at the end. Under torchrun ``batches`` is this process's
+    share of them and the sums are those of all. The network's mode is given back.
     """
     training = isinstance(model, nn.Module) and model.training
     if training:
         model.eval()
-    sums = None
+    sums = torch.zeros(4, dtype=torch.float64)  # of no batches at all: a process may have none
     for images, labels in batches:
         logits = model(images).float()
         top1, top5 = hits(logits, labels)
         loss = F.cross_entropy(scale(logits), labels, reduction="sum")
         count = torch.full_like(loss, len(labels))
         row = torch.stack([value.double() for value in (top1, top5, loss, count)])
-        sums = row if sums is None else sums + row
+        sums = sums.to(row.device) + row
     if training:
         model.train()
-    top1, top5, loss, images = sums.tolist()
+    top1, top5, loss, images = total(sums).tolist()
     return Accuracy(100 * top1 / images, 100 * top5 / images, loss / images, int(images))

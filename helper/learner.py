@@ -13,7 +13,9 @@ from torch.nn.utils import get_total_norm
 
 from distiller_zoo import Distiller
 from models import any_model, cpu_kernels
+from models.synchronised import synchronised
 
+from . import distributed
 from .device import FORMAT, autocast
 from .evaluate import which_hit
 from .options import seed_of
@@ -33,6 +35,9 @@ class Learner:
         self.opt, self.trial, self.seed, self.model, self.method = opt, trial, seed, model, method
         self.device = next(model.parameters()).device
         self.compiled = torch.compile(model, dynamic=False) if opt.step == "compile" else model
+        self.objective = Objective(self)
+        self.full = distributed.own(opt.batch_size)  # images of all batches but an epoch's last
+        self.whole = 0  # those of the batch at hand, in all processes
         self.terms = method.term_names()
         self.sums = torch.zeros(len(COUNTS) + len(self.terms), dtype=torch.float64, device=self.device)
         self.one = torch.ones((), dtype=torch.float64, device=self.device)
@@ -49,6 +54,7 @@ class Learner:
         parameters = self.method.enter(stage, self.model)
         self.optimizer = torch.optim.SGD(parameters, lr=self.learning_rate(), momentum=self.opt.momentum,
                                          weight_decay=self.opt.weight_decay, fused=True)
+        self.parallel: nn.Module | None = None  # the objective in several processes; made by the stage's first step
 
     def learning_rate(self) -> float:
         """Rate of the epoch in progress."""
@@ -83,7 +89,7 @@ class Learner:
     # The step -----------------------------------------------------------------------------------------------------
 
     def forward(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        net = self.compiled if len(images) == self.opt.batch_size else self.model
+        net = self.compiled if len(images) == self.full else self.model
         with counted_at_once(self.model) if self.opt.step == "graph" else contextlib.nullcontext():
             if self.method.needs_features:
                 return net(images, is_feat=True, preact=self.method.preact)
@@ -95,26 +101,34 @@ class Learner:
         buffers = [*self.model.buffers(), *self.method.buffers()] if careful else []
         before = [b.clone() for b in buffers]
         with autocast(self.opt.precision, self.device):
-            out_s = self.forward(batch.images)
-            if self.stage == "init":
-                terms = {}
-                loss = self.method.init_loss(out_s, out_t, batch)
-            else:
-                terms = self.method(out_s, out_t, batch)
-                loss = sum(terms.values())
+            loss, logits, terms = (self._parallel() if distributed.size() > 1 else self.objective)(batch, out_t)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        self._minimised(loss, len(batch.labels)).backward()
         if careful and not self._finite(loss):
             for buffer, old in zip(buffers, before, strict=True):
                 buffer.copy_(old)
-            self.sums[COUNTS.index("skipped")] += 1
+            self.sums[COUNTS.index("skipped")] += distributed.first()  # once in all processes
             return
         self.optimizer.step()
-        self._count(batch, out_s[1].detach(), loss.detach(), terms)
+        self._count(batch, logits, loss.detach(), terms)
+
+    def _parallel(self) -> nn.Module:
+        if self.parallel is None:
+            method, trained = self.method, [p for group in self.optimizer.param_groups for p in group["params"]]
+            idle = not (method.gamma or method.alpha) or (not method.beta and any(True for _ in method.parameters()))
+            self.parallel = distributed.wrapped(self.objective, trained, self.stage == "main" and not idle)
+        return self.parallel
+
+    def _minimised(self, loss: Tensor, n: int) -> Tensor:
+        """The loss of a share of ``n`` images as it counts in the mean over processes; that of a method which saw the
+        whole batch is whole already."""
+        if distributed.size() == 1 or self.method.compares_images:
+            return loss
+        return loss * distributed.weight(n, self.whole)
 
     def _finite(self, loss: Tensor) -> bool:
         gradients = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
-        return bool(torch.isfinite(loss) & torch.isfinite(get_total_norm(gradients)))
+        return distributed.all_true(bool(torch.isfinite(loss) & torch.isfinite(get_total_norm(gradients))))
 
     def sound(self) -> bool:
         """Whether every number of the student and of its method is finite."""
@@ -125,13 +139,13 @@ class Learner:
     @torch.no_grad()
     def _count(self, batch, logits: Tensor, loss: Tensor, terms: dict[str, Tensor]) -> None:
         """Add to the epoch's sums: the images, and what they weigh of the losses; then the counts."""
-        losses = torch.stack([self.one, loss, *(terms[name].detach() for name in self.terms if name in terms)])
+        losses = torch.stack([self.one, loss, *(terms[name] for name in self.terms if name in terms)])
         self.sums.index_add_(0, self.places[:len(losses)], losses, alpha=len(batch.labels))
         self.sums[2:5] += torch.stack([*which_hit(logits, batch.labels), batch.mixed], 1).sum(0)
 
     def averages(self) -> dict[str, float]:
         """The epoch so far, read from the device: images, train_loss and its terms, train_acc (%), mixed fraction."""
-        counts = dict(zip((*COUNTS, *self.terms), self.sums.tolist(), strict=True))
+        counts = dict(zip((*COUNTS, *self.terms), distributed.total(self.sums).tolist(), strict=True))
         images = counts["images"] or float("nan")
         row = {"train_loss": counts["loss"] / images}
         if self.stage == "main":
@@ -171,6 +185,29 @@ class Learner:
             torch.cuda.set_rng_state(state["rng_cuda"], self.device)
 
 
+class Objective(nn.Module):
+    """What a step minimises: from a batch and the teacher's answer to (loss, logits, loss terms), of which only the
+    loss has a gradient. Student and method as one module, which is what DistributedDataParallel wraps."""
+
+    def __init__(self, learner: Learner):
+        super().__init__()
+        self.model, self.method, self.learner = learner.model, learner.method, learner
+
+    def forward(self, batch, out_t) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        out_s = self.learner.forward(batch.images)
+        logits, terms = out_s[1].detach(), {}
+        if distributed.size() > 1 and self.method.compares_images:
+            whole = self.learner.whole
+            out_s, out_t = distributed.gathered(out_s, whole), distributed.gathered(out_t, whole)
+            batch = distributed.gathered_batch(batch, whole)
+        if self.learner.stage == "init":
+            loss = self.method.init_loss(out_s, out_t, batch)
+        else:
+            terms = self.method(out_s, out_t, batch)
+            loss = sum(terms.values())
+        return loss, logits, {name: term.detach() for name, term in terms.items()}
+
+
 def make_learners(opt: Namespace, name: str, num_classes: int, device: torch.device,
                   method: Callable[[int], Distiller]) -> list[Learner]:
     """One learner a trial, each built from its own seed alone: on the CPU company changes nothing at all, on CUDA only
@@ -189,6 +226,8 @@ def make_learners(opt: Namespace, name: str, num_classes: int, device: torch.dev
         if opt.kernels == "native":
             model = cpu_kernels.accelerate(model)
         criterion = criterion.to(device).to(memory_format=FORMAT)  # connectors as the features they read
+        if distributed.size() > 1 and opt.sync_bn:
+            model, criterion = synchronised(model), synchronised(criterion)
         learners.append(Learner(opt, trial, seed, model, criterion))
     return learners
 

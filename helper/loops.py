@@ -14,7 +14,7 @@ from tqdm import tqdm
 import dataset
 from dataset import DataError
 
-from . import checkpoint
+from . import distributed
 from .device import FORMAT, autocast
 from .errors import Interrupted, UserError
 from .evaluate import Accuracy, evaluate
@@ -48,16 +48,17 @@ class Loop:
     def fit(self) -> None:
         """Epoch by epoch; learners that are behind (a resumed run of several seeds) catch up first."""
         with Interrupts() as interrupts:
+            vote = distributed.Vote(interrupts)
             while waiting := [learner for learner in self.learners if not learner.done]:
                 front = min(learner.progress for learner in waiting)
-                self._epoch([learner for learner in waiting if learner.progress == front], interrupts)
+                self._epoch([learner for learner in waiting if learner.progress == front], vote)
                 self.after_epoch()
             for learner in self.learners:
                 if not self.runs[learner.trial].finished:
                     self._finish(learner)
 
-    def _epoch(self, group: list[Learner], interrupts: Interrupts) -> None:
-        first = group[0]
+    def _epoch(self, group: list[Learner], vote: distributed.Vote) -> None:
+        first, signum = group[0], 0
         began, start = time.perf_counter(), first.step
         for learner in group:
             learner.begin_epoch()
@@ -65,18 +66,23 @@ class Loop:
         bar = self._bar(first, start)
         try:
             for step, row in enumerate(zip(*batches, strict=True), start + 1):
+                for learner in group:
+                    learner.whole = self.loader.whole(step - 1)
                 self._step(group, row)
                 for learner in group:
                     learner.step = step
                 self._report(group, step, bar, began, start)
-                if interrupts.signum:
+                if signum := vote():
                     break
         except DataError:  # a data worker died, perhaps of the signal that this process got too
-            if not interrupts.signum:
+            signum = vote.interrupts.signum
+            if distributed.size() > 1:  # the others are within a step and can't save
+                raise
+            if not signum:
                 self._keep(group)
                 raise
-        if interrupts.signum:
-            self._stop(group, interrupts.signum)
+        if signum:
+            self._stop(group, signum)
         if bar is not None:
             bar.close()
         if self.trainer.device.type == "cuda":
@@ -105,6 +111,7 @@ class Loop:
     # Between epochs -----------------------------------------------------------------------------------------------
 
     def _close_epoch(self, learner: Learner, seconds: float, share: float, group_size: int) -> None:
+        distributed.collect(learner.sums, learner.model, learner.method)
         averages = learner.averages()  # the epoch's host sync
         self._check_finite(learner, averages)
         row = {"stage": learner.stage, "epoch": learner.epoch + 1, "learning_rate": learner.learning_rate(), **averages}
@@ -162,7 +169,7 @@ class Loop:
         run = self.runs[learner.trial]
         queued = [path for path in self.unsaved if path.parent == run.folder]
         for path in queued:
-            checkpoint.save(self.unsaved[path], path)
+            run.save_weights(self.unsaved[path], path)
             del self.unsaved[path]
         run.save_resume(self._resume_state(learner))
         run.log_epochs(learner.history)
@@ -195,6 +202,7 @@ class Loop:
         """Save in the middle of an epoch; says what became of it."""
         try:
             for learner in group:
+                distributed.collect(learner.sums, learner.model, learner.method)
                 self._write(learner)
         except OSError as error:
             return (f"could not save ({error.strerror or error}: {error.filename}), but the last good checkpoint is "
@@ -203,7 +211,7 @@ class Loop:
 
     def _finish(self, learner: Learner) -> None:
         run, last = self.runs[learner.trial], learner.history[-1]
-        checkpoint.save(self._weights(learner), run.folder / f"{self.about['arch']}_last.pth")
+        run.save_weights(self._weights(learner), run.folder / f"{self.about['arch']}_last.pth")
         run.write_curves(learner.history)
         best = learner.best
         run.write_summary({
@@ -263,7 +271,7 @@ def train(opt: Namespace, claim: Claim, learners: Sequence[Learner], teacher, da
     """Train all learners to the end and print where their results lie, with mean and deviation over trials."""
     about = {"arch": arch, "num_classes": data.num_classes, "dataset": data.name, "role": role}
     trainer = Trainer(opt, teacher, learners, device)
-    test = dataset.make_test_batches(data, device, FORMAT, opt.num_workers)
+    test = dataset.make_test_batches(data, device, FORMAT, opt.num_workers, distributed.share())
     Loop(opt, trainer, learners, claim.runs, claim.configs, loader, test, about).fit()
     last = torch.tensor([learner.history[-1]["test_acc"] for learner in learners], dtype=torch.float64)
     best = [learner.best["top1"] for learner in learners]

@@ -12,8 +12,10 @@ from dataset import MixSpec
 from distiller_zoo import distiller_dict
 from models import any_model
 
+from . import distributed
 from .argtypes import Parser, Stored, epoch_list, name_from, number, path, temperature, trial_list
 from .device import FORMAT
+from .distributed import one_by_one
 from .errors import UserError
 from .recipe import FULL, RECIPES, SLOW_NETWORKS, default_rate, learning_rate_at
 
@@ -160,6 +162,7 @@ def _add_running(parser: Parser) -> None:
                             "compiled on first use), torch, or auto: native where a C++ compiler is (default auto)")
     group.add_argument("--threads", type=number(int, low=0, high=1024), default=0,
                        help="CPU threads (default: all cores)")
+    parser.add_boolean(group, "--sync_bn", False, "under torchrun: batch norms over all processes' samples, on CUDA")
     group.add_argument("--on_nan", type=name_from(("stop", "skip"), "answer to a NaN"), default="stop",
                        help="a loss that is not finite: stop at the epoch's check, or skip such steps (default stop)")
     group.add_argument("--resume", type=path, default=None, metavar="FOLDER",
@@ -211,6 +214,8 @@ def _resolved(opt: Namespace) -> Namespace:
     except OverflowError:
         raise UserError(f"--lr_decay_rate {opt.lr_decay_rate}: the learning rate would grow beyond all numbers; "
                         "give one below 1") from None
+    if opt.sync_bn and distributed.size() == 1:
+        warnings.append("--sync_bn changes nothing in one process; start several with torchrun")
     if opt.resume and opt.overwrite:
         raise UserError("--resume and --overwrite exclude each other; give one")
     opt.warnings = warnings
@@ -228,13 +233,14 @@ def show(opt: Namespace) -> None:
 
 def data_of(opt: Namespace) -> dataset.Data:
     """The data set and its hold-out split, as the flags ask."""
-    return dataset.load(opt.dataset, opt.data_dir, opt.holdout, opt.train_fraction)
+    return one_by_one(lambda: dataset.load(opt.dataset, opt.data_dir, opt.holdout, opt.train_fraction))
 
 
 def loader_of(opt: Namespace, data: dataset.Data, device: torch.device):
     """The training batches, as the flags ask: see :func:`dataset.make_loader`."""
     mix = MixSpec(opt.mix, opt.pmixup, opt.partmixup, opt.pmu_sampling, opt.beta_a)
-    return dataset.make_loader(data, opt.batch_size, mix, device, opt.loader, opt.num_workers, len(opt.trial), FORMAT)
+    return dataset.make_loader(data, opt.batch_size, mix, device, opt.loader, opt.num_workers, len(opt.trial), FORMAT,
+                               distributed.share())
 
 
 def seed_of(trial: str) -> int:

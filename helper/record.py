@@ -33,11 +33,11 @@ TAGS = ("train_acc", "train_loss", "test_acc", "test_loss", "test_acc_top5",
 class Run:
     """One run's folders. :func:`helper.resume.find_run` chooses them and checks that they may be written."""
 
-    def __init__(self, folder: Path, tb_folder: Path):
+    def __init__(self, folder: Path, tb_folder: Path, finished: bool = False):
         self.folder, self.tb_folder = folder, tb_folder
         self.logger = None
         self.source: Path | None = None  # the folder of a shorter run, whose state a new longer one begins with
-        self.finished = False  # whether all that was asked for is done and summarised
+        self.finished = finished  # whether all that was asked for is done and summarised
         self.points: list[tuple[int, float]] = []  # what log_step was given, for a resumed run's TensorBoard
         self._lock = None
         self._made: list[Path] = []  # folders that lock() made
@@ -139,6 +139,10 @@ class Run:
         os.replace(fresh, newest)
         files.sync_folder(self.folder)
 
+    def save_weights(self, state: dict[str, Any], path: Path) -> None:
+        """A checkpoint in the originals' form, in the folder of this run or of one beside it."""
+        checkpoint.save(state, path)
+
     def write_curves(self, history: list[dict]) -> None:
         """curves.png: loss and accuracy by epoch."""
         rows = [row for row in history if row["stage"] == "main"]
@@ -165,6 +169,16 @@ class Run:
     def summary(self) -> dict[str, Any]:
         """See :func:`helper.rundir.read_summary`."""
         return rundir.read_summary(self.folder)
+
+
+class Onlooker(Run):
+    """The same run in a process that leaves the writing to another."""
+
+    def nothing(self, *_: Any) -> None:
+        pass
+
+    lock = undo = clear = start = log_epochs = log_step = nothing  # type: ignore[assignment]
+    save_resume = save_weights = write_curves = write_summary = nothing  # type: ignore[assignment]
 
 
 def git_commit() -> str:

@@ -1,6 +1,7 @@
 """Which folders runs get, whether they may have them, and what they go on from."""
 from __future__ import annotations
 
+import io
 import math
 import os
 from argparse import Namespace
@@ -11,15 +12,16 @@ from typing import Any
 
 import torch
 
-from . import checkpoint
+from . import checkpoint, distributed
 from .device import describe
 from .errors import UserError
 from .learner import Learner
-from .record import Run
+from .record import Onlooker, Run
 from .rundir import BEFORE, FREE, NEWEST, config_of, held, read_config
 
 NOT_STORED = {"save_dir", "resume", "overwrite"}  # belong to a command, not to a run
 BAD = "resume.bad.pth"
+YOUNGER = {"sync_bn": False}  # flags that older runs don't know, with what they did
 COLUMNS = {"init": {"train_loss", "seconds"},
            "main": {"train_loss", "train_acc", "test_loss", "test_acc", "test_acc_top5", "seconds"}}
 
@@ -49,6 +51,7 @@ def stored_flags(opt: Namespace, folders: tuple[str, str]) -> tuple[Path, dict[s
 
 def differing(config: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """'--flag here, there' for the flags that must agree and don't. ``--epochs`` may have grown."""
+    config, other = {**YOUNGER, **config}, {**YOUNGER, **other}
     names = sorted({*config, *map(str, other)} - FREE - {"epochs"})
     differ = [f"{_flag(k)} {_short(config.get(k))}, there {_short(other.get(k))}" for k in names
               if config.get(k) != other.get(k)]
@@ -77,20 +80,22 @@ class Claim:
     @classmethod
     def look_up(cls, opt: Namespace, folders: tuple[str, str], name: Callable[[Namespace, str], str]) -> Claim:
         """Raises UserError where a folder holds a run that must not be touched; writes nothing."""
-        wanted = Path(opt.save_dir).absolute()
-        existing = next(folder for folder in (wanted, *wanted.parents) if folder.exists())
-        if not existing.is_dir() or not os.access(existing, os.W_OK):
-            raise UserError(f"--save_dir {opt.save_dir}: {existing} is not a folder that can be written to")
         configs = [config_of(opt, trial) for trial in opt.trial]
-        runs = [find_run(opt, name(opt, trial), config, folders)
-                for trial, config in zip(opt.trial, configs, strict=True)]
+
+        def found() -> list[Run]:
+            check_writable(opt.save_dir)
+            return [find_run(opt, name(opt, trial), config, folders)
+                    for trial, config in zip(opt.trial, configs, strict=True)]
+        runs = distributed.from_first(found)
+        if not distributed.first():
+            runs = [Onlooker(run.folder, run.tb_folder, run.finished) for run in runs]
         return cls(runs, configs)
 
     def finished(self) -> bool:
         """Whether ``--resume`` finds every run complete; then it shows their summaries and nothing is left to do."""
         if not all(run.finished for run in self.runs):
             return False
-        for run in self.runs:
+        for run in self.runs if distributed.first() else []:
             summary = run.summary()
             print(f"==> {run.folder} is finished: last accuracy {summary['last_top1']:.2f}, "
                   f"best accuracy {summary['best_top1']:.2f} after {summary['epochs']} epochs")
@@ -102,10 +107,13 @@ class Claim:
             for run in self.runs:
                 run.lock()
             for run, config, learner in zip(self.runs, self.configs, learners, strict=True):
-                self._restore(opt, run, config, learner)
+                if distributed.first():
+                    self._restore(opt, run, config, learner)
+                if opt.resume and distributed.size() > 1:
+                    _spread(run, learner)
             for run, config, learner in zip(self.runs, self.configs, learners, strict=True):
                 if not run.finished:
-                    run.start(config, learner.history, describe(device))
+                    run.start(config, learner.history, describe(device) + distributed.described())
                     print(f"==> {run.folder}")
         except BaseException:
             for run in self.runs:
@@ -124,6 +132,26 @@ class Claim:
         run.finished = run.finished and learner.done
         print(f"==> trial {learner.trial}: " + ("finished" if run.finished else
               f"going on after {learner.stage} epoch {learner.epoch}, step {learner.step}"))
+
+
+def _spread(run: Run, learner: Learner) -> None:
+    """Give all processes the state that the first one has restored."""
+    def state() -> tuple[bool, bytes]:
+        buffer = io.BytesIO()
+        torch.save(learner.state_dict(), buffer)
+        return run.finished, buffer.getvalue()
+    run.finished, stored = distributed.from_first(state)
+    if not distributed.first():
+        learner.load_state_dict(torch.load(io.BytesIO(stored), map_location="cpu", weights_only=True))
+        learner.sums.zero_()  # the first process has those of all
+
+
+def check_writable(save_dir: str) -> None:
+    """Raises UserError where ``--save_dir`` is not, or can't become, a folder that can be written to."""
+    wanted = Path(save_dir).absolute()
+    existing = next(folder for folder in (wanted, *wanted.parents) if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise UserError(f"--save_dir {save_dir}: {existing} is not a folder that can be written to")
 
 
 def find_run(opt: Namespace, name: str, config: dict[str, Any], folders: tuple[str, str]) -> Run:

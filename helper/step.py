@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from .ahead import AnsweredBatch, answered, chunk_steps
+from .distributed import own
 from .graphs import Graphs
 from .learner import Learner
 
@@ -30,7 +31,7 @@ class Trainer:
         if device.type == "cuda":
             self.streams = {learner.trial: torch.cuda.Stream(device) for learner in learners}
         self.graphs = Graphs(device) if opt.step == "graph" else None
-        self.ahead = chunk_steps(device, opt.batch_size)  # steps for which the teacher answers at once
+        self.ahead = chunk_steps(device, own(opt.batch_size))  # steps for which the teacher answers at once
 
     def batches(self, loader, learner: Learner, phase: int, start: int) -> Iterator:
         """The batches of the learner's epoch from step ``start`` on, with the teacher's answer where it comes ahead."""

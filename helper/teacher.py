@@ -17,6 +17,7 @@ from models.fusing import fused_for_cuda, offered
 
 from . import checkpoint
 from .device import autocast
+from .distributed import own
 from .errors import UserError, near
 from .recipe import less_than
 from .rundir import read_config
@@ -146,7 +147,8 @@ class Teacher:
         self.precision, self.device = opt.precision, device
         self.features, self.preact = features, preact
         self.compiled = torch.compile(self.model, dynamic=False) if opt.step == "compile" else self.model
-        self.full = {opt.batch_size, opt.batch_size * len(opt.trial)}  # on CUDA several seeds' batches come as one
+        full = own(opt.batch_size)
+        self.full = {full, full * len(opt.trial)}  # on CUDA several seeds' batches come as one
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> tuple[list[Tensor], Tensor]:

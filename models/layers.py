@@ -64,7 +64,7 @@ class BatchNorm2d(nn.BatchNorm2d):
     """Batch norm with what follows it in a residual block: a sum with ``residual`` (the same shape), then a ReLU."""
 
     def forward(self, x, residual=None, relu=False):
-        return _sum_and_relu(super().forward(x), residual, relu)
+        return sum_and_relu(super().forward(x), residual, relu)
 
     def _check_input_dim(self, x):
         if not isinstance(x, fx.Proxy):  # torch.fx looks into a subclass of torch's layers; a proxy has no dimensions
@@ -78,10 +78,11 @@ class FoldedBatchNorm2d(nn.Module):
     """
 
     def forward(self, x, residual=None, relu=False):
-        return _sum_and_relu(x, residual, relu)
+        return sum_and_relu(x, residual, relu)
 
 
-def _sum_and_relu(x, residual, relu):
+def sum_and_relu(x, residual, relu):
+    """What follows a norm in a residual block; overwrites ``x``."""
     if residual is not None:
         x += residual
     return F.relu(x, inplace=True) if relu else x

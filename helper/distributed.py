@@ -1,0 +1,316 @@
+"""One training in several processes, as torchrun starts them: torch.distributed and DistributedDataParallel.
+
+Every process draws the same plan of an epoch and trains on its share of each batch (see dataset.EpochPlan.share); the
+gradients are summed to those of the whole batch, so that the weights stay equal and the run is that of one process with
+the same ``--batch_size``, to rounding. What differs: a batch norm sees its process's share of a batch, unless
+``--sync_bn``, and the running statistics that are kept are those of process 0, as is DistributedDataParallel's way.
+
+Process 0 alone writes files and speaks; an error is told by one process. Without torchrun everything here is idle.
+"""
+from __future__ import annotations
+
+import io
+import os
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from inspect import signature
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from .errors import UserError, guard
+
+if TYPE_CHECKING:
+    from .interrupts import Interrupts
+
+T = TypeVar("T")
+PATIENCE = timedelta(seconds=10)  # that another process gives process 0 to tell of an error first
+# DistributedDataParallel's argument that keeps it from sending all buffers in every step; torch 2.14 renamed it
+OWN_BUFFERS = next(name for name in ("forward_sync_buffers", "broadcast_buffers")
+                   if name in signature(DistributedDataParallel).parameters)
+BETWEEN_VOTES = 0.5  # seconds, about: how long a signal may wait for the processes to agree on a step to stop after
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def size() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def first() -> bool:
+    """Whether this is the process that writes and speaks."""
+    return rank() == 0
+
+
+def share() -> tuple[int, int]:
+    """(rank, size), as the loaders take it."""
+    return rank(), size()
+
+
+def own(n: int) -> int:
+    """How many samples of a batch of ``n`` are this process's."""
+    return n * (rank() + 1) // size() - n * rank() // size()
+
+
+# From the start to the end ------------------------------------------------------------------------------------------
+
+
+def launch(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:
+    """:func:`helper.errors.guard`; under torchrun in each of its processes, which then form a group.
+
+    What process 0 prints is seen. An error that all processes find is told by process 0, one that it does not find by
+    whoever does; torchrun ends the others.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return guard(main, argv)
+    store, number, processes = next(dist.rendezvous("env://"))
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, store=dist.PrefixStore("group", store), rank=number, world_size=processes)
+    with _speaking(number) as said:
+        status = _guarded(main, argv)
+    if status == 0:
+        dist.destroy_process_group()
+    elif number == 0:
+        store.set("told", "1")
+    elif not _told(store):
+        print(said.getvalue(), end="", file=sys.stderr, flush=True)
+    return status
+
+
+def _guarded(main: Callable, argv: Sequence[str] | None) -> int:
+    try:
+        return guard(main, argv)
+    except SystemExit as leave:  # argparse's
+        return leave.code if isinstance(leave.code, int) else int(leave.code is not None)
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "by peer" not in str(error):
+            raise
+        print(f"{os.path.basename(sys.argv[0])}: error: another process of this run has ended; the last good "
+              "checkpoint is kept, go on with --resume auto", file=sys.stderr, flush=True)
+        return 1
+
+
+@contextmanager
+def _speaking(number: int) -> Iterator[io.StringIO]:
+    """Within it only process 0 is heard; gives what the others had for stderr."""
+    said, streams = io.StringIO(), (sys.stdout, sys.stderr)
+    with open(os.devnull, "w") as nowhere:
+        if number:
+            sys.stdout, sys.stderr = nowhere, said
+        try:
+            yield said
+        finally:
+            sys.stdout, sys.stderr = streams
+
+
+def _told(store: dist.Store) -> bool:
+    try:
+        store.wait(["told"], PATIENCE)
+    except RuntimeError:  # the time is over, or the store is gone
+        return False
+    return True
+
+
+def device_of(name: str) -> str:
+    """``--device`` in this process: of several on CUDA each takes its own.
+
+    Raises UserError where there are fewer CUDA devices than processes, or where one was named.
+    """
+    if size() == 1 or name == "cpu" or not torch.cuda.is_available():
+        return name
+    if name not in ("auto", "cuda"):
+        raise UserError(f"--device {name}: every process of torchrun takes its own; give cuda, or leave it out")
+    local = int(os.environ["LOCAL_RANK"])
+    if local >= torch.cuda.device_count():
+        raise UserError(f"torchrun --nproc_per_node: more processes than the {torch.cuda.device_count()} CUDA devices "
+                        "here; start fewer, or give --device cpu")
+    return f"cuda:{local}"
+
+
+def check_flags(opt: Namespace) -> None:
+    """Raises UserError for what several processes can't do; ``opt.device`` is resolved and loses its number, which
+    differs from process to process."""
+    if size() == 1:
+        return
+    if opt.sync_bn and opt.device == "cpu":
+        raise UserError("--sync_bn: torch synchronises batch norms on CUDA only; leave it out with --device cpu")
+    if len(opt.trial) > 1:
+        raise UserError(f"--trial {','.join(opt.trial)}: under torchrun one trial a run; start them one after another")
+    opt.device = opt.device.partition(":")[0]
+
+
+def check_shares(opt: Namespace, n: int, min_batch: int) -> None:
+    """Every process needs ``min_batch`` samples of each batch, the short last one of ``n`` images too; then say what
+    the processes do. Raises UserError."""
+    if size() == 1:
+        return
+    last = min(n % opt.batch_size or opt.batch_size, n)
+    for batch, what in ((min(opt.batch_size, n), "batches"), (last, "the last batch")):
+        if batch // size() < min_batch:
+            raise UserError(f"--batch_size {opt.batch_size}: {what} of {batch} images can't be split over {size()} "
+                            f"processes, which need {min_batch} each; choose another size or fewer processes")
+    shares = sorted({opt.batch_size // size(), -(-opt.batch_size // size())})
+    print(f"==> {size()} processes: batches of {opt.batch_size}, {' or '.join(map(str, shares))} in each; learning "
+          f"rate {opt.learning_rate:g} as for one process, it is not rescaled", flush=True)
+
+
+def described() -> str:
+    """', 2 processes' after the hardware's name, in args.json; '' for one."""
+    return f", {size()} processes" if size() > 1 else ""
+
+
+# Talking to each other ----------------------------------------------------------------------------------------------
+
+
+def from_first(make: Callable[[], T]) -> T:
+    """What ``make()`` gives in process 0, in all. An error in it ends the others with process 0."""
+    if size() == 1:
+        return make()
+    box: list[Any] = [make() if first() else None]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def one_by_one(make: Callable[[], T]) -> T:
+    """``make()`` in all processes, on each machine in its first process before the others: for files to be fetched."""
+    if size() == 1:
+        return make()
+    leads = os.environ["LOCAL_RANK"] == "0"
+    made = [make()] if leads else []
+    total(torch.zeros(1))  # the others wait here
+    return made[0] if leads else make()
+
+
+def total(sums: Tensor) -> Tensor:
+    """The sum over the processes, on the CPU; waits for the device."""
+    sums = sums.cpu()
+    if size() > 1:
+        sums = sums.clone()
+        dist.all_reduce(sums)
+    return sums
+
+
+def all_true(flag: bool) -> bool:
+    """Whether ``flag`` is true in every process."""
+    return size() == 1 and flag or total(torch.tensor([float(flag)])).item() == size()
+
+
+def collect(sums: Tensor, *modules: nn.Module) -> None:
+    """Before anything is evaluated or saved: the sums of all come to process 0, its buffers (running statistics,
+    memories) to all."""
+    if size() == 1:
+        return
+    whole = total(sums)
+    sums.copy_(whole if first() else torch.zeros_like(whole))
+    for module in modules:
+        for buffer in module.buffers():
+            dist.broadcast(buffer, src=0)
+
+
+class Vote:
+    """Whether a signal stops the run: all processes after the same step, on which they agree about every half second.
+
+    interrupts: of this process. A vote is one sum of two numbers on the CPU.
+    """
+
+    def __init__(self, interrupts: Interrupts):
+        self.interrupts, self.steps, self.left, self.since = interrupts, 1, 1, time.perf_counter()
+
+    def __call__(self) -> int:
+        """After every step: the signal to stop for, or 0."""
+        if size() == 1:
+            return self.interrupts.signum
+        self.left -= 1
+        if self.left:
+            return 0
+        seconds = (time.perf_counter() - self.since) / self.steps
+        found = torch.tensor([float(self.interrupts.signum), seconds], dtype=torch.float64)
+        dist.all_reduce(found, op=dist.ReduceOp.MAX)
+        signum, seconds = found.tolist()  # the same in all, and so is the next vote's step
+        self.steps = self.left = min(max(1, int(BETWEEN_VOTES / seconds)), 1000)
+        self.since = time.perf_counter()
+        return int(signum)
+
+
+# The step -----------------------------------------------------------------------------------------------------------
+
+
+def wrapped(objective: nn.Module, trained: Sequence[nn.Parameter], all_used: bool) -> DistributedDataParallel:
+    """``objective`` with the gradients of ``trained``, and of no other parameter, averaged over the processes.
+
+    all_used: whether every one of them is in every loss; looking for those that are not costs a walk of the graph.
+    """
+    chosen = {id(parameter) for parameter in trained}
+    for parameter in objective.parameters():
+        parameter.requires_grad_(id(parameter) in chosen)
+    return DistributedDataParallel(objective, find_unused_parameters=not all_used, **{OWN_BUFFERS: False})
+
+
+def weight(n: int, whole: int) -> float:
+    """What turns the mean over this process's ``n`` samples into its part of the mean over the ``whole`` batch, where
+    the parts are averaged over the processes: shares need not be equal."""
+    return n * size() / whole
+
+
+class _Gathered(torch.autograd.Function):
+    """Rows of all processes in their order. Every process computes the same of them, so the gradient of its own rows is
+    whole; times the number of processes it survives the average over them."""
+
+    @staticmethod
+    def forward(ctx, rows: Tensor, whole: int) -> Tensor:
+        ends = [whole * r // size() for r in range(size() + 1)]
+        ctx.own = slice(ends[rank()], ends[rank() + 1])
+        counts = [end - begin for begin, end in zip(ends[:-1], ends[1:], strict=True)]
+        padded = rows.new_zeros(max(counts), *rows.shape[1:])  # gloo gathers equal sizes only
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        return gradient[ctx.own] * size(), None
+
+
+class _GatheredFeatures(Sequence):
+    """Features of the whole batch; those that nobody reads do not travel."""
+
+    def __init__(self, features: Sequence[Tensor], whole: int):
+        self.features, self.whole = features, whole
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @overload
+    def __getitem__(self, place: int) -> Tensor: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Tensor]: ...
+
+    def __getitem__(self, place):
+        if isinstance(place, slice):
+            return [_Gathered.apply(feature, self.whole) for feature in self.features[place]]
+        return _Gathered.apply(self.features[place], self.whole)
+
+
+def gathered(out: tuple | None, whole: int) -> tuple | None:
+    """A network's (features, logits) for the ``whole`` batch, from every process's for its share."""
+    return out and (_GatheredFeatures(out[0], whole), _Gathered.apply(out[1], whole))
+
+
+def gathered_batch(batch: Any, whole: int) -> Any:
+    """The batch with the targets, labels and places of the ``whole`` of it; its images stay a share."""
+    columns = {name: _Gathered.apply(getattr(batch, name), whole) for name in ("targets", "labels", "index")}
+    return replace(batch, **columns)

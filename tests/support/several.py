@@ -1,0 +1,68 @@
+"""Trainings under torchrun, one after another in the same processes, on a student that makes equality possible:
+
+    python -m torch.distributed.run --standalone --nproc_per_node=2 -m tests.support.several FILE
+
+FILE is JSON: a list of [role, flags]. Its student, resnet8, has group norms in place of batch norms, whose statistics
+would be those of a process's share of a batch. SEVERAL_DIE=RANK:STEP kills a process in a step (from 1).
+"""
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from unittest import mock
+
+from torch import nn
+
+import models
+import train_student_mixstd
+import train_teacher
+from helper.distributed import launch
+from helper.record import Run
+from helper.step import Trainer
+from models.cpu_kernels.replace import replaced
+from models.layers import BatchNorm2d, sum_and_relu
+
+MAINS = {"teacher": train_teacher.main, "student": train_student_mixstd.main}
+
+
+class GroupNorm(nn.GroupNorm):
+    def forward(self, x, residual=None, relu=False):
+        return sum_and_relu(super().forward(x), residual, relu)
+
+
+def resnet8(num_classes):
+    def without_buffers(norm):
+        norm._buffers.clear()
+        return GroupNorm(4, norm.num_features)
+    return replaced(models.resnet.resnet8(num_classes=num_classes), lambda layer: isinstance(layer, BatchNorm2d),
+                    without_buffers)
+
+
+def group_norms():
+    """Context in which resnet8 has them."""
+    return mock.patch.dict(models.any_model, resnet8=resnet8)
+
+
+def train_all(argv):
+    for role, flags in json.loads(Path(argv[0]).read_text()):
+        MAINS[role]([*flags, "--device", "cpu", "--threads", "1"])
+
+
+def die_at(rank, step):
+    seen, original = [0], Trainer.step
+
+    def counted(self, group, batches):
+        seen[0] += 1
+        if seen[0] == step and os.environ["RANK"] == str(rank):
+            os.kill(os.getpid(), signal.SIGKILL)
+        original(self, group, batches)
+    Trainer.step = counted
+
+
+if __name__ == "__main__":
+    Run.write_curves = lambda self, history: None  # costs more than the training
+    if "SEVERAL_DIE" in os.environ:
+        die_at(*map(int, os.environ["SEVERAL_DIE"].split(":")))
+    with group_norms():
+        sys.exit(launch(train_all, sys.argv[1:]))

@@ -1,0 +1,233 @@
+"""Several processes under torchrun, on the CPU with gloo: the run of one process, to rounding; one writer; no hanging."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from dataset import MixSpec, make_loader, make_test_batches
+from helper import checkpoint
+from tests.conftest import ROOT
+from tests.support import several, small_runs
+from tests.support.small_runs import no_pictures  # noqa: F401 - a fixture
+from tests.support.training import small_data
+
+LIMIT = 240  # seconds, after which processes count as hung
+SIZE = ["--dataset", "digits", "--holdout", "20", "--train_fraction", "0.03", "--batch_size", "16", "--epochs", "2",
+        "--learning_rate", "0.01", "--kernels", "torch", "--print_freq", "1", "--tb_freq", "2"]  # 43 images: the last batch is 11, 5 and 6
+METHODS = {"kd": ["--distill", "kd", "--mix", "mixup"],
+           "mixstd": ["--distill", "mixstd", "--mix", "cutmix", "--no-pmixup", "--loader", "torch", "--num_workers", "1"],
+           "vid": ["--distill", "vid"],
+           "crd": ["--distill", "crd", "--nce_k", "20", "--feat_dim", "16"],
+           "similarity": ["--distill", "similarity"],
+           "rkd": ["--distill", "rkd", "--mix", "none"],
+           "dist": ["--distill", "dist", "--on_nan", "skip"],
+           "abound": ["--distill", "abound", "--init_epochs", "1", "--epochs", "1"]}
+
+
+def start(jobs, folder, processes=2, **environment):
+    """torchrun with trainings (role, flags), as a process whose output goes to a file."""
+    folder.mkdir(exist_ok=True)
+    file, log = folder / "jobs.json", folder / "log"
+    file.write_text(json.dumps([[role, list(map(str, flags))] for role, flags in jobs]))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m",
+               "tests.support.several", str(file)]
+    with open(log, "wb") as out:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+                                   env={**os.environ, "OMP_NUM_THREADS": "1", **environment})
+    process.log = log
+    return process
+
+
+def ended(process):
+    """(status, output). Processes that hang are killed, which fails the test."""
+    try:
+        return process.wait(LIMIT), process.log.read_text()
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)  # torchrun ends its own; they are in groups of theirs
+            try:
+                process.wait(60)
+            finally:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def together(jobs, folder, processes=2, **environment):
+    status, log = ended(start(jobs, folder, processes, **environment))
+    assert status == 0, log
+    return log
+
+
+def alone(role, flags):
+    """The same training in one process, this one."""
+    torch.manual_seed(0)
+    with several.group_norms():
+        done = small_runs.call(small_runs.MAINS[role], [*flags, "--device", "cpu", "--threads", 1])
+    assert done.status == 0, done.err
+    return done.out
+
+
+def the_run(save, role="student"):
+    return small_runs.only_run(save, role)
+
+
+def same(one, other, where=""):
+    """Nested states of two runs: numbers to 1e-5, all else exactly."""
+    if isinstance(one, torch.Tensor) and one.is_floating_point():
+        torch.testing.assert_close(other, one, rtol=1e-5, atol=1e-5, msg=lambda text: f"{where}: {text}")
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), where
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for name in one:
+            if name not in ("seconds", "images_per_s", "config", "rng"):
+                same(one[name], other[name], f"{where}.{name}")
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other), where
+        for i, (a, b) in enumerate(zip(one, other, strict=True)):
+            same(a, b, f"{where}[{i}]")
+    elif isinstance(one, float):
+        assert other == pytest.approx(one, rel=1e-4, abs=1e-4), where
+    else:
+        assert one == other, where
+
+
+def same_runs(one, other, role="student"):
+    a, b = the_run(one, role), the_run(other, role)
+    assert a.name == b.name
+    same(checkpoint.load(a / "resume.pth"), checkpoint.load(b / "resume.pth"))
+
+
+def files(save):
+    """All files below a folder; TensorBoard's name holds a time and a process."""
+    return sorted(str(file.relative_to(save)).split("tfevents")[0] for file in save.rglob("*") if file.is_file())
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """A resnet14, trained a little: with batch norms, which a frozen teacher may have."""
+    save = tmp_path_factory.mktemp("teacher")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(several.Run, "write_curves", lambda self, history: None)
+        small_runs.call(small_runs.MAINS["teacher"],
+                        [*SIZE, "--model", "resnet14", "--save_dir", save, "--device", "cpu", "--threads", 1])
+    return the_run(save, "teacher") / "resnet14_last.pth"
+
+
+@pytest.fixture(scope="module")
+def student(teacher):
+    def flags(name, save, *more):
+        return [*SIZE, "--model_s", "resnet8", "--path_t", str(teacher), *METHODS[name], "--save_dir", str(save), *more]
+    return flags
+
+
+@pytest.fixture(scope="module")
+def two(student, tmp_path_factory):
+    """Every method and a teacher, trained by two processes."""
+    folder = tmp_path_factory.mktemp("two")
+    jobs = [("student", student(name, folder / name)) for name in METHODS]
+    jobs.append(("teacher", [*SIZE, "--model", "resnet8", "--save_dir", folder / "teacher"]))
+    log = together(jobs, folder)
+    return folder, log
+
+
+@pytest.mark.parametrize("mix", ["none", "mixup", "cutmix"])
+@pytest.mark.parametrize("kind", ["device", "torch"])
+@pytest.mark.parametrize("batch, processes", [(16, 3), (7, 2), (40, 4)])
+def test_the_shares_are_the_batch(mix, kind, batch, processes):
+    def batches(share):
+        loader = make_loader(small_data(n=38), batch, MixSpec(mix), "cpu", kind, 0, share=share)
+        return list(loader.epoch(1, 2)), loader
+    whole, loader = batches((0, 1))
+    shares = [batches((rank, processes))[0] for rank in range(processes)]
+    for step, one in enumerate(whole):
+        assert loader.whole(step) == len(one.labels)
+        for name in ("images", "targets", "labels", "index", "mixed"):
+            parts = [getattr(share[step], name) for share in shares]
+            assert max(map(len, parts)) - min(map(len, parts)) <= 1
+            assert torch.equal(torch.cat(parts), getattr(one, name)), name
+
+
+def test_a_share_is_resumed_at_any_step():
+    loader = make_loader(small_data(n=38), 7, MixSpec("mixup"), "cpu", share=(1, 2))
+    for one, other in zip(list(loader.epoch(1, 2))[3:], loader.epoch(1, 2, start=3), strict=True):
+        assert torch.equal(one.images, other.images)
+
+
+def test_test_batches_are_dealt_out():
+    data = small_data()
+    whole = list(make_test_batches(data, "cpu")())
+    dealt = [list(make_test_batches(data, "cpu", share=(rank, 3))()) for rank in range(3)]
+    assert sum(map(len, dealt)) == len(whole) and sum(len(y) for share in dealt for _, y in share) == len(data.test)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_two_processes_train_what_one_trains(name, two, student, tmp_path, no_pictures):  # noqa: F811
+    alone("student", student(name, tmp_path))
+    same_runs(tmp_path, two[0] / name)
+    assert files(tmp_path) == files(two[0] / name)  # one writer
+
+
+def test_a_teacher_too(two, tmp_path, no_pictures):  # noqa: F811
+    alone("teacher", [*SIZE, "--model", "resnet8", "--save_dir", tmp_path])
+    same_runs(tmp_path, two[0] / "teacher", "teacher")
+
+
+def test_what_is_printed(two):
+    folder, log = two
+    assert log.count("==> 2 processes: batches of 16, 8 in each; learning rate 0.01 as for one process") == 9
+    assert log.count("Epoch 2/2 [1/3]") == 8  # by one process
+    args = json.loads((the_run(folder / "kd") / "args.json").read_text())
+    assert args["environment"]["hardware"].endswith(", 2 processes")
+
+
+def test_stopped_by_a_signal_and_resumed(student, tmp_path, no_pictures):  # noqa: F811
+    long = ["--epochs", "30"]
+    alone("student", student("crd", tmp_path / "one", *long))
+    job = [("student", student("crd", tmp_path / "two", *long, "--resume", "auto"))]
+    process = start(job, tmp_path / "first")
+    end = time.monotonic() + LIMIT
+    while "Epoch 3/30" not in process.log.read_text() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    status, log = ended(process)
+    assert status and log.count("stopped by signal 15 at epoch") == 1 and "saved, go on with --resume auto" in log, log
+    log = together(job, tmp_path / "second", processes=1)  # another number of processes
+    assert "going on after main epoch" in log and "2 processes" not in log
+    same_runs(tmp_path / "one", tmp_path / "two")
+
+
+def test_a_run_of_one_process_goes_on_in_two(student, tmp_path, no_pictures):  # noqa: F811
+    alone("student", student("kd", tmp_path / "one"))
+    with pytest.MonkeyPatch.context() as patch, several.group_norms():
+        small_runs.kill_at(patch, 6)
+        with pytest.raises(small_runs.Killed):
+            small_runs.call(small_runs.MAINS["student"], [*student("kd", tmp_path / "two"), "--device", "cpu"])
+    log = together([("student", student("kd", tmp_path / "two", "--resume", "auto"))] * 2, tmp_path / "log")
+    assert "going on after main epoch 1, step 0" in log and log.count("is finished: last accuracy") == 1
+    same_runs(tmp_path / "one", tmp_path / "two")
+
+
+def test_nothing_hangs_when_a_process_dies(student, tmp_path):
+    began = time.monotonic()
+    status, log = ended(start([("student", student("kd", tmp_path / "save"))], tmp_path, SEVERAL_DIE="1:6"))
+    assert status and time.monotonic() - began < LIMIT / 2 and "Epoch 2/2 [1/3]" in log, log
+    assert log.count("error: another process of this run has ended") <= 1
+    together([("student", student("kd", tmp_path / "save", "--resume", "auto"))], tmp_path / "again")
+
+
+@pytest.mark.parametrize("flags, line", [
+    (["--batch_size", "14"], "--batch_size 14: the last batch of 1 images can't be split over 2 processes"),
+    (["--trial", "1,2"], "--trial 1,2: under torchrun one trial a run"),
+    (["--sync_bn"], "--sync_bn: torch synchronises batch norms on CUDA only"),
+    (["--epochs", "0"], "argument --epochs: must be a whole number >= 1"),
+    (["--path_t", "missing.pth"], "--path_t missing.pth: no such checkpoint")])
+def test_a_mistake_is_told_once(flags, line, student, tmp_path):
+    process = start([("student", student("kd", tmp_path / "save", *flags))], tmp_path)
+    status, log = ended(process)
+    assert status and log.count("error: ") == log.count(f"error: {line}") == 1 and "exitcode  : 2" in log, log
+    assert not (tmp_path / "save").exists()
