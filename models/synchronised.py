@@ -2,8 +2,8 @@
 import torch
 from torch import nn
 
-from .cpu_kernels.replace import replaced
 from .layers import sum_and_relu
+from .replace import replaced
 
 
 class SyncBatchNorm2d(nn.SyncBatchNorm):

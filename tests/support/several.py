@@ -20,8 +20,8 @@ import train_teacher
 from helper.distributed import launch
 from helper.record import Run
 from helper.step import Trainer
-from models.cpu_kernels.replace import replaced
 from models.layers import BatchNorm2d, sum_and_relu
+from models.replace import replaced
 
 MAINS = {"teacher": train_teacher.main, "student": train_student_mixstd.main}
 
