@@ -255,7 +255,8 @@ def wrapped(objective: nn.Module, trained: Sequence[nn.Parameter], all_used: boo
     chosen = {id(parameter) for parameter in trained}
     for parameter in objective.parameters():
         parameter.requires_grad_(id(parameter) in chosen)
-    return DistributedDataParallel(objective, find_unused_parameters=not all_used, **{OWN_BUFFERS: False})
+    own_buffers: dict[str, Any] = {OWN_BUFFERS: False}
+    return DistributedDataParallel(objective, find_unused_parameters=not all_used, **own_buffers)
 
 
 def weight(n: int, whole: int) -> float:
