@@ -1,4 +1,5 @@
 """Several processes under torchrun, on the CPU with gloo: one process's run, to rounding; one writer; no hanging."""
+import copy
 import json
 import os
 import signal
@@ -11,6 +12,8 @@ import torch
 
 from dataset import MixSpec, make_loader, make_test_batches
 from helper import checkpoint
+from models import model_dict
+from models.synchronised import SyncBatchNorm2d, synchronised
 from tests.conftest import ROOT
 from tests.support import several, small_runs
 from tests.support.small_runs import no_pictures  # noqa: F401 - a fixture
@@ -139,6 +142,35 @@ def two(student, tmp_path_factory):
     return folder, log
 
 
+# -b stands last where it stands: without it the methods have their own weights
+DOUBLE = {name: flags[:flags.index("-b")] if "-b" in flags else flags for name, flags in METHODS.items()}
+DOUBLE["abound"] = ["--distill", "abound", "--init_epochs", "1"]
+LONGER = ["--epochs", "3", "--learning_rate", "0.05", "--lr_decay_epochs", "2"]
+
+
+def test_in_double_precision_it_is_the_same_run(student, teacher, tmp_path):
+    """Every method with its own weights, at the recipe's rate, over three epochs: to 1e-9, so no rounding explains a
+    difference. pkt and correlation too, which compare the images of a batch as well."""
+    jobs = {**DOUBLE, "pkt": ["--distill", "pkt"], "correlation": ["--distill", "correlation", "--feat_dim", "16"]}
+
+    def flags(name, save):
+        return [*SIZE, "--model_s", "resnet8", "--path_t", str(teacher), *LONGER, *jobs[name], "--save_dir", str(save)]
+    together([("student", flags(name, tmp_path / "two" / name)) for name in jobs], tmp_path / "two", SEVERAL_DOUBLE="1")
+    for name in jobs:
+        with several.group_norms(), several.double_precision():
+            torch.manual_seed(0)
+            done = small_runs.call(small_runs.MAINS["student"], [*flags(name, tmp_path / "one" / name), "--device",
+                                                                 "cpu", "--threads", 1])
+        assert done.status == 0, done.err
+        a, b = (checkpoint.load(the_run(tmp_path / where / name) / "resume.pth") for where in ("one", "two"))
+        for part in ("model", "method"):
+            for key, value in a[part].items():
+                if value.is_floating_point():
+                    assert value.dtype == torch.float64, (name, key)
+                    scale = max(1.0, value.abs().max().item())
+                    assert (value - b[part][key]).abs().max().item() <= 1e-9 * scale, (name, part, key)
+
+
 @pytest.mark.parametrize("mix", ["none", "mixup", "cutmix"])
 @pytest.mark.parametrize("kind", ["device", "torch"])
 @pytest.mark.parametrize("batch, processes", [(16, 3), (7, 2), (40, 4)])
@@ -239,3 +271,19 @@ def test_a_mistake_is_told_once(flags, line, student, tmp_path):
     status, log = ended(process)
     assert status and log.count("error: ") == log.count(f"error: {line}") == 1 and "exitcode  : 2" in log, log
     assert not (tmp_path / "save").exists()
+
+
+def test_synchronised_norms_keep_what_a_residual_block_asks_of_them():
+    """In evaluation, which needs no device: the same function, state and names; torch's conversion drops the ReLU."""
+    torch.manual_seed(0)
+    net = model_dict["resnet8x4"](num_classes=5)
+    net(torch.randn(4, 3, 32, 32))  # running statistics of its own
+    plain, x = net.eval(), torch.randn(2, 3, 32, 32)
+    changed = synchronised(copy.deepcopy(plain))
+    kinds = {type(layer) for layer in changed.modules() if hasattr(layer, "running_mean")}
+    assert kinds == {SyncBatchNorm2d} and not changed.training
+    with torch.no_grad():
+        for expected, found in zip(plain(x, True, True)[0], changed(x, True, True)[0], strict=True):
+            torch.testing.assert_close(found, expected)
+    assert list(changed.state_dict()) == list(plain.state_dict())
+    assert all(map(torch.equal, changed.state_dict().values(), plain.state_dict().values()))

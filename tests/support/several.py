@@ -4,7 +4,9 @@
 
 FILE is JSON: a list of [role, flags]. Its student, resnet8, has group norms in place of batch norms, whose statistics
 would be those of a process's share of a batch. SEVERAL_DIE=RANK:STEP kills a process in a step (from 1).
+SEVERAL_DOUBLE=1 trains in double precision, where rounding can't hide a mistake.
 """
+import contextlib
 import json
 import os
 import signal
@@ -18,6 +20,7 @@ import models
 import train_student_mixstd
 import train_teacher
 from helper.distributed import launch
+from helper.learner import Learner
 from helper.record import Run
 from helper.step import Trainer
 from models.layers import BatchNorm2d, sum_and_relu
@@ -44,6 +47,25 @@ def group_norms():
     return mock.patch.dict(models.any_model, resnet8=resnet8)
 
 
+@contextlib.contextmanager
+def double_precision():
+    """Context in which every network and method computes in float64."""
+    def doubled(make):
+        def made(num_classes):
+            net = make(num_classes=num_classes).double()
+            net.register_forward_pre_hook(lambda _, args: (args[0].double(), *args[1:]))
+            return net
+        return made
+
+    original = Learner.__init__
+
+    def init(self, opt, trial, seed, model, method):
+        original(self, opt, trial, seed, model, method.double())
+    names = {name: doubled(make) for name, make in models.any_model.items()}
+    with mock.patch.dict(models.any_model, names), mock.patch.object(Learner, "__init__", init):
+        yield
+
+
 def train_all(argv):
     for role, flags in json.loads(Path(argv[0]).read_text()):
         MAINS[role]([*flags, "--device", "cpu", "--threads", "1"])
@@ -64,5 +86,6 @@ if __name__ == "__main__":
     Run.write_curves = lambda self, history: None  # costs more than the training
     if "SEVERAL_DIE" in os.environ:
         die_at(*map(int, os.environ["SEVERAL_DIE"].split(":")))
-    with group_norms():
+    precision = double_precision if "SEVERAL_DOUBLE" in os.environ else contextlib.nullcontext
+    with group_norms(), precision():
         sys.exit(launch(train_all, sys.argv[1:]))
