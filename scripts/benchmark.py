@@ -101,7 +101,7 @@ def load(opt: Namespace):
         return dataset.Data("random", 100, (0.5,) * 3, (0.25,) * 3, 4, True, *splits)
 
 
-class Table:
+class RateTable:
     """Prints a line for every measurement and keeps it for --json."""
 
     def __init__(self, file: str | None):
@@ -109,9 +109,9 @@ class Table:
         print(f"{'what':<6}{'pair':<24}{'method':<12}{'classic images/s':>17}{'ms':>8}{'ours images/s':>15}{'ms':>8}"
               f"{'ratio':>8}{'peak MB':>9}{'of saturated':>14}")
 
-    def add(self, what, pair, method, opt, device, classic, ours, seeds=1, peak=None, saturated=None) -> None:
-        """classic, ours: seconds of a step; ours advances ``seeds`` students."""
-        rates = opt.batch_size / classic, seeds * opt.batch_size / ours
+    def add(self, what, pair, method, opt, device, classic, own, seeds=1, peak=None, saturated=None) -> None:
+        """classic, own: seconds of a step; own advances ``seeds`` students."""
+        rates = opt.batch_size / classic, seeds * opt.batch_size / own
         self.rows.append({"what": what, "pair": pair, "method": method, "device": describe(device),
                           "batch": opt.batch_size, "seeds": seeds, "precision": opt.precision, "step": opt.step,
                           "kernels": opt.kernels, "reference_workers": opt.num_workers,
@@ -122,7 +122,7 @@ class Table:
         last = f"{100 * rates[1] / saturated:>12.0f} %" if saturated else f"{'-':>14}"
         memory = f"{peak:>9.0f}" if peak else f"{'-':>9}"
         print(f"{what:<6}{pair:<24}{method:<12}{rates[0]:>17.0f}{1000 * classic:>8.2f}{rates[1]:>15.0f}"
-              f"{1000 * ours:>8.2f}{rates[1] / rates[0]:>7.1f}x{memory}{last}", flush=True)
+              f"{1000 * own:>8.2f}{rates[1] / rates[0]:>7.1f}x{memory}{last}", flush=True)
 
 
 def held(opt: Namespace) -> int:
@@ -258,7 +258,7 @@ def main(argv=None):
         opt.num_workers = 2 if device.type == "cpu" else min(8, os.cpu_count() or 1)
     print(f"==> {describe(device)}, torch {torch.__version__}, precision {opt.precision}, step {opt.step}, "
           f"kernels {opt.kernels}")
-    data, table = load(opt), Table(opt.json)
+    data, table = load(opt), RateTable(opt.json)
     what = opt.what.split(",")
     if "data" in what:
         measure_data(opt, data, device, table)

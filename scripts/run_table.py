@@ -31,7 +31,7 @@ from . import readme_tables
 from .table import plots, render, shell, spec
 from .table.cluster import RayPool
 from .table.jobs import Pool, slug, stopped, visible
-from .table.plan import Plan, Run
+from .table.plan import Plan, Training
 from .table.results import Store
 from .table.spec import Cell, Table
 from .table.teachers import vanilla
@@ -166,7 +166,7 @@ def show(plan: Plan, opt: argparse.Namespace) -> None:
         if teacher.run is None:
             print(f"teacher {arch}{' ' + flags if flags else ''}: {teacher.path}{origin(teacher.path)}")
         elif opt.teacher_dir and not flags:
-            print(f"teacher {arch}: not in --teacher_dir ({vanilla(arch)}), so ours")
+            print(f"teacher {arch}: not in --teacher_dir ({vanilla(arch)}), so the table trains it")
     shown = [run for run in plan.runs.values() if run.wanted]
     total, told = 0.0, True
     for run in sorted(shown, key=lambda run: run.kind != "models"):
@@ -195,7 +195,7 @@ def origin(path: Path) -> str:
     return f", of {known.origin}, published top-1 {known.top1:.2f}" if known else ""
 
 
-def state(run: Run) -> str:
+def state(run: Training) -> str:
     done = len(run.wanted) - len(run.missing)
     return "done" if not run.missing else f"{done}/{len(run.wanted)} done" if done else "to do"
 

@@ -28,7 +28,7 @@ from models import model_dict
 
 from .analysis.common import list_of
 from .table.jobs import Pool, stopped
-from .table.plan import Run
+from .table.plan import Training
 from .table.results import Store
 from .table.spec import Size
 
@@ -44,7 +44,7 @@ class Line:
 
     method: str
     mix: str
-    run: Run | None
+    run: Training | None
     refused: str = ""
 
 
@@ -76,7 +76,7 @@ def parse(argv=None) -> argparse.Namespace:
 
 def main(argv=None) -> None:
     opt = parse(argv)
-    table = Table(opt)
+    table = ZooTable(opt)
     runs = [line.run for line in table.lines if line.run is not None]
     pool = Pool(opt.jobs, [], Path(opt.save_dir, "zoo_logs"))
     table.write(pool)
@@ -89,7 +89,7 @@ def main(argv=None) -> None:
         raise UserError(f"{len(failed)} of {len(runs)} runs failed: {'; '.join(failed)}; their logs are in {pool.logs}")
 
 
-class Table:
+class ZooTable:
     """The lines of the table and what their runs came to."""
 
     def __init__(self, opt: argparse.Namespace):
@@ -110,7 +110,7 @@ class Table:
         for place in ("dataset", "save_dir", "data_dir"):
             if getattr(self.opt, place) != self.opt.defaults[place]:
                 flags += [f"--{place}", getattr(self.opt, place)]
-        run = Run("student_model", tuple(flags), f"{name}, {mix}", [TRIAL], wanted={TRIAL})
+        run = Training("student_model", tuple(flags), f"{name}, {mix}", [TRIAL], wanted={TRIAL})
         try:
             run.parse()
         except UserError as why:
@@ -126,7 +126,7 @@ class Table:
                 flags += [f"--{flag}", str(max(1, round(method.flags[flag]["default"] * share)))]
         return [*flags, "--init_epochs", str(self.opt.init_epochs)] if method.two_stage else flags
 
-    def found(self, run: Run) -> RunData | None:
+    def found(self, run: Training) -> RunData | None:
         """The finished run, if it is finished."""
         return self.store.find(run.kind, run.parse(), TRIAL, self.size, (Path(self.opt.path_t),))
 

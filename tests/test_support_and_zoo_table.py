@@ -97,7 +97,7 @@ def test_the_tables_flags(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="the full recipe"):
         zoo_table.main([*flags, "--epochs", "240", "--train_fraction", "1"])
     monkeypatch.setattr(distiller_dict["kd"], "min_batch", 100)
-    table = zoo_table.Table(zoo_table.parse([*flags, "--mixes", "partial,cutmix", "--train_fraction", "0.1"]))
+    table = zoo_table.ZooTable(zoo_table.parse([*flags, "--mixes", "partial,cutmix", "--train_fraction", "0.1"]))
     assert [(line.method, line.mix) for line in table.lines] == [(m, x) for x in ("partial", "cutmix")
                                                                  for m in distiller_dict]
     refused = [line for line in table.lines if line.run is None]
@@ -107,6 +107,6 @@ def test_the_tables_flags(tmp_path, monkeypatch):
     assert (flags["crd"].nce_k, flags["dkd"].dkd_warmup, flags["reviewkd"].reviewkd_warmup) == (1638, 1, 1)
     assert all(opt.epochs == 1 and opt.mix == "mixup" and opt.pmixup for opt in flags.values())
     assert flags["factor"].init_epochs == 1
-    small = zoo_table.Table(zoo_table.parse(["--path_t", str(tmp_path / "t.pth"), "--methods", "crd", "--dataset",
+    small = zoo_table.ZooTable(zoo_table.parse(["--path_t", str(tmp_path / "t.pth"), "--methods", "crd", "--dataset",
                                              "digits", "--train_fraction", "1"]))
     assert small.lines[0].run.parse().nce_k == round(16384 * 1437 / 50_000)

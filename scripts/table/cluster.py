@@ -18,7 +18,7 @@ from helper.errors import UserError
 
 from .jobs import Child, Pool, Process
 from .launch import ROOT
-from .plan import Run
+from .plan import Training
 from .worker import Worker
 
 RETRIES = 3  # lost machines that a run survives
@@ -76,7 +76,7 @@ class RayPool(Pool):
               f"({tries} of {RETRIES} times)", flush=True)
         return True
 
-    def train(self, runs: list[Run], after_each) -> int:
+    def train(self, runs: list[Training], after_each) -> int:
         try:
             return super().train(runs, after_each)
         finally:

@@ -18,7 +18,7 @@ from helper.errors import Interrupted, UserError
 from helper.interrupts import Interrupts
 
 from .launch import launch
-from .plan import Run
+from .plan import Training
 
 PATIENCE = 120  # seconds a stopped run may take to save before it is killed
 COMMAND = "$ "  # begins the line of a log that tells a run's command
@@ -38,7 +38,7 @@ class Process(Protocol):
 
 @dataclass
 class Child:
-    run: Run
+    run: Training
     process: Process
     log: Path
     slot: int
@@ -55,10 +55,10 @@ class Pool:
         self.slots = [name for name in map(visible, gpus) for _ in range(jobs)] if gpus else [""] * jobs
         self.logs = logs
         self.children: list[Child] = []
-        self.waiting: list[Run] = []
+        self.waiting: list[Training] = []
         self.failed: dict[int, str] = {}
 
-    def train(self, runs: list[Run], after_each) -> int:
+    def train(self, runs: list[Training], after_each) -> int:
         """Train all; ``after_each()`` is called as runs finish. Returns the signal that stopped it, or 0."""
         self.waiting = list(runs)
         with Interrupts() as interrupts:
@@ -72,7 +72,7 @@ class Pool:
                 after_each()
         return interrupts.signum
 
-    def reason(self, run: Run) -> str:
+    def reason(self, run: Training) -> str:
         return self.failed.get(id(run), "")
 
     def _start_what_can(self) -> None:
@@ -90,7 +90,7 @@ class Pool:
                 self.waiting.remove(run)
                 self.children.append(self._start(run, free[0]))
 
-    def _start(self, run: Run, slot: int) -> Child:
+    def _start(self, run: Training, slot: int) -> Child:
         self.logs.mkdir(parents=True, exist_ok=True)
         path = self.logs / f"{slug(run.label)}.log"
         argv = run.argv(run.missing)

@@ -31,14 +31,14 @@ START = 8.0
 
 
 @dataclass
-class Run:
+class Training:
     """One process: a script and its flags; several trials of one configuration share it."""
 
     kind: str  # the folder under --save_dir: models or student_model
     flags: tuple[str, ...]
     label: str
     trials: list[str] = field(default_factory=list)
-    teacher: Run | None = None  # the run that must come first
+    teacher: Training | None = None  # the run that must come first
     done: dict[str, Result] = field(default_factory=dict)
     wanted: set[str] = field(default_factory=set)  # the trials asked for
     again: set[str] = field(default_factory=set)  # done, but the weights that are needed are gone
@@ -75,11 +75,11 @@ class Run:
 
 
 @dataclass
-class Teacher:
-    """Where a teacher's weights are taken from. run: ours that makes them; None where the file came from elsewhere."""
+class TeacherSource:
+    """Where a teacher's weights are taken from. run: what trains them; None where the file came from elsewhere."""
 
     path: Path
-    run: Run | None
+    run: Training | None
     candidates: tuple[Path, ...]
 
 
@@ -90,9 +90,9 @@ class Plan:
         self.table, self.size, self.opt, self.store = table, size, opt, store
         if opt.teacher_dir and not Path(opt.teacher_dir).is_dir():
             raise UserError(f"--teacher_dir {opt.teacher_dir}: no such folder")
-        self.runs: dict[tuple, Run] = {}
-        self.teachers: dict[tuple[str, str], Teacher] = {}
-        self.of: dict[tuple[str, str], tuple[Run | None, list[str]]] = {}
+        self.runs: dict[tuple, Training] = {}
+        self.teachers: dict[tuple[str, str], TeacherSource] = {}
+        self.of: dict[tuple[str, str], tuple[Training | None, list[str]]] = {}
         for cell in table.cells:
             run, trials = self._run_of(cell)
             self.of[cell.key] = run, trials
@@ -115,14 +115,14 @@ class Plan:
                 if found is not None:
                     run.done[trial] = result_of(found)
 
-    def _parsed(self, run: Run) -> Namespace:
+    def _parsed(self, run: Training) -> Namespace:
         try:
             return run.parse()
         except UserError as error:
             raise UserError(f"table {self.table.name}, {run.label}: {error}") from None
 
     @property
-    def waiting(self) -> list[Run]:
+    def waiting(self) -> list[Training]:
         """What has to be trained, teachers first."""
         runs = [run for run in self.runs.values() if run.missing]
         return sorted(runs, key=lambda run: run.kind != "models")
@@ -133,7 +133,7 @@ class Plan:
             return [] if self.size.label else stated(self.teachers[cell.teacher, cell.row.teacher].path)
         return [run.done[trial] for trial in trials if trial in run.done]
 
-    def teacher_of(self, cell: Cell) -> Teacher | None:
+    def teacher_of(self, cell: Cell) -> TeacherSource | None:
         return self.teachers[cell.teacher, cell.row.teacher] if cell.row.role == "distil" else None
 
     def configuration(self, cell: Cell) -> str:
@@ -150,7 +150,7 @@ class Plan:
         before = f"teacher {cell.row.teacher}: " if cell.row.teacher and cell.row.role == "distil" else ""
         return f"{before}{run.script} {shlex.join(kept)}"
 
-    def seconds(self, run: Run) -> tuple[float, bool]:
+    def seconds(self, run: Training) -> tuple[float, bool]:
         """Estimated time of the missing trials, and whether finished runs tell (else the networks' multiply-adds)."""
         opt = run.parse()
         cuda = self.opt.device.startswith("cuda") or (self.opt.device == "auto" and torch.cuda.is_available())
@@ -170,7 +170,7 @@ class Plan:
         teacher, student, _ = TIMED
         unit = epoch_cost(student, teacher, *self.table.size().images) * self.table.recipe["epochs"]
 
-        def cost(run: Run | None) -> float:
+        def cost(run: Training | None) -> float:
             if run is None or not run.missing:
                 return 0.0
             opt = run.parse()
@@ -183,7 +183,7 @@ class Plan:
 
     # Commands ---------------------------------------------------------------------------------------------------------
 
-    def _run_of(self, cell: Cell) -> tuple[Run | None, list[str]]:
+    def _run_of(self, cell: Cell) -> tuple[Training | None, list[str]]:
         row, trials = cell.row, self.opt.trial or self.table.trial.split(",")
         if row.role == "teacher":
             return self._teacher(cell.teacher, row.teacher).run, [TEACHER_TRIAL]
@@ -196,9 +196,9 @@ class Plan:
         run.teacher = teacher.run
         return run, trials
 
-    def _run(self, kind: str, flags: list[str], label: str) -> Run:
+    def _run(self, kind: str, flags: list[str], label: str) -> Training:
         flags = (*flags, *self._common())
-        return self.runs.setdefault((kind, flags), Run(kind, flags, label))
+        return self.runs.setdefault((kind, flags), Training(kind, flags, label))
 
     def _common(self) -> list[str]:
         recipe = {**self.table.recipe, "dataset": self.size.dataset, "epochs": self.size.epochs,
@@ -226,12 +226,13 @@ class Plan:
 
     # Teachers ---------------------------------------------------------------------------------------------------------
 
-    def _teacher(self, arch: str, flags: str) -> Teacher:
-        """--teacher_dir's, else our own finished one, else models/pretrained/, else a fetched one, else ours to be."""
+    def _teacher(self, arch: str, flags: str) -> TeacherSource:
+        """--teacher_dir's, else the table's own finished one, else models/pretrained/, else a fetched one, else the one
+        that will be trained."""
         if (arch, flags) in self.teachers:
             return self.teachers[arch, flags]
         words = ["--model", arch, *shlex.split(flags)]
-        opt = self._parsed(Run("models", (*words, *self._common()), f"teacher {arch} {flags}".strip()))
+        opt = self._parsed(Training("models", (*words, *self._common()), f"teacher {arch} {flags}".strip()))
         finished = self.store.find("models", opt, TEACHER_TRIAL, self.size)
         expected = Path(self.opt.save_dir, "models", teacher_name(opt, TEACHER_TRIAL), f"{arch}_last.pth")
         begun = finished.folder if finished else self.store.begun("models", opt, TEACHER_TRIAL)
@@ -247,16 +248,16 @@ class Plan:
         if found == own:
             run = self._run("models", words, f"teacher {arch}{' ' + flags if flags else ''}")
             run.add([TEACHER_TRIAL])
-        self.teachers[arch, flags] = Teacher(found, run, (*given, own, expected, *others))
+        self.teachers[arch, flags] = TeacherSource(found, run, (*given, own, expected, *others))
         return self.teachers[arch, flags]
 
-    def _want_teacher(self, run: Run) -> None:
+    def _want_teacher(self, run: Training) -> None:
         run.wanted.add(TEACHER_TRIAL)
         path = next(t.path for t in self.teachers.values() if t.run is run)
         if not path.is_file():
             run.again.add(TEACHER_TRIAL)
 
-    def _candidates_of(self, run: Run) -> tuple[Path, ...]:
+    def _candidates_of(self, run: Training) -> tuple[Path, ...]:
         if run.kind == "models":
             return ()
         path = Path(run.flags[run.flags.index("--path_t") + 1])

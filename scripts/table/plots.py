@@ -13,7 +13,7 @@ from helper.files import save_bytes
 
 from .spec import Row, Size, Table
 
-OURS, PUBLISHED = "#1f6fb4", "#d1495b"
+OWN, PUBLISHED = "#1f6fb4", "#d1495b"
 NARROWEST = 8  # inches, so that a title fits
 LABEL = "last epoch's top-1, %"
 
@@ -50,7 +50,7 @@ def _points(table: Table, figures: dict, show_published: bool, title: str) -> Ca
             if cell and show_published and cell.published is not None:
                 axis.plot(cell.published, place, "D", mfc="none", color=PUBLISHED, ms=6, label="published")
             if figure and figure.n:
-                axis.errorbar(figure.mean, place, xerr=figure.std, fmt="o", color=OURS, ms=5, capsize=3, label="ours")
+                axis.errorbar(figure.mean, place, xerr=figure.std, fmt="o", color=OWN, ms=5, capsize=3, label="here")
         axis.set_title(column, fontsize=9)
         axis.grid(axis="x", alpha=0.3)
         axis.set_yticks(range(len(rows)), [row.name for row in rows], fontsize=8)
