@@ -44,7 +44,7 @@ def resnet8(num_classes):
 
 def group_norms():
     """Context in which resnet8 has them."""
-    return mock.patch.dict(models.any_model, resnet8=resnet8)
+    return mock.patch.dict(models.model_dict, resnet8=resnet8)
 
 
 @contextlib.contextmanager
@@ -61,8 +61,8 @@ def double_precision():
 
     def init(self, opt, trial, seed, model, method):
         original(self, opt, trial, seed, model, method.double())
-    names = {name: doubled(make) for name, make in models.any_model.items()}
-    with mock.patch.dict(models.any_model, names), mock.patch.object(Learner, "__init__", init):
+    names = {name: doubled(make) for name, make in models.model_dict.items()}
+    with mock.patch.dict(models.model_dict, names), mock.patch.object(Learner, "__init__", init):
         yield
 
 
