@@ -42,7 +42,7 @@ def resolve_device(opt: Namespace, uncapturable: str = "") -> torch.device:
 
 
 def _pick_kernels(opt: Namespace, device: torch.device) -> str:
-    """native or torch; ``--kernels auto`` takes what there is, ``--kernels native`` is held to its word."""
+    """native or torch; ``--kernels auto`` takes what there is, ``--kernels native`` that can't be had is an error."""
     asked, unfit = opt.kernels == "native", ""
     if device.type != "cpu":
         unfit = f"they are for the CPU, not for --device {opt.device}"

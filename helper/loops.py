@@ -7,6 +7,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from tqdm import tqdm
@@ -152,14 +153,12 @@ class Loop:
         """Bring the files of all up to date, if ``--resume_every`` seconds are over, a learner is done, or ``now``."""
         now = now or any(learner.done for learner in learners)
         if not now and time.monotonic() - self.saved_at < self.opt.resume_every:
-            self.unsaved = copy.deepcopy(self.unsaved)  # on the CPU they are the weights themselves, which change
             return
         self.saved_at = time.monotonic()
         for learner in learners:
             try:
                 self._write(learner)
             except OSError as error:
-                self.unsaved = copy.deepcopy(self.unsaved)  # what could not be saved is tried again the next time
                 where, why = self.runs[learner.trial].folder, error.strerror or error
                 print(f"WARNING epoch {learner.history[-1]['epoch']}: could not save to {where} ({why}); the last good "
                       "checkpoint is kept and training goes on", file=sys.stderr, flush=True)
@@ -180,10 +179,13 @@ class Loop:
         run, epoch, accuracy, name = self.runs[learner.trial], row["epoch"], row["test_acc"], self.about["arch"]
         if accuracy > learner.best.get("top1", -1.0):
             learner.best = {"top1": accuracy, "top5": row["test_acc_top5"], "epoch": epoch}
-            self.unsaved[run.folder / f"{name}_best.pth"] = self._weights(learner, epoch=epoch, best_acc=accuracy)
+            self._queue(run.folder / f"{name}_best.pth", self._weights(learner, epoch=epoch, best_acc=accuracy))
         if epoch % self.opt.save_freq == 0:
-            state = self._weights(learner, epoch=epoch, accuracy=accuracy)
-            self.unsaved[run.folder / f"ckpt_epoch_{epoch}.pth"] = state
+            self._queue(run.folder / f"ckpt_epoch_{epoch}.pth", self._weights(learner, epoch=epoch, accuracy=accuracy))
+
+    def _queue(self, path: Path, state: dict) -> None:
+        """A copy, because the network trains on while it waits: for its time, or for a disk that was full."""
+        self.unsaved[path] = copy.deepcopy(state)
 
     def _weights(self, learner: Learner, **more) -> dict:
         optimizer = {} if self.about["role"] == "student" else {"optimizer": learner.optimizer.state_dict()}

@@ -11,6 +11,7 @@ import re
 import statistics
 from argparse import Namespace
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ class RunData:
 
     config: every flag, resolved. command: the words it was started with. environment: versions and hardware.
     summary: accuracies (per cent), epochs, wall time; empty until the run is finished. log, timing: a dict of texts
-    for each row of log.csv and timing.csv.
+    for each row of log.csv and timing.csv, read when they are first asked for.
     """
 
     folder: Path
@@ -78,8 +79,14 @@ class RunData:
     command: list[str] = field(default_factory=list)
     environment: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
-    log: list[dict[str, str]] = field(default_factory=list)
-    timing: list[dict[str, str]] = field(default_factory=list)
+
+    @cached_property
+    def log(self) -> list[dict[str, str]]:
+        return _read_csv(self.folder / "log.csv")
+
+    @cached_property
+    def timing(self) -> list[dict[str, str]]:
+        return _read_csv(self.folder / "timing.csv")
 
     @property
     def label(self) -> str:
@@ -91,9 +98,12 @@ class RunData:
 
     @property
     def images_per_s(self) -> float | None:
-        """Median over the epochs of the main stage; None where nothing is told."""
+        """Median over the epochs of the main stage; None where nothing is told, or something that is no number."""
         told = [row.get("images_per_s") for row in self.timing if row.get("stage") == "main"]
-        return statistics.median(map(float, filter(None, told))) if any(told) else None
+        try:
+            return statistics.median(map(float, filter(None, told))) if any(told) else None
+        except ValueError:
+            return None
 
 
 def read(folder: Path) -> RunData:
@@ -101,8 +111,7 @@ def read(folder: Path) -> RunData:
     args = _read_json(folder / "args.json")
     config, command, environment = (args.get(name) for name in ("config", "command", "environment"))
     return RunData(folder, config if isinstance(config, dict) else {}, command if isinstance(command, list) else [],
-                   environment if isinstance(environment, dict) else {}, read_summary(folder),
-                   _read_csv(folder / "log.csv"), _read_csv(folder / "timing.csv"))
+                   environment if isinstance(environment, dict) else {}, read_summary(folder))
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:

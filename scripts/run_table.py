@@ -59,7 +59,7 @@ def parse(argv=None) -> argparse.Namespace:
                         help="of the Ray cluster, or auto for one that runs on this machine (default: start one)")
     parser.add_argument("--gpus_per_run", type=number(float, low=0, high=64), default=None,
                         help="GPUs a run takes of the Ray cluster, as 0.25 (default: 1 where it has any)")
-    parser.add_argument("--cpus_per_run", type=number(float, low=0, high=1024), default=1.0,
+    parser.add_argument("--cpus_per_run", type=number(float, above=0, high=1024), default=1.0,
                         help="CPU cores a run takes of the Ray cluster (default 1)")
     parser.add_argument("--teacher_dir", type=path, default=None,
                         help="folder with NAME_vanilla/ckpt_epoch_240.pth or NAME_chenyaofo/cifar100_NAME-*.pt")

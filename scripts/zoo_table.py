@@ -204,9 +204,8 @@ HEAD = ["method", "mix", "loss terms", "images/s", "top-1, %"]
 
 def measured(run: RunData) -> dict[str, str]:
     """Accuracy, throughput and loss terms of a finished run."""
-    log = run.log
-    terms = [("init", row["train_loss"]) for row in log if row["stage"] == "init"][-1:]
-    terms += [(name.removeprefix("train_loss_"), value) for name, value in log[-1].items()
+    terms = [("init", row["train_loss"]) for row in run.log if row["stage"] == "init"][-1:]
+    terms += [(name.removeprefix("train_loss_"), value) for name, value in run.log[-1].items()
               if name.startswith("train_loss_")]
     return {TOP1: f"{run.summary['last_top1']:.2f}",
             "images_per_s": f"{run.images_per_s:.0f}",

@@ -32,6 +32,8 @@ def test_damaged_files_are_empty_and_raise_nothing(tmp_path, content):
         (tmp_path / name).write_bytes(content)
     run = rundir.read(tmp_path)
     assert run.config == run.summary == {} and rundir.read_config(tmp_path) is None
+    (tmp_path / "timing.csv").write_text("stage,epoch,images_per_s\nmain,1,12\nmain,2,1x\n")
+    assert run.images_per_s is None
 
 
 def test_a_missing_folder_is_empty(tmp_path):

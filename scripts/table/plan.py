@@ -18,7 +18,7 @@ from helper.rundir import teacher_name
 
 from .costs import TIMED, epoch_cost, measured_rate
 from .results import Result, Store, result_of
-from .spec import Cell, Row, Size, Table
+from .spec import Cell, Size, Table
 from .teachers import TEACHER_TRIAL, check, places, stated
 
 # Relative: it stands in commands, which are shown and kept.
@@ -154,32 +154,27 @@ class Plan:
         """Estimated time of the missing trials, and whether finished runs tell (else the networks' multiply-adds)."""
         opt = run.parse()
         cuda = self.opt.device.startswith("cuda") or (self.opt.device == "auto" and torch.cuda.is_available())
-        epochs = (opt.epochs + (opt.init_epochs if "init_epochs" in opt.given else 0)) * len(run.missing)
         train, test = self.size.images
         speed = self.store.images_per_s(run.kind, opt, cuda)
         if speed is not None:
-            return START + (train + EVALUATION * test) * epochs / speed, True
-        student, teacher = (opt.model, None) if run.kind == "models" else (opt.model_s, opt.model_t)
+            return START + (train + EVALUATION * test) * epochs_of(run, opt) / speed, True
         device = self.opt.device if self.opt.device != "auto" else "cuda" if cuda else "cpu"
-        return START + epoch_cost(student, teacher, train, test) * epochs / measured_rate(device), False
+        return START + self._multiply_adds(run) / measured_rate(device), False
+
+    def _multiply_adds(self, run: Training) -> float:
+        """Of the missing trials, by the networks."""
+        opt = run.parse()
+        student, teacher = (opt.model, None) if run.kind == "models" else (opt.model_s, opt.model_t)
+        return epoch_cost(student, teacher, *self.size.images) * epochs_of(run, opt)
 
     def shares(self) -> tuple[float, float]:
         """What is missing in units of one full run of resnet56 > resnet20, by multiply-adds: in all, and in the longest
         chain, a run (with all its seeds) after its teacher: no number of devices is done before that."""
-        train, test = self.size.images
         teacher, student, _ = TIMED
         unit = epoch_cost(student, teacher, *self.table.size().images) * self.table.recipe["epochs"]
-
-        def cost(run: Training | None) -> float:
-            if run is None or not run.missing:
-                return 0.0
-            opt = run.parse()
-            names = (opt.model, None) if run.kind == "models" else (opt.model_s, opt.model_t)
-            return epoch_cost(*names, train, test) * opt.epochs * len(run.missing) / unit
-
-        costs = [cost(run) for run in self.runs.values()]
-        chains = [cost(run) + cost(run.teacher) for run in self.runs.values() if run.missing]
-        return sum(costs), max(chains, default=0.0)
+        costs = {id(run): self._multiply_adds(run) / unit for run in self.runs.values() if run.missing}
+        chains = [costs[id(run)] + costs.get(id(run.teacher), 0.0) for run in self.runs.values() if run.missing]
+        return sum(costs.values()), max(chains, default=0.0)
 
     # Commands ---------------------------------------------------------------------------------------------------------
 
@@ -187,7 +182,7 @@ class Plan:
         row, trials = cell.row, self.opt.trial or self.table.trial.split(",")
         if row.role == "teacher":
             return self._teacher(cell.teacher, row.teacher).run, [TEACHER_TRIAL]
-        extra = [*cell.flags, *self._scaled(row)]
+        extra = [*cell.flags, *row.scaled(self.size.epochs / self.size.recipe_epochs, self.size.share)]
         if row.role == "student":
             return self._run("models", ["--model", cell.student, *extra], f"{cell.student} alone"), trials
         teacher = self._teacher(cell.teacher, row.teacher)
@@ -217,12 +212,6 @@ class Plan:
         share = self.size.epochs / self.size.recipe_epochs
         drops = {max(1, round(epoch * share)) for epoch in self.table.recipe["lr_decay_epochs"]}
         return sorted(drop for drop in drops if drop < self.size.epochs)
-
-    def _scaled(self, row: Row) -> list[str]:
-        shares = ((row.per_epoch, self.size.epochs / self.size.recipe_epochs),
-                  (row.per_image, self.size.share))
-        return [part for numbers, share in shares for name, value in numbers.items()
-                for part in (f"--{name}", str(max(1, round(value * share))))]
 
     # Teachers ---------------------------------------------------------------------------------------------------------
 
@@ -262,3 +251,8 @@ class Plan:
             return ()
         path = Path(run.flags[run.flags.index("--path_t") + 1])
         return (path,) if path.is_file() else next(t.candidates for t in self.teachers.values() if t.path == path)
+
+
+def epochs_of(run: Training, opt: Namespace) -> int:
+    """Epochs of all missing trials, first stages included."""
+    return (opt.epochs + (opt.init_epochs if "init_epochs" in opt.given else 0)) * len(run.missing)

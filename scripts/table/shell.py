@@ -2,12 +2,11 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 
 from helper.options import parse_student, parse_teacher
 from helper.rundir import teacher_name
 
-from .spec import FOLDER, Cell, Row, Table
+from .spec import Cell, Table
 from .teachers import TEACHER_TRIAL
 
 HEAD = """\
@@ -40,14 +39,9 @@ def script(table: Table) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def file_of(table: Table) -> Path:
-    """Where the project keeps the script of one of its tables."""
-    return FOLDER.parent / f"run_{table.name}.sh"
-
-
 def _command(table: Table, cell: Cell) -> str:
     alone = cell.row.role == "student"
-    words = [*cell.flags, *_unscaled(cell.row), *_recipe(table, alone), "--trial", table.trial, "--resume", "auto"]
+    words = [*cell.flags, *cell.row.scaled(), *_recipe(table, alone), "--trial", table.trial, "--resume", "auto"]
     if alone:
         return f'"$PYTHON" train_teacher.py --model {cell.student} {shlex.join(words)} "$@"'
     teacher = f'--path_t "${_variable(cell)}" --model_t {cell.teacher} --model_s {cell.student}'
@@ -71,11 +65,6 @@ def _variable(cell: Cell) -> str:
     """A name for the teacher's path: resnet56, or resnet56_mix_mixup_no_pmixup for one that is trained with flags."""
     flags = "".join(c if c.isalnum() else "_" for c in cell.row.teacher)
     return "_".join(part for part in (cell.teacher, *flags.split("_")) if part)
-
-
-def _unscaled(row: Row) -> list[str]:
-    return [word for numbers in (row.per_epoch, row.per_image) for name, value in numbers.items()
-            for word in (f"--{name}", str(value))]
 
 
 def _recipe(table: Table, alone: bool) -> list[str]:

@@ -46,6 +46,11 @@ class Row:
     x: float | None = None
     surface: bool = False
 
+    def scaled(self, epochs: float = 1.0, images: float = 1.0) -> list[str]:
+        """The flags of per_epoch and per_image where these shares of the recipe's epochs and images are trained."""
+        return [part for numbers, share in ((self.per_epoch, epochs), (self.per_image, images))
+                for name, value in numbers.items() for part in (f"--{name}", str(max(1, round(value * share))))]
+
 
 @dataclass(frozen=True)
 class Cell:
