@@ -3,11 +3,13 @@
     python -m scripts.benchmark                                             # what this machine has
     python -m scripts.benchmark --what data --num_workers 2
     python -m scripts.benchmark --pairs resnet56:resnet20,wrn_40_2:wrn_16_2 --methods mixstd,crd --trial 1,2,3
+    python -m scripts.benchmark --what feed --dataset folder --data_dir DIR --pairs resnet34:resnet18 --num_workers 8
     python -m scripts.benchmark --profile result/profile.txt --methods mixstd
 
 data: loading, augmenting and mixing alone. step: whole training steps, data included, end to end. train: a whole epoch
 with evaluation, record and checkpoint, and what 240 such epochs take. ops: the operations of a step as a CUDA graph,
-counted on the CPU (see bench/operations.py). Both paths get warm-up steps, then timed turns;
+counted on the CPU (see bench/operations.py). feed: the loader alone, the step alone and both, of any --dataset; the
+others take CIFAR-100, as the classic path does. Both paths get warm-up steps, then timed turns;
 the median turn counts. Weights are random: they don't change the time. On CUDA the last column compares with the
 saturated step, the same networks at batch 1024, per image.
 """
@@ -18,7 +20,6 @@ import json
 import os
 import sys
 from argparse import Namespace
-from itertools import chain
 from pathlib import Path
 
 import torch
@@ -32,15 +33,17 @@ from helper.device import describe, resolve_device
 from helper.errors import UserError, guard
 from helper.graphs import WARM_UP
 from helper.options import loader_of
-from models import model_dict
+from models import any_model, model_dict
 from models.fusing import fused_for_cuda
 
 from .bench.classic import Classic
+from .bench.feed import measure_feed
 from .bench.operations import OperationCount
 from .bench.timing import (
     Bench,
     classic_epoch,
     endless,
+    endless_epochs,
     flop_per_image,
     in_turns,
     make_classic,
@@ -56,7 +59,7 @@ SATURATED = 1024
 
 def parse(argv) -> Namespace:
     parser = Parser(prog="python -m scripts.benchmark", description=__doc__)
-    parser.add_argument("--what", default="data,step", help="of data, step, train, ops (default data,step)")
+    parser.add_argument("--what", default="data,step", help="of data, step, train, ops, feed (default data,step)")
     parser.add_argument("--pairs", default="resnet56:resnet20", help="teacher:student,... (default resnet56:resnet20)")
     parser.add_argument("--methods", default="mixstd", help="of --distill's (default mixstd)")
     parser.add_argument("--mix", type=name_from(("none", "mixup"), "mixing"), default="mixup",
@@ -68,21 +71,26 @@ def parse(argv) -> Namespace:
     parser.add_argument("--step", default=None)
     parser.add_argument("--kernels", default=None)
     parser.add_argument("--num_workers", type=number(int, low=0, high=64), default=None,
-                        help="of the classic path (default 2 on the CPU; on CUDA MIX-KD's 8, or one a core)")
+                        help="of the classic path and of folders of images (default 2 on the CPU; on CUDA MIX-KD's 8, "
+                             "or one a core)")
     parser.add_argument("--rounds", type=number(int, low=1, high=1000), default=5, help="timed turns of each (5)")
     parser.add_argument("--steps", type=number(int, low=1, high=10000), default=None,
                         help="steps a turn (default 10 on the CPU, 100 on CUDA)")
+    parser.add_argument("--dataset", type=name_from(dataset.NAMES, "data set"), default="cifar100",
+                        help="of --what feed: one of " + ", ".join(dataset.NAMES) + " (default cifar100)")
     parser.add_argument("--data_dir", type=path, default="data")
     parser.add_argument("--json", type=path, default=None, help="write the results here")
     parser.add_argument("--profile", type=path, default=None, help="write where our step's time goes here")
     opt = parser.parse(argv)
     for name in opt.what.split(","):
-        if name not in ("data", "step", "train", "ops"):
-            raise UserError(f"--what {name}: choose of data, step, train, ops")
+        if name not in ("data", "step", "train", "ops", "feed"):
+            raise UserError(f"--what {name}: choose of data, step, train, ops, feed")
+        if name != "feed" and opt.dataset != parser.get_default("dataset"):
+            raise UserError(f"--dataset {opt.dataset}: only --what feed takes it; the classic path has one data set")
     for pair in opt.pairs.split(","):
         names = pair.split(":")
-        if len(names) != 2 or any(name not in model_dict for name in names):
-            raise UserError(f"--pairs {pair}: give teacher:student, both of {', '.join(model_dict)}")
+        if len(names) != 2 or any(name not in any_model for name in names):
+            raise UserError(f"--pairs {pair}: give teacher:student, both of {', '.join(any_model)}")
     for name in opt.methods.split(","):
         if name not in distiller_dict:
             raise UserError(f"--methods {name}: choose of {', '.join(distiller_dict)}")
@@ -92,8 +100,10 @@ def parse(argv) -> Namespace:
 def load(opt: Namespace):
     """The real images where they are, else random ones of the same shape and number: the time is the same."""
     try:
-        return dataset.load("cifar100", opt.data_dir, download=False)
+        return dataset.load(opt.dataset, opt.data_dir, download=False)
     except dataset.DataError:
+        if "feed" in opt.what.split(","):
+            raise
         print("==> no CIFAR-100 in --data_dir: random images of its shape and number")
         generator = torch.Generator().manual_seed(0)
         splits = [dataset.Split(torch.randint(0, 256, (n, 3, 32, 32), dtype=torch.uint8, generator=generator),
@@ -106,19 +116,24 @@ class RateTable:
 
     def __init__(self, file: str | None):
         self.file, self.rows = file, []
-        print(f"{'what':<6}{'pair':<24}{'method':<12}{'classic images/s':>17}{'ms':>8}{'ours images/s':>15}{'ms':>8}"
-              f"{'ratio':>8}{'peak MB':>9}{'of saturated':>14}")
+
+    def keep(self, row: dict) -> None:
+        """For --json, which is written now: a later measurement may fail."""
+        self.rows.append(row)
+        if self.file:
+            files.save_text(json.dumps(self.rows, indent=2) + "\n", Path(self.file))
 
     def add(self, what, pair, method, opt, device, classic, own, seeds=1, peak=None, saturated=None) -> None:
         """classic, own: seconds of a step; own advances ``seeds`` students."""
         rates = opt.batch_size / classic, seeds * opt.batch_size / own
-        self.rows.append({"what": what, "pair": pair, "method": method, "device": describe(device),
-                          "batch": opt.batch_size, "seeds": seeds, "precision": opt.precision, "step": opt.step,
-                          "kernels": opt.kernels, "reference_workers": opt.num_workers,
-                          "reference_images_per_s": rates[0], "images_per_s": rates[1], "ratio": rates[1] / rates[0],
-                          "peak_memory_mb": peak, "of_saturated": saturated and rates[1] / saturated})
-        if self.file:  # now: a later measurement may fail
-            files.save_text(json.dumps(self.rows, indent=2) + "\n", Path(self.file))
+        if not self.rows:
+            print(f"{'what':<6}{'pair':<24}{'method':<12}{'classic images/s':>17}{'ms':>8}"
+                  f"{'ours images/s':>15}{'ms':>8}{'ratio':>8}{'peak MB':>9}{'of saturated':>14}")
+        self.keep({"what": what, "pair": pair, "method": method, "device": describe(device), "batch": opt.batch_size,
+                   "seeds": seeds, "precision": opt.precision, "step": opt.step, "kernels": opt.kernels,
+                   "reference_workers": opt.num_workers, "reference_images_per_s": rates[0],
+                   "images_per_s": rates[1], "ratio": rates[1] / rates[0], "peak_memory_mb": peak,
+                   "of_saturated": saturated and rates[1] / saturated})
         last = f"{100 * rates[1] / saturated:>12.0f} %" if saturated else f"{'-':>14}"
         memory = f"{peak:>9.0f}" if peak else f"{'-':>9}"
         print(f"{what:<6}{pair:<24}{method:<12}{rates[0]:>17.0f}{1000 * classic:>8.2f}{rates[1]:>15.0f}"
@@ -137,8 +152,8 @@ def measure_data(opt, data, device, table) -> None:
     teacher, student = (model_dict["resnet8"](num_classes=data.num_classes) for _ in range(2))
     classic = Classic(data, flags, teacher, student, distiller_dict["kd"](flags, None), device, opt.num_workers)
     loader = loader_of(flags, data, device)
-    batches = chain.from_iterable(loader.epoch(1, e) for e in range(1, 10**6))
-    both = [(lambda batch: None, endless(classic.batches), steps), (lambda batch: None, batches, 10 * steps)]
+    both = [(lambda batch: None, endless(classic.batches), steps),
+            (lambda batch: None, endless_epochs(loader), 10 * steps)]
     table.add("data", "-", opt.mix, opt, device, *in_turns(both, opt.rounds, device, held(opt)))
 
 
@@ -147,7 +162,7 @@ def measure_step(opt, data, device, table, pair: str, method: str) -> None:
     name_t, name_s = pair.split(":")
     steps = opt.steps or (100 if device.type == "cuda" else 10)
     torch.manual_seed(0)
-    model_t = model_dict[name_t](num_classes=data.num_classes)
+    model_t = any_model[name_t](num_classes=data.num_classes)
     classic = make_classic(opt, data, device, copy.deepcopy(model_t), name_s, method)
     bench = Bench(opt, data, model_t, name_s, method, device, opt.batch_size)
     both = [(classic.step, endless(classic.batches), steps), (bench.step, bench.batches(), steps)]
@@ -195,7 +210,7 @@ def measure_train(opt, data, device, table, pair: str, method: str) -> None:
     """A whole epoch of both: the classic loop with its validation, ours through helper.loops with all it records."""
     name_t, name_s = pair.split(":")
     torch.manual_seed(0)
-    model_t = model_dict[name_t](num_classes=data.num_classes)
+    model_t = any_model[name_t](num_classes=data.num_classes)
     slow = classic_epoch(opt, data, device, model_t, name_s, method)
     bench = Bench(opt, data, model_t.cpu(), name_s, method, device, opt.batch_size)
     fast, tail = our_epochs(bench, data, device, name_s, epochs=3 if device.type == "cpu" else 8)
@@ -210,7 +225,7 @@ def measure_operations(opt, data, pair: str, method: str) -> None:
     name_t, name_s = pair.split(":")
     small = Namespace(**{**vars(opt), "device": "cpu", "precision": "fp32", "step": "eager", "kernels": "torch",
                          "trial": ["1"]})
-    model_t = model_dict[name_t](num_classes=data.num_classes)
+    model_t = any_model[name_t](num_classes=data.num_classes)
     bench = Bench(small, data, model_t, name_s, method, torch.device("cpu"), batch_size=8)
     bench.opt.step = "graph"  # a step as it is captured, though none is here
     learner, steps = bench.learners[0], max(1, IMAGES["cuda"] // opt.batch_size)
@@ -235,7 +250,7 @@ def profile(opt, data, device) -> None:
     """The kernels in which our step spends its time, by torch.profiler."""
     name_t, name_s = opt.pairs.split(",")[0].split(":")
     method = opt.methods.split(",")[0]
-    bench = Bench(opt, data, model_dict[name_t](num_classes=data.num_classes), name_s, method, device, opt.batch_size)
+    bench = Bench(opt, data, any_model[name_t](num_classes=data.num_classes), name_s, method, device, opt.batch_size)
     batches = bench.batches()
     for _ in range(10):
         bench.step(next(batches))
@@ -267,6 +282,10 @@ def main(argv=None):
             for name, measure in (("step", measure_step), ("train", measure_train)):
                 if name in what:
                     measure(opt, data, device, table, pair, method)
+            if "feed" in what:
+                rates = measure_feed(opt, data, device, pair, method)
+                table.keep({"what": "feed", "pair": pair, "method": method, "device": describe(device),
+                            "batch": opt.batch_size, "num_workers": opt.num_workers, **rates})
             if "ops" in what:
                 measure_operations(opt, data, pair, method)
     if opt.profile:

@@ -13,6 +13,7 @@ from scripts import benchmark
 from scripts.bench import questions
 from scripts.bench.classic import Classic, host_mix
 from scripts.bench.operations import OperationCount
+from tests.support.images import make_tree
 from tests.support.training import small_data
 
 
@@ -63,7 +64,21 @@ def test_benchmark_prints_and_keeps_its_table(noise, tmp_path, capsys):
     assert "convolution" in (tmp_path / "profile.txt").read_text()
 
 
-@pytest.mark.parametrize("words", [["--what", "all"], ["--pairs", "resnet56"], ["--methods", "x"], ["--pairs", "a:b"]])
+def test_what_bounds_a_training_on_files(tmp_path, capsys):
+    tree, target = make_tree(tmp_path / "images"), tmp_path / "speed.json"
+    words = ["--what", "feed", "--dataset", "folder", "--data_dir", str(tree), "--pairs", "resnet18:mobilenet_v1",
+             "--methods", "kd", "--batch_size", "4", "--steps", "1", "--rounds", "1", "--num_workers", "1", "--device",
+             "cpu", "--json", str(target)]
+    assert guard(benchmark.main, words) == 0
+    row, = json.loads(target.read_text())
+    assert row["training"] <= 1.5 * min(row["loader"], row["step"])
+    printed = capsys.readouterr().out
+    assert f"loader {row['loader']:.1f} images/s, step {row['step']:.1f}, both in training" in printed
+    assert "classic" not in printed
+
+
+@pytest.mark.parametrize("words", [["--what", "all"], ["--dataset", "folder"], ["--pairs", "resnet56"],
+                                   ["--methods", "x"], ["--pairs", "a:b"]])
 def test_bad_input(words, capsys):
     assert guard(benchmark.main, words) == 2
     assert words[0] in capsys.readouterr().err

@@ -12,10 +12,11 @@ import torch
 
 from dataset import MixSpec, make_loader, make_test_batches
 from helper import checkpoint
-from models import model_dict
+from models import cpu_kernels, model_dict
 from models.synchronised import SyncBatchNorm2d, synchronised
 from tests.conftest import ROOT
 from tests.support import several, small_runs
+from tests.support.images import make_tree
 from tests.support.small_runs import no_pictures  # noqa: F401 - a fixture
 from tests.support.training import small_data
 
@@ -211,6 +212,40 @@ def test_two_processes_train_what_one_trains(name, two, student, tmp_path, no_pi
 def test_a_teacher_too(two, tmp_path, no_pictures):  # noqa: F811
     alone("teacher", [*SIZE, "--model", "resnet8", "--save_dir", tmp_path])
     same_runs(tmp_path, two[0] / "teacher", "teacher")
+
+
+@pytest.mark.parametrize("kernels", [["--kernels", "native"], ["--step", "compile"]])
+def test_other_ways_to_compute(kernels, student, tmp_path, no_pictures):  # noqa: F811
+    """The C++ kernels and torch.compile, which share out the same batches."""
+    def flags(save):
+        return student("mixstd", tmp_path / save, *kernels, "--loader", "device")
+    try:
+        cpu_kernels.load()
+    except cpu_kernels.Unavailable as error:  # both need a C++ compiler
+        pytest.skip(str(error))
+    together([("student", flags("two"))], tmp_path / "log")
+    alone("student", flags("one"))
+    same_runs(tmp_path / "one", tmp_path / "two")
+
+
+def test_folders_of_images(tmp_path, no_pictures):  # noqa: F811
+    """Each process decodes its share of a batch; validation is dealt out."""
+    common = ["--dataset", "folder", "--data_dir", make_tree(tmp_path / "images", train=5), "--epochs", "1",
+              "--learning_rate", "0.005", "--batch_size", "6", "--num_workers", "1", "--kernels", "torch",
+              "--mix", "cutmix", "--save_dir"]
+    jobs = {"teacher": ["--model", "resnet8"], "student": ["--model_s", "resnet8"]}
+    for save in ("one", "two"):
+        for role, flags in jobs.items():
+            if role == "student":
+                flags = [*flags, "--path_t", the_run(tmp_path / save, "teacher") / "resnet8_last.pth"]
+            if save == "one":
+                alone(role, [*common, tmp_path / save, *flags])
+            else:
+                together([(role, [*common, tmp_path / save, *flags])], tmp_path / f"log_{role}")
+    same_runs(tmp_path / "one", tmp_path / "two", "teacher")
+    one, two = (checkpoint.load(the_run(tmp_path / save) / "resume.pth") for save in ("one", "two"))
+    same(one["model"], two["model"], ".model")
+    assert one["history"][0]["test_acc"] == two["history"][0]["test_acc"]
 
 
 def test_what_is_printed(two):

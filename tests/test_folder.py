@@ -19,23 +19,11 @@ from helper.options import parse_student, parse_teacher
 from helper.pair import pair_of
 from helper.step import Trainer
 from models import any_model
+from tests.support.images import make_tree
 from tests.support.small_runs import call
 from tests.support.training import options
 
 MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-
-
-def make_tree(root, classes=("ant", "bee", "cat"), train=6, val=3):
-    """JPEGs of several shapes, every class of a colour of its own under noise."""
-    rng = np.random.default_rng(0)
-    for part, count in (("train", train), ("val", val)):
-        for k, name in enumerate(classes):
-            (root / part / name).mkdir(parents=True)
-            for i in range(count):
-                height, width = rng.integers(80, 160, 2)
-                pixels = rng.integers(0, 60, (height, width, 3)) + np.eye(3)[k % 3] * 150
-                Image.fromarray(pixels.astype(np.uint8)).save(root / part / name / f"{i}.jpg")
-    return root
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from helper.record import Run
 from helper.rundir import config_of
 from helper.step import Trainer
 from helper.teacher import Teacher
-from models import model_dict
+from models import any_model, model_dict
 
 from .classic import Classic
 
@@ -34,9 +34,10 @@ from .classic import Classic
 def options_for(opt: Namespace, model_s: str, method: str, batch_size: int) -> Namespace:
     """The flags that train_student_mixstd.py would resolve to."""
     words = ["--model_s", model_s, "--distill", method, "--mix", opt.mix, "--batch_size", str(batch_size),
-             "--device", opt.device, "--trial", ",".join(opt.trial), "--data_dir", opt.data_dir]
-    for name in ("precision", "step", "kernels"):
-        words += [f"--{name}", getattr(opt, name)] if getattr(opt, name) else []
+             "--device", opt.device, "--trial", ",".join(opt.trial), "--dataset", opt.dataset,
+             "--data_dir", opt.data_dir]
+    for name in ("precision", "step", "kernels", "num_workers"):
+        words += [f"--{name}", str(getattr(opt, name))] if getattr(opt, name) is not None else []
     return parse_student(words)
 
 
@@ -47,7 +48,7 @@ class Bench:
         self.opt, self.data, self.device = options_for(opt, model_s, method, batch_size), data, device
         kind = distiller_dict[method]
         resolve_device(self.opt, kind.uncapturable)
-        pair = pair_of(model_dict[model_s](num_classes=data.num_classes), model_t, data, kind)
+        pair = pair_of(any_model[model_s](num_classes=data.num_classes), model_t, data, kind)
         if why := kind.unsupported(self.opt, pair):
             raise DistillError(why)
         self.learners = make_learners(self.opt, model_s, data.num_classes, device,
@@ -105,6 +106,11 @@ def endless(make: Callable[[], Iterator]) -> Iterator:
         yield from make()
 
 
+def endless_epochs(loader) -> Iterator:
+    """The loader's batches, epoch after epoch."""
+    return chain.from_iterable(loader.epoch(1, epoch) for epoch in range(1, 10**6))
+
+
 def make_classic(opt, data, device, model_t, name_s: str, method: str) -> Classic:
     kind = distiller_dict[method]
     flags = options_for(opt, name_s, method, opt.batch_size)
@@ -155,12 +161,10 @@ def step_parts(bench: Bench, rounds: int, steps: int, device) -> dict[str, float
         features, logits = learner.forward(images)
         sum(value.float().sum() for value in (*features, logits) if value.requires_grad).backward()
 
-    def endless_epochs() -> Iterator:
-        return chain.from_iterable(bench.loader.epoch(1, e) for e in range(1, 10**6))
-
-    parts = [("batch", lambda _: None, endless_epochs()), ("teacher", lambda _: bench.trainer.teacher(images), endless),
-             ("student", student, endless)]
-    contestants = [(work, iter(int, None) if batches is endless else batches, steps) for _, work, batches in parts]
+    parts = [("batch", lambda _: None, endless_epochs(bench.loader)),
+             ("teacher", lambda _: bench.trainer.teacher(images), iter(int, None)),
+             ("student", student, iter(int, None))]
+    contestants = [(work, batches, steps) for _, work, batches in parts]
     return dict(zip((name for name, _, _ in parts), in_turns(contestants, rounds, device), strict=True))
 
 

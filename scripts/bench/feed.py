@@ -1,0 +1,46 @@
+"""What bounds a training: the loader alone, the step alone on batches that lie ready, and both as in training."""
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator
+from itertools import cycle, islice
+
+import torch
+
+from helper.ahead import chunk_steps
+from models import any_model
+
+from .timing import Bench, endless_epochs, timed
+
+
+class Ready:
+    """A loader whose batches are made: those given, over and over, already on the device."""
+
+    def __init__(self, loader, batches: list):
+        self.batch_size, self.made = loader.batch_size, batches
+
+    def epoch(self, seed, epoch, phase=0, start=0) -> Iterator:
+        return islice(cycle(self.made), 1000)
+
+
+def measure_feed(opt: Namespace, data, device: torch.device, pair: str, method: str) -> dict[str, float]:
+    """Print and return images per second of the three. Images of a file are decoded and cut by the loader."""
+    name_t, name_s = pair.split(":")
+    torch.manual_seed(0)
+    model_t = any_model[name_t](num_classes=data.num_classes)
+    bench = Bench(opt, data, model_t, name_s, method, device, min(opt.batch_size, len(data.train)))
+    loader = bench.loader
+    wanted = min(loader.n_data // loader.batch_size, chunk_steps(device, loader.batch_size))
+    ready = list(islice(loader.epoch(1, 1), wanted))
+    steps = opt.steps or (100 if device.type == "cuda" else 10)
+
+    bench.loader = Ready(loader, ready)
+    step = timed(bench.step, bench.batches(), steps, opt.rounds, device)
+    bench.loader = loader
+    load = timed(lambda _: None, endless_epochs(loader), steps, opt.rounds, device)
+    both = timed(bench.step, bench.batches(), steps, opt.rounds, device)
+    rates = {"loader": loader.batch_size / load, "step": bench.images / step, "training": bench.images / both}
+    bound = "the loader; give it more processes (--num_workers)" if rates["loader"] < rates["step"] else "the step"
+    print(f"feed  {pair:<24}{method:<12}loader {rates['loader']:.1f} images/s, step {rates['step']:.1f}, both in "
+          f"training {rates['training']:.1f}: bound by {bound}", flush=True)
+    return rates
