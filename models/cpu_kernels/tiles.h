@@ -4,7 +4,13 @@
 
 #include "vector.h"
 
-constexpr int TILES = 8;  // of a block: as many sums as fit the registers
+constexpr int TILES = 8;        // of a block: as many sums as fit the registers
+constexpr int TILES_BACK = 32;  // of a block of the weights' gradient, which sums over tiles
+constexpr int ROWS = 8;         // input channels at once there
+
+// Floats from a point of a transformed block to the next: a line more than the tiles take. Points that lie a power of
+// two apart would share a few lines of the first cache.
+constexpr Int apart(Int tiles, Int channels) { return tiles * channels + 16; }
 
 // n images of h x w outputs, cut into tiles of `side` x `side`.
 struct Grid {
@@ -65,7 +71,7 @@ void convolve(const float* x, const float* g, const Int* stride, const Finish& f
 #pragma omp for schedule(static)
     for (Int f = 0; f < k; f += LANES)
       Method::transform_filters(g + f * stride[0], stride, c, filters.data + POINTS * c * f);
-    Buffer<float> patches(POINTS * TILES * c), zeros(c);
+    Buffer<float> patches(POINTS * apart(TILES, c)), zeros(c);
     patches.clear();  // a last block that is not full multiplies the rest too
     zeros.clear();
 #pragma omp for schedule(static)
@@ -74,5 +80,63 @@ void convolve(const float* x, const float* g, const Int* stride, const Finish& f
       Method::transform_input(x, zeros.data, grid, c, first, count, patches.data);
       Method::multiply(patches.data, filters.data, finish, grid, c, k, first, count, y);
     }
+  }
+}
+
+// sum[points][c][k] += v' z over `count` tiles, for the patches v[points][TILES_BACK][c] and the gradients
+// z[points][TILES_BACK][k].
+inline void accumulate(Int points, const float* v, const float* z, Int c, Int k, Int count, float* sum) {
+  for (Int p = 0; p < points; p++, v += apart(TILES_BACK, c), z += apart(TILES_BACK, k))
+    for (Int f = 0; f < k; f += LANES)
+      for (Int j = 0; j < c; j += ROWS) {
+        float* to = sum + (p * c + j) * k + f;
+        Vector part[ROWS];
+#pragma GCC unroll 8
+        for (int i = 0; i < ROWS; i++) part[i] = load(to + i * k);
+        for (Int t = 0; t < count; t++) {
+          const Vector gradient = load(z + t * k + f);
+#pragma GCC unroll 8
+          for (int i = 0; i < ROWS; i++) part[i] += gradient * v[t * c + j + i];
+        }
+#pragma GCC unroll 8
+        for (int i = 0; i < ROWS; i++) store(to + i * k, part[i]);
+      }
+}
+
+// The filters' gradient dg by a Method, which transforms patches, gradients and sums; stride: of filter, channel, row
+// and column of dg. Each thread sums over whole blocks of tiles.
+template <class Method>
+void weight_gradient(const float* x, const float* dy, float* dg, const Int* stride, Int n, Int h, Int w, Int c, Int k,
+                     int threads) {
+  const Grid grid{n, h, w, Method::SIDE};
+  constexpr Int POINTS = Method::POINTS;
+  const Int size = POINTS * c * k, blocks = (grid.tiles() + TILES_BACK - 1) / TILES_BACK;
+  Buffer<float> sums(size * threads);
+#pragma omp parallel num_threads(threads)
+  {
+    Buffer<float> patches(POINTS * apart(TILES_BACK, c)), gradients(POINTS * apart(TILES_BACK, k)), zeros(c);
+    zeros.clear();
+#pragma omp for schedule(static)
+    for (int part = 0; part < threads; part++) {
+      float* mine = sums.data + part * size;
+      std::fill(mine, mine + size, 0.f);
+      for (Int b = blocks * part / threads; b < blocks * (part + 1) / threads; b++) {
+        const Int first = b * TILES_BACK, count = std::min<Int>(TILES_BACK, grid.tiles() - first);
+        Method::transform_patches(x, zeros.data, grid, c, first, count, patches.data);
+        Method::transform_gradient(dy, grid, k, first, count, gradients.data);
+        accumulate(POINTS, patches.data, gradients.data, c, k, count, mine);
+      }
+    }
+#pragma omp for schedule(static)
+    for (Int j = 0; j < c; j++)
+      for (Int f = 0; f < k; f += LANES) {
+        Vector m[POINTS] = {}, taps[9];
+        for (int p = 0; p < POINTS; p++)
+          for (int part = 0; part < threads; part++) m[p] += load(sums.data + part * size + (p * c + j) * k + f);
+        Method::transform_sums(m, taps);
+        for (int lane = 0; lane < LANES; lane++)
+          for (int tap = 0; tap < 9; tap++)
+            dg[(f + lane) * stride[0] + j * stride[1] + tap / 3 * stride[2] + tap % 3 * stride[3]] = taps[tap][lane];
+      }
   }
 }

@@ -10,12 +10,10 @@
 
 namespace {
 
-constexpr int TILES_BACK = 32;  // of a block of the weights' gradient, which sums over tiles
-constexpr int ROWS = 8;         // input channels at once there
-
 // out[16][T][c] = B'dB for the 4x4 patch d that each of `count` tiles reads; outside the image it reads `zeros`, of c.
 template <int T>
 void transform_input(const float* x, const float* zeros, const Grid& grid, Int c, Int first, Int count, float* out) {
+  const Int step = apart(T, c);
   Tile tile(grid, first);
   for (Int t = 0; t < count; t++, tile.next(grid)) {
     const float* patch = x + (tile.pixel - grid.w - 1) * c;
@@ -42,11 +40,11 @@ void transform_input(const float* x, const float* zeros, const Grid& grid, Int c
       }
       float* to = out + t * c + j;
 #pragma GCC unroll 4
-      for (int a = 0; a < 4; a++, to += 4 * T * c) {
+      for (int a = 0; a < 4; a++, to += 4 * step) {
         store(to, e[a][0] - e[a][2]);
-        store(to + T * c, e[a][1] + e[a][2]);
-        store(to + 2 * T * c, e[a][2] - e[a][1]);
-        store(to + 3 * T * c, e[a][1] - e[a][3]);
+        store(to + step, e[a][1] + e[a][2]);
+        store(to + 2 * step, e[a][2] - e[a][1]);
+        store(to + 3 * step, e[a][1] - e[a][3]);
       }
     }
   }
@@ -80,7 +78,7 @@ void multiply(const float* v, const float* u, const Finish& finish, const Grid& 
               Int count, float* y) {
   alignas(64) float m[16][TILES][LANES];
   for (Int f = 0; f < k; f += LANES, u += 16 * c * LANES) {
-    for (int p = 0; p < 16; p++) product(v + p * TILES * c, u + p * c * LANES, c, m[p]);
+    for (int p = 0; p < 16; p++) product(v + p * apart(TILES, c), u + p * c * LANES, c, m[p]);
     const Vector shift = finish.bias ? load(finish.bias + f) : Vector{};
     const auto put = [&](Int at, Vector value) {
       value += shift;
@@ -113,6 +111,7 @@ void multiply(const float* v, const float* u, const Finish& finish, const Grid& 
 // out[16][T][k] = A dy A' for the 2x2 outputs dy of each of `count` tiles.
 template <int T>
 void transform_gradient(const float* dy, const Grid& grid, Int k, Int first, Int count, float* out) {
+  const Int step = apart(T, k);
   Tile tile(grid, first);
   for (Int t = 0; t < count; t++, tile.next(grid)) {
     const float* from = dy + tile.pixel * k;
@@ -128,51 +127,30 @@ void transform_gradient(const float* dy, const Grid& grid, Int k, Int first, Int
       }
       float* to = out + t * k + f;
 #pragma GCC unroll 4
-      for (int a = 0; a < 4; a++, to += 4 * T * k) {
+      for (int a = 0; a < 4; a++, to += 4 * step) {
         store(to, e[a][0]);
-        store(to + T * k, e[a][0] + e[a][1]);
-        store(to + 2 * T * k, e[a][0] - e[a][1]);
-        store(to + 3 * T * k, -e[a][1]);
+        store(to + step, e[a][0] + e[a][1]);
+        store(to + 2 * step, e[a][0] - e[a][1]);
+        store(to + 3 * step, -e[a][1]);
       }
     }
   }
 }
 
-// sum[16][c][k] += v' z over `count` tiles, for the patches v[16][T][c] and the gradients z[16][T][k].
-template <int T>
-void accumulate(const float* v, const float* z, Int c, Int k, Int count, float* sum) {
-  for (int p = 0; p < 16; p++, v += T * c, z += T * k)
-    for (Int f = 0; f < k; f += LANES)
-      for (Int j = 0; j < c; j += ROWS) {
-        float* to = sum + (p * c + j) * k + f;
-        Vector part[ROWS];
-#pragma GCC unroll 8
-        for (int i = 0; i < ROWS; i++) part[i] = load(to + i * k);
-        for (Int t = 0; t < count; t++) {
-          const Vector gradient = load(z + t * k + f);
-#pragma GCC unroll 8
-          for (int i = 0; i < ROWS; i++) part[i] += gradient * v[t * c + j + i];
-        }
-#pragma GCC unroll 8
-        for (int i = 0; i < ROWS; i++) store(to + i * k, part[i]);
-      }
-}
-
-// The 3x3 gradient G'mG of one filter and channel, m summed over `parts` sums that lie `size` apart.
-void transform_back(const float* sums, Int parts, Int size, Int step, const Int* stride, float* dg) {
-  float m[4][4] = {}, e[3][4];
-  for (int p = 0; p < 16; p++)
-    for (Int part = 0; part < parts; part++) m[p / 4][p % 4] += sums[part * size + p * step];
+// taps[9] = G'mG, the gradient of a 3x3 filter.
+void transform_sums(const Vector* m, Vector* taps) {
+  Vector e[3][4];
   for (int q = 0; q < 4; q++) {
-    e[0][q] = m[0][q] + (m[1][q] + m[2][q]) / 2;
-    e[1][q] = (m[1][q] - m[2][q]) / 2;
-    e[2][q] = m[3][q] + (m[1][q] + m[2][q]) / 2;
+    const Vector sum = (m[4 + q] + m[8 + q]) * 0.5f;
+    e[0][q] = m[q] + sum;
+    e[1][q] = (m[4 + q] - m[8 + q]) * 0.5f;
+    e[2][q] = m[12 + q] + sum;
   }
-  for (int a = 0; a < 3; a++) {
-    float* to = dg + a * stride[2];
-    to[0] = e[a][0] + (e[a][1] + e[a][2]) / 2;
-    to[stride[3]] = (e[a][1] - e[a][2]) / 2;
-    to[2 * stride[3]] = e[a][3] + (e[a][1] + e[a][2]) / 2;
+  for (int a = 0; a < 3; a++, taps += 3) {
+    const Vector sum = (e[a][1] + e[a][2]) * 0.5f;
+    taps[0] = e[a][0] + sum;
+    taps[1] = (e[a][1] - e[a][2]) * 0.5f;
+    taps[2] = e[a][3] + sum;
   }
 }
 
@@ -181,6 +159,9 @@ struct TwoByTwo {
   static constexpr auto& transform_filters = ::transform_filters;
   static constexpr auto& transform_input = ::transform_input<TILES>;
   static constexpr auto& multiply = ::multiply;
+  static constexpr auto& transform_patches = ::transform_input<TILES_BACK>;
+  static constexpr auto& transform_gradient = ::transform_gradient<TILES_BACK>;
+  static constexpr auto& transform_sums = ::transform_sums;
 };
 
 }  // namespace
@@ -190,29 +171,7 @@ extern "C" void convolve_2(const float* x, const float* g, const Int* stride, co
   convolve<TwoByTwo>(x, g, stride, Finish{bias, residual, relu}, y, n, h, w, c, k, threads);
 }
 
-extern "C" void weight_gradient(const float* x, const float* dy, float* dg, const Int* stride, Int n, Int h, Int w,
-                                Int c, Int k, int threads) {
-  const Grid grid{n, h, w, 2};
-  const Int size = 16 * c * k, blocks = (grid.tiles() + TILES_BACK - 1) / TILES_BACK;
-  Buffer<float> sums(size * threads);
-#pragma omp parallel num_threads(threads)
-  {
-    Buffer<float> patches(16 * TILES_BACK * c), gradients(16 * TILES_BACK * k), zeros(c);
-    zeros.clear();
-#pragma omp for schedule(static)
-    for (int part = 0; part < threads; part++) {
-      float* mine = sums.data + part * size;
-      std::fill(mine, mine + size, 0.f);
-      for (Int b = blocks * part / threads; b < blocks * (part + 1) / threads; b++) {
-        const Int first = b * TILES_BACK, count = std::min<Int>(TILES_BACK, grid.tiles() - first);
-        transform_input<TILES_BACK>(x, zeros.data, grid, c, first, count, patches.data);
-        transform_gradient<TILES_BACK>(dy, grid, k, first, count, gradients.data);
-        accumulate<TILES_BACK>(patches.data, gradients.data, c, k, count, mine);
-      }
-    }
-#pragma omp for schedule(static)
-    for (Int j = 0; j < c; j++)
-      for (Int i = 0; i < k; i++)
-        transform_back(sums.data + j * k + i, threads, size, c * k, stride, dg + i * stride[0] + j * stride[1]);
-  }
+extern "C" void weight_gradient_2(const float* x, const float* dy, float* dg, const Int* stride, Int n, Int h, Int w,
+                                  Int c, Int k, int threads) {
+  weight_gradient<TwoByTwo>(x, dy, dg, stride, n, h, w, c, k, threads);
 }

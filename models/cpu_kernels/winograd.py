@@ -46,8 +46,9 @@ GRADIENT = [POINTER] * 4 + [INT] * 5 + [ctypes.c_int]
 
 @cache
 def kernels() -> ctypes.CDLL:
-    """The kernels: with tiles of 2x2 and, for the convolution alone, of 4x4. Raises :class:`Unavailable`."""
-    return native.declare({"convolve_2": CONVOLVE, "convolve_4": CONVOLVE, "weight_gradient": GRADIENT})
+    """The kernels, with tiles of 2x2 and of 4x4. Raises :class:`Unavailable`."""
+    return native.declare({"convolve_2": CONVOLVE, "convolve_4": CONVOLVE, "weight_gradient_2": GRADIENT,
+                           "weight_gradient_4": GRADIENT})
 
 
 def _sizes(x: Tensor, filters: int) -> tuple[int, ...]:
@@ -97,8 +98,8 @@ def _convolve_shape(x, weight, bias, residual, relu, transposed) -> Tensor:
 def _weight_gradient(x: Tensor, dy: Tensor, weight: Tensor) -> Tensor:
     """dL/dweight for the inputs (B, C, H, W) and dL/doutput (B, K, H, W); it lies in memory as the weight does."""
     x, dy, gradient = _last(x), _last(dy), torch.empty_like(weight)
-    kernels().weight_gradient(x.data_ptr(), dy.data_ptr(), gradient.data_ptr(), (INT * 4)(*gradient.stride()),
-                              *_sizes(x, dy.shape[1]))
+    kernel = kernels().weight_gradient_4 if _large(x, weight) else kernels().weight_gradient_2
+    kernel(x.data_ptr(), dy.data_ptr(), gradient.data_ptr(), (INT * 4)(*gradient.stride()), *_sizes(x, dy.shape[1]))
     return gradient
 
 

@@ -1,4 +1,4 @@
-// 3x3 convolution, stride 1, padding 1, by Winograd's F(4x4, 3x3), forward only; winograd.py has the equations.
+// 3x3 convolution, stride 1, padding 1, by Winograd's F(4x4, 3x3); winograd.py has the equations.
 //
 // As winograd.cpp, with tiles of 4x4 outputs, h and w in whole multiples of 4: 36 multiplications where the definition
 // has 144.
@@ -12,6 +12,7 @@ constexpr int SIDE = 6;   // of a patch
 constexpr int POINTS = SIDE * SIDE;
 constexpr float A = 0.70710678f, B = 1.41421356f;  // the points are 0, A, -A, B, -B and infinity
 constexpr float AA = 0.5f, BB = 2.f;               // their squares, whose product is 1
+constexpr float NEAR = 1 / (2 * AA * (AA - BB)), FAR = 1 / (2 * BB * (BB - AA));
 
 // B'd for one column or row d of 6.
 inline void transform(const Vector* d, Vector* out) {
@@ -34,7 +35,8 @@ inline void transform_back(const Vector* m, Vector* out) {
   out[3] = A * AA * near_apart + B * BB * far_apart + m[5];
 }
 
-// out[36][TILES][c] = B'dB for the 6x6 patch d that each of `count` tiles reads; outside the image it reads `zeros`.
+// out[36][T][c] = B'dB for the 6x6 patch d that each of `count` tiles reads; outside the image it reads `zeros`.
+template <int T>
 void transform_input(const float* x, const float* zeros, const Grid& grid, Int c, Int first, Int count, float* out) {
   Tile tile(grid, first);
   for (Int t = 0; t < count; t++, tile.next(grid)) {
@@ -47,18 +49,21 @@ void transform_input(const float* x, const float* zeros, const Grid& grid, Int c
         at[a][b] = outside ? zeros : patch + (a * grid.w + b) * c;
       }
     for (Int j = 0; j < c; j += LANES) {
-      Vector columns[SIDE][SIDE];
-      for (int b = 0; b < SIDE; b++) {
-        Vector d[SIDE], e[SIDE];
-        for (int a = 0; a < SIDE; a++) d[a] = load(at[a][b] + j);
-        transform(d, e);
-        for (int a = 0; a < SIDE; a++) columns[a][b] = e[a];
-      }
       float* to = out + t * c + j;
-      for (int a = 0; a < SIDE; a++) {
-        Vector e[SIDE];
-        transform(columns[a], e);
-        for (int b = 0; b < SIDE; b++, to += TILES * c) store(to, e[b]);
+#pragma GCC unroll 2
+      for (int half = 0; half < SIDE; half += 3) {  // all 36 at once would not fit the registers
+        Vector rows[3][SIDE];
+        for (int b = 0; b < SIDE; b++) {
+          Vector d[SIDE], e[SIDE];
+          for (int a = 0; a < SIDE; a++) d[a] = load(at[a][b] + j);
+          transform(d, e);
+          for (int a = 0; a < 3; a++) rows[a][b] = e[half + a];
+        }
+        for (int a = 0; a < 3; a++) {
+          Vector e[SIDE];
+          transform(rows[a], e);
+          for (int b = 0; b < SIDE; b++, to += apart(T, c)) store(to, e[b]);
+        }
       }
     }
   }
@@ -66,7 +71,6 @@ void transform_input(const float* x, const float* zeros, const Grid& grid, Int c
 
 // Gg for one column or row g of 3.
 inline void transform_taps(const Vector* g, Vector* out) {
-  constexpr float NEAR = 1 / (2 * AA * (AA - BB)), FAR = 1 / (2 * BB * (BB - AA));
   const Vector near_even = NEAR * (g[0] + AA * g[2]), near_odd = NEAR * A * g[1];
   const Vector far_even = FAR * (g[0] + BB * g[2]), far_odd = FAR * B * g[1];
   out[0] = g[0];
@@ -102,7 +106,7 @@ void multiply(const float* v, const float* u, const Finish& finish, const Grid& 
               Int count, float* y) {
   alignas(64) float m[POINTS][TILES][LANES];
   for (Int f = 0; f < k; f += LANES, u += POINTS * c * LANES) {
-    for (int p = 0; p < POINTS; p++) product(v + p * TILES * c, u + p * c * LANES, c, m[p]);
+    for (int p = 0; p < POINTS; p++) product(v + p * apart(TILES, c), u + p * c * LANES, c, m[p]);
     const Vector shift = finish.bias ? load(finish.bias + f) : Vector{};
     Tile tile(grid, first);
     for (Int t = 0; t < count; t++, tile.next(grid)) {
@@ -127,11 +131,70 @@ void multiply(const float* v, const float* u, const Finish& finish, const Grid& 
   }
 }
 
+// A d for one column or row d of 4.
+inline void transform_outputs(const Vector* d, Vector* out) {
+  const Vector near_even = d[0] + AA * d[2], near_odd = A * d[1] + A * AA * d[3];
+  const Vector far_even = d[0] + BB * d[2], far_odd = B * d[1] + B * BB * d[3];
+  out[0] = d[0];
+  out[1] = near_even + near_odd;
+  out[2] = near_even - near_odd;
+  out[3] = far_even + far_odd;
+  out[4] = far_even - far_odd;
+  out[5] = d[3];
+}
+
+// out[36][TILES_BACK][k] = A dy A' for the 4x4 outputs dy of each of `count` tiles.
+void transform_gradient(const float* dy, const Grid& grid, Int k, Int first, Int count, float* out) {
+  Tile tile(grid, first);
+  for (Int t = 0; t < count; t++, tile.next(grid)) {
+    for (Int f = 0; f < k; f += LANES) {
+      const float* from = dy + tile.pixel * k + f;
+      Vector columns[SIDE][4];
+      for (int b = 0; b < 4; b++) {
+        Vector d[4], e[SIDE];
+        for (int a = 0; a < 4; a++) d[a] = load(from + (a * grid.w + b) * k);
+        transform_outputs(d, e);
+        for (int a = 0; a < SIDE; a++) columns[a][b] = e[a];
+      }
+      float* to = out + t * k + f;
+      for (int a = 0; a < SIDE; a++) {
+        Vector e[SIDE];
+        transform_outputs(columns[a], e);
+        for (int b = 0; b < SIDE; b++, to += apart(TILES_BACK, k)) store(to, e[b]);
+      }
+    }
+  }
+}
+
+// G'm for one column or row m of 6.
+inline void transform_sums_1d(const Vector* m, Vector* out) {
+  const Vector near_sum = NEAR * (m[1] + m[2]), near_apart = NEAR * A * (m[1] - m[2]);
+  const Vector far_sum = FAR * (m[3] + m[4]), far_apart = FAR * B * (m[3] - m[4]);
+  out[0] = m[0] + near_sum + far_sum;
+  out[1] = near_apart + far_apart;
+  out[2] = AA * near_sum + BB * far_sum + m[5];
+}
+
+// taps[9] = G'mG, the gradient of a 3x3 filter.
+void transform_sums(const Vector* m, Vector* taps) {
+  Vector rows[3][SIDE];
+  for (int q = 0; q < SIDE; q++) {
+    Vector column[SIDE], e[3];
+    for (int p = 0; p < SIDE; p++) column[p] = m[p * SIDE + q];
+    transform_sums_1d(column, e);
+    for (int a = 0; a < 3; a++) rows[a][q] = e[a];
+  }
+  for (int a = 0; a < 3; a++) transform_sums_1d(rows[a], taps + 3 * a);
+}
+
 struct FourByFour {
   static constexpr Int SIDE = 4, POINTS = ::POINTS;
   static constexpr auto& transform_filters = ::transform_filters;
-  static constexpr auto& transform_input = ::transform_input;
+  static constexpr auto& transform_input = ::transform_input<TILES>;
   static constexpr auto& multiply = ::multiply;
+  static constexpr auto& transform_patches = ::transform_input<TILES_BACK>;
+  static constexpr auto& transform_gradient = ::transform_gradient;
+  static constexpr auto& transform_sums = ::transform_sums;
 };
 
 }  // namespace
@@ -139,4 +202,9 @@ struct FourByFour {
 extern "C" void convolve_4(const float* x, const float* g, const Int* stride, const float* bias,
                            const float* residual, bool relu, float* y, Int n, Int h, Int w, Int c, Int k, int threads) {
   convolve<FourByFour>(x, g, stride, Finish{bias, residual, relu}, y, n, h, w, c, k, threads);
+}
+
+extern "C" void weight_gradient_4(const float* x, const float* dy, float* dg, const Int* stride, Int n, Int h, Int w,
+                                  Int c, Int k, int threads) {
+  weight_gradient<FourByFour>(x, dy, dg, stride, n, h, w, c, k, threads);
 }
