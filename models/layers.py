@@ -42,21 +42,25 @@ class FeatureNet(nn.Module, ABC):
 
 
 class Stage(nn.Sequential):
-    """Residual blocks that return their sum before the ReLU; gives ``(output, the last block's sum)``."""
+    """Residual blocks, called with ``relu``: whether the ReLU that closes a block is part of it.
 
-    def forward(self, x):
-        for block in self:
-            pre = block(x)
-            x = F.relu(pre)
-        return x, pre
+    Gives ``(output, feature)``, the feature before the last ReLU if ``preact``.
+    """
+
+    def forward(self, x, preact):
+        *blocks, last = self
+        for block in blocks:
+            x = block(x, relu=True)
+        feature = last(x, relu=not preact)
+        return F.relu(feature) if preact else feature, feature
 
 
 def run_stages(x, stages, preact):
     """Put the stem's output through stages; return ``([stem, f1, f2, ...], last output)``."""
     features = [x]
     for stage in stages:
-        x, pre = stage(x)
-        features.append(pre if preact else x)
+        x, feature = stage(x, preact)
+        features.append(feature)
     return features, x
 
 

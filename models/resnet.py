@@ -20,7 +20,7 @@ from .layers import (
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut; returns the sum before its ReLU."""
+    """Two 3x3 convolutions and a shortcut, whose sum goes through a ReLU if ``relu``."""
 
     def __init__(self, c_in, c_out, stride):
         super().__init__()
@@ -32,9 +32,9 @@ class BasicBlock(nn.Module):
         self.bn2 = BatchNorm2d(c_out)
         self.downsample = downsample
 
-    def forward(self, x):
+    def forward(self, x, relu=True):
         out = self.bn1(self.conv1(x), relu=True)
-        return self.bn2(self.conv2(out), residual=x if self.downsample is None else self.downsample(x))
+        return self.bn2(self.conv2(out), residual=x if self.downsample is None else self.downsample(x), relu=relu)
 
 
 class ResNet(FeatureNet):
@@ -67,7 +67,7 @@ class ResNet(FeatureNet):
         return [stage[-1].bn2 for stage in (self.layer1, self.layer2, self.layer3)]
 
     def run(self, x, preact):
-        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.bn1(self.conv1(x), relu=True)  # self.relu stands among the modules for get_feat_modules alone
         features, x = run_stages(x, (self.layer1, self.layer2, self.layer3), preact)
         pooled = global_pool(x)
         return [*features, pooled], self.fc(pooled)

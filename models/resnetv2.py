@@ -20,7 +20,8 @@ from .layers import (
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions, the last four times as wide, and a shortcut; returns the sum before its ReLU."""
+    """1x1, 3x3 and 1x1 convolutions, the last four times as wide, and a shortcut; the sum goes through a ReLU if
+    ``relu``."""
 
     expansion = 4
 
@@ -35,10 +36,10 @@ class Bottleneck(nn.Module):
         self.bn3 = BatchNorm2d(c_out)
         self.shortcut = projection(c_in, c_out, stride) if stride != 1 or c_in != c_out else nn.Sequential()
 
-    def forward(self, x):
+    def forward(self, x, relu=True):
         out = self.bn1(self.conv1(x), relu=True)
         out = self.bn2(self.conv2(out), relu=True)
-        return self.bn3(self.conv3(out), residual=self.shortcut(x))
+        return self.bn3(self.conv3(out), residual=self.shortcut(x), relu=relu)
 
 
 class BottleneckResNet(FeatureNet):

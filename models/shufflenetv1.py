@@ -13,7 +13,7 @@ STEM_WIDTH = 24
 class ShuffleUnit(nn.Module):
     """Grouped 1x1, shuffle, depthwise 3x3, grouped 1x1; a strided unit appends its pooled input, others add it.
 
-    Returns the result before its ReLU. There is a ReLU after the depthwise convolution too, which the paper hasn't.
+    The result goes through a ReLU if ``relu``. There is a ReLU after the depthwise convolution too, which the paper hasn't.
     """
 
     def __init__(self, c_in, c_out, groups, strided):
@@ -30,14 +30,15 @@ class ShuffleUnit(nn.Module):
         self.bn3 = BatchNorm2d(width)
         self.strided = strided
 
-    def forward(self, x):
+    def forward(self, x, relu=True):
         out = self.bn1(self.conv1(x), relu=True)
         out = channel_shuffle(out, self.groups)
         out = self.bn2(self.conv2(out), relu=True)
         out = self.conv3(out)
         if self.strided:
-            return torch.cat([self.bn3(out), F.avg_pool2d(x, 3, stride=2, padding=1)], 1)
-        return self.bn3(out, residual=x)
+            joined = torch.cat([self.bn3(out), F.avg_pool2d(x, 3, stride=2, padding=1)], 1)
+            return F.relu(joined, inplace=True) if relu else joined
+        return self.bn3(out, residual=x, relu=relu)
 
 
 class ShuffleNetV1(FeatureNet):

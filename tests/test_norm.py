@@ -14,7 +14,7 @@ from models.layers import BatchNorm2d
 
 LAST = torch.channels_last
 CALLS = {"plain": lambda bn, x, _: bn(x), "relu": lambda bn, x, _: bn(x, relu=True),
-         "sum": lambda bn, x, residual: bn(x, residual)}
+         "sum": lambda bn, x, residual: bn(x, residual), "both": lambda bn, x, residual: bn(x, residual, True)}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -139,11 +139,13 @@ extern "C" void normalize(const float* x, const float* mean, const float* invers
     });
 }
 
-// The gradients of x, weight and bias for dy, that of y; after a ReLU only where y was positive.
+// The gradients of x, weight and bias for dy, that of the output; after a ReLU only where the output was positive. After
+// a sum and a ReLU `y` is that output, and `cut` becomes the gradient of the sum; else `y` is null.
 extern "C" void norm_gradient(const float* dy, const float* x, const float* mean, const float* inverse,
-                              const float* weight, const float* bias, bool relu, float* dx, float* dweight, float* dbias,
-                              Int rows, Int c, int threads) {
-  const Norm norm{mean, inverse, weight, bias, relu};
+                              const float* weight, const float* bias, bool relu, const float* y, float* cut, float* dx,
+                              float* dweight, float* dbias, Int rows, Int c, int threads) {
+  const Norm norm{mean, inverse, weight, bias, relu && !y};
+  const float* from = y ? cut : dy;  // what is left to go through the norm
   Buffer<double> totals(2 * c * threads);
   Buffer<float> shares(2 * c);
   totals.clear();
@@ -156,7 +158,9 @@ extern "C" void norm_gradient(const float* dy, const float* x, const float* mean
         for (Int j = 0; j < c; j += LANES) {
           const Lanes lanes(norm, j);
           const Pair pair = sum(block, [&](Int row) {
-            const Vector value = load(x + row * c + j), gradient = lanes.gradient(load(dy + row * c + j), value);
+            const Int at = row * c + j;
+            if (y) store(cut + at, load(y + at) <= 0 ? Vector{} : load(dy + at));
+            const Vector value = load(x + at), gradient = lanes.gradient(load(from + at), value);
             return Pair{gradient, gradient * (value - lanes.mean)};
           });
           for (int i = 0; i < LANES; i++) {
@@ -185,7 +189,7 @@ extern "C" void norm_gradient(const float* dy, const float* x, const float* mean
           const Lanes lanes(norm, j);
           const Vector plain = load(shares.data + j), slope = load(shares.data + c + j);
           for (Int at = block.first * c + j; at < (block.first + block.rows) * c; at += c) {
-            const Vector value = load(x + at), gradient = lanes.gradient(load(dy + at), value);
+            const Vector value = load(x + at), gradient = lanes.gradient(load(from + at), value);
             store(dx + at, (gradient - plain - (value - lanes.mean) * slope) * lanes.scale);
           }
         }

@@ -5,7 +5,7 @@ mean m and variance v over its N = B H W values,
 
     y = (x - m) r w + b,    r = 1 / sqrt(v + eps),
 
-and in the same pass the ReLU or the sum with a shortcut that follows. With g the gradient of y, zero where a ReLU cut,
+and in the same pass the sum with a shortcut and the ReLU that follow. With g the gradient of y, zero where a ReLU cut,
 
     dw = r sum(g (x - m)),    db = sum(g),    dx = r w (g - db / N - (x - m) r dw / N).
 
@@ -35,7 +35,7 @@ def kernels() -> ctypes.CDLL:
     return native.declare({
         "statistics": [POINTER] * 5 + [REAL] * 2 + sizes,
         "normalize": [POINTER] * 6 + [ctypes.c_bool, POINTER] + sizes,
-        "norm_gradient": [POINTER] * 6 + [ctypes.c_bool] + [POINTER] * 3 + sizes,
+        "norm_gradient": [POINTER] * 6 + [ctypes.c_bool] + [POINTER] * 5 + sizes,
     })
 
 
@@ -51,26 +51,29 @@ def _normalize(x, mean, inverse, weight, bias, residual, relu) -> Tensor:
 
 
 class _Norm(torch.autograd.Function):
-    """In training; ``residual`` and ``relu`` exclude each other, which keeps what is cut a matter of ``x`` alone."""
+    """In training. What a ReLU cuts is told by ``x`` alone, after a sum with ``residual`` by the output."""
 
     @staticmethod
     def forward(ctx, x, weight, bias, residual, norm, relu):
         mean, inverse = torch.empty_like(weight), torch.empty_like(weight)
         kernels().statistics(x.data_ptr(), mean.data_ptr(), inverse.data_ptr(), norm.running_mean.data_ptr(),
                              norm.running_var.data_ptr(), norm.momentum, norm.eps, *_sizes(x))
-        ctx.save_for_backward(x, mean, inverse, weight, bias)
-        ctx.relu = relu
-        return _normalize(x, mean, inverse, weight, bias, residual, relu)
+        y = _normalize(x, mean, inverse, weight, bias, residual, relu)
+        ctx.relu, ctx.summed = relu, residual is not None
+        ctx.save_for_backward(x, mean, inverse, weight, bias, *([y] if relu and ctx.summed else []))
+        return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, dy):
-        given = ctx.saved_tensors
+        given, outputs = ctx.saved_tensors[:5], ctx.saved_tensors[5:]
         dy = dy.contiguous(memory_format=torch.channels_last)
         dx, dweight, dbias = (torch.empty_like(given[i]) for i in (0, 3, 4))
-        kernels().norm_gradient(dy.data_ptr(), *(t.data_ptr() for t in given), ctx.relu, dx.data_ptr(),
+        cut = torch.empty_like(dx) if outputs else dy  # the gradient of the sum
+        kernels().norm_gradient(dy.data_ptr(), *(t.data_ptr() for t in given), ctx.relu,
+                                outputs[0].data_ptr() if outputs else None, cut.data_ptr(), dx.data_ptr(),
                                 dweight.data_ptr(), dbias.data_ptr(), *_sizes(dy))
-        return dx, dweight, dbias, dy if ctx.needs_input_grad[3] else None, None, None
+        return dx, dweight, dbias, cut if ctx.summed else None, None, None
 
 
 class NativeBatchNorm2d(BatchNorm2d):
@@ -82,9 +85,8 @@ class NativeBatchNorm2d(BatchNorm2d):
             if not self.training:
                 inverse = torch.rsqrt(self.running_var + self.eps)
                 return _normalize(x, self.running_mean, inverse, self.weight, self.bias, residual, relu)
-            if not (relu and residual is not None):
-                self.num_batches_tracked.add_(1)
-                return _Norm.apply(x, self.weight, self.bias, residual, self, relu)
+            self.num_batches_tracked.add_(1)
+            return _Norm.apply(x, self.weight, self.bias, residual, self, relu)
         return super().forward(x, residual, relu)
 
     def _suits(self, x: Tensor, residual: Tensor | None) -> bool:
