@@ -41,13 +41,13 @@ void transform_input(const float* x, const float* zeros, const Grid& grid, Int c
   Tile tile(grid, first);
   for (Int t = 0; t < count; t++, tile.next(grid)) {
     const float* patch = x + (tile.pixel - grid.w - 1) * c;
+    const bool outside_y[SIDE] = {tile.y == 0, false, false, false, false, tile.y + 4 == grid.h};
+    const bool outside_x[SIDE] = {tile.x == 0, false, false, false, false, tile.x + 4 == grid.w};
     const float* at[SIDE][SIDE];
+#pragma GCC unroll 6
     for (int a = 0; a < SIDE; a++)
-      for (int b = 0; b < SIDE; b++) {
-        const Int row = tile.y + a - 1, column = tile.x + b - 1;
-        const bool outside = row < 0 || row >= grid.h || column < 0 || column >= grid.w;
-        at[a][b] = outside ? zeros : patch + (a * grid.w + b) * c;
-      }
+#pragma GCC unroll 6
+      for (int b = 0; b < SIDE; b++) at[a][b] = outside_y[a] || outside_x[b] ? zeros : patch + (a * grid.w + b) * c;
     for (Int j = 0; j < c; j += LANES) {
       float* to = out + t * c + j;
 #pragma GCC unroll 2
