@@ -101,7 +101,8 @@ def _trained(state: dict[str, Any], file: Path) -> dict[str, Any]:
     opt = state.get("opt", {})
     said = vars(opt) if isinstance(opt, Namespace) else opt if isinstance(opt, dict) else {}
     known = {**(read_config(file.parent) or {}), **said}
-    kinds = {"dataset": str, "epochs": int, "train_fraction": float, "holdout": int}
+    kinds = {"dataset": str, "epochs": int, "train_fraction": float, "holdout": int, "distill": str, "mix": str,
+             "pmixup": bool}
     known = {name: known[name] for name, kind in kinds.items() if type(known.get(name)) is kind}
     if type(state.get("epoch")) is int and "accuracy" in state:  # ckpt_epoch_N.pth: a state on the way
         known["epochs"] = min(state["epoch"], known.get("epochs", state["epoch"]))

@@ -13,7 +13,7 @@ STEM_WIDTH = 24
 class ShuffleUnit(nn.Module):
     """Grouped 1x1, shuffle, depthwise 3x3, grouped 1x1; a strided unit appends its pooled input, others add it.
 
-    The result goes through a ReLU if ``relu``. There is one after the depthwise convolution too, which the paper hasn't.
+    The result goes through a ReLU if ``relu``. There is one after the depthwise convolution too, not in the paper.
     """
 
     def __init__(self, c_in, c_out, groups, strided):

@@ -2,9 +2,11 @@
 
     python -m scripts.export_weights --path save/models/resnet56_.../resnet56_last.pth
 
-NAME.pth holds the weights and the architecture; index.json says for each file its last-epoch top-1 before and after
-rounding (measured here, on the test set) and the command that trained it. ``--path_t models/pretrained/NAME.pth``
-distils from it, ``python -m scripts.evaluate --path models/pretrained/NAME.pth`` checks it.
+NAME.pth holds the weights and the architecture; table.md (index.json for programs) says for each file its last-epoch
+top-1 before and after rounding (measured here, on the test set), the command that trained it and its digest.
+``--path_t models/pretrained/NAME.pth`` distils from it, ``$PYTHON -m scripts.evaluate --path ...`` checks it.
+A network trained alone is called as its architecture, by which tables find it as a teacher; a distilled student is
+students/ARCHITECTURE_METHOD_MIXING.
 """
 from __future__ import annotations
 
@@ -38,21 +40,46 @@ def main(argv=None):
     parser.add_argument("--data_dir", type=path, default="data")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=path, default=str(FOLDER), help="folder to write to (default models/pretrained)")
+    parser.add_argument("--name", type=path, default=None, help="name of the file, without .pth (default: see above)")
     parser.add_boolean(parser, "--reduced", False, "take weights of less than the full recipe too, into another --out")
     opt = parser.parse(argv)
     file = read_teacher(opt.path)
     refuse_reduced(opt, file)
+    folder, name = Path(opt.out), opt.name or name_of(file)
+    entries = read_index(folder)
+    original = file.sha256
+    refuse_other(folder, name, entries, original)
     data, device = dataset.load(opt.dataset, opt.data_dir), pick_device(opt.device)
     full = accuracy(file, data, device)
-    original, file.weights = file.sha256, halved(file.weights)
+    file.weights = halved(file.weights)
     half = accuracy(file, data, device)
-    folder = Path(opt.out)
-    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{name}.pth"
+    target.parent.mkdir(parents=True, exist_ok=True)
     state = {"model": file.weights, "arch": file.arch, "num_classes": data.num_classes, "dataset": data.name,
-             "opt": {name: file.trained.get(name) for name in FULL}}
-    checkpoint.save(state, folder / f"{file.arch}.pth")
-    add_to_index(folder, file, original, full, half)
-    print(f"{file.arch}: {full:.2f} -> {half:.2f} in half precision, {folder / f'{file.arch}.pth'}")
+             "opt": {**dict.fromkeys(FULL), **file.trained}}
+    checkpoint.save(state, target)
+    entries[name] = {"top1": full, "top1_half": half, "command": " ".join(rundir.read(file.path.parent).command),
+                     "sha256": file.sha256, "sha256_full": original}
+    write_index(folder, entries)
+    print(f"{name}: {full:.2f} -> {half:.2f} in half precision, {target}")
+
+
+def name_of(file) -> str:
+    """resnet20 for a network trained alone, students/resnet20_mixstd_mixup_partial for a distilled one."""
+    trained = file.trained
+    if "distill" not in trained:
+        return file.arch
+    mixing = trained.get("mix", "none")
+    parts = [file.arch, trained["distill"], *([] if mixing == "none" else [mixing])]
+    if mixing != "none" and trained.get("pmixup"):
+        parts.append("partial")
+    return "students/" + "_".join(parts)
+
+
+def refuse_other(folder: Path, name: str, entries: dict, sha256: str) -> None:
+    """Nothing is overwritten but the same weights."""
+    if (folder / f"{name}.pth").exists() and entries.get(name, {}).get("sha256_full") != sha256:
+        raise UserError(f"--name {name}: {folder / name}.pth holds other weights; give another --name, or delete it")
 
 
 def refuse_reduced(opt, file) -> None:
@@ -72,13 +99,28 @@ def accuracy(file, data, device: torch.device) -> float:
     return evaluate(build(file, data.num_classes).to(device), dataset.make_test_batches(data, device)()).top1
 
 
-def add_to_index(folder: Path, file, original: str, full: float, half: float) -> None:
-    index = folder / "index.json"
-    entries = json.loads(index.read_text()) if index.exists() else {}
-    command = rundir.read(file.path.parent).command
-    entries[file.arch] = {"top1": full, "top1_half": half, "command": " ".join(command),
-                           "sha256": file.sha256, "sha256_full": original}
-    files.save_text(json.dumps(entries, indent=2) + "\n", index)
+def read_index(folder: Path) -> dict[str, dict]:
+    try:
+        entries = json.loads((folder / "index.json").read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"--out {folder}: its index.json can't be read ({error}); mend or delete it") from None
+    if not isinstance(entries, dict):
+        raise UserError(f"--out {folder}: its index.json is no index of weights; mend or delete it")
+    return entries
+
+
+def write_index(folder: Path, entries: dict[str, dict]) -> None:
+    lines = ["# Weights in half precision", "", "Last epoch's top-1 on all test images, %, by scripts.export_weights; "
+             "`$PYTHON -m scripts.evaluate --path FILE` prints it again.", "",
+             "| file | top-1 | as trained, in single precision | sha256 of the weights | trained by |",
+             "|---|---:|---:|---|---|"]
+    for name, entry in sorted(entries.items()):
+        lines.append(f"| {name}.pth | {entry['top1_half']:.2f} | {entry['top1']:.2f} | {entry['sha256'][:16]} | "
+                     f"`{entry['command']}` |")
+    files.save_text("\n".join(lines) + "\n", folder / "table.md")
+    files.save_text(json.dumps(entries, indent=2) + "\n", folder / "index.json")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,36 @@ def test_export_and_use(tmp_path, capsys):
     assert guard(export_weights.main, ["--path", str(tmp_path / "none.pth")]) == 2
 
 
+def made(tmp_path, name, seed=0, **opt):
+    torch.manual_seed(seed)
+    model = model_dict["resnet8"](num_classes=10)
+    checkpoint.save({"model": model.state_dict(), "arch": "resnet8", "opt": opt}, tmp_path / f"{name}.pth")
+    return ["--path", str(tmp_path / f"{name}.pth"), "--out", str(tmp_path / "out"), "--dataset", "digits",
+            "--device", "cpu", "--reduced"]
+
+
+def test_students_have_names_of_their_own_and_nothing_is_overwritten(tmp_path, capsys):
+    mixed = {"distill": "mixstd", "mix": "mixup"}
+    for name, opt, wanted in (("alone", {}, "resnet8"),
+                              ("plain", {"distill": "kd", "mix": "none"}, "students/resnet8_kd"),
+                              ("partial", {**mixed, "pmixup": True}, "students/resnet8_mixstd_mixup_partial"),
+                              ("full", {**mixed, "pmixup": False}, "students/resnet8_mixstd_mixup")):
+        for _ in range(2):  # the same weights again are no other ones
+            assert guard(export_weights.main, made(tmp_path, name, **opt)) == 0
+        assert read_teacher(str(tmp_path / "out" / f"{wanted}.pth")).arch == "resnet8"
+    index = tmp_path / "out" / "index.json"
+    kept, table = index.read_text(), (tmp_path / "out" / "table.md").read_text()
+    assert len(json.loads(kept)) == 4 == table.count("| resnet8") + table.count("| students/")
+    other = made(tmp_path, "other", seed=1)
+    capsys.readouterr()
+    assert guard(export_weights.main, other) == 2
+    assert "--name resnet8: " in (err := capsys.readouterr().err) and err.count("\n") == 1
+    assert index.read_text() == kept
+    assert guard(export_weights.main, [*other, "--name", "resnet8_second"]) == 0
+    index.write_text("[")
+    assert guard(export_weights.main, [*other, "--name", "third"]) == 2 and "index.json" in capsys.readouterr().err
+
+
 def test_a_reduced_teacher_is_known_outside_its_folder(tmp_path, capsys):
     state = {"model": model_dict["resnet8"](num_classes=100).state_dict(), "arch": "resnet8", "opt": {"epochs": 3}}
     checkpoint.save(state, tmp_path / "copied.pth")
