@@ -18,6 +18,7 @@ from .published import alone
 
 NAMES = ("imagenet", "folder")
 SIZES = 1_281_167, 50_000  # ImageNet's training and validation images (ILSVRC 2012)
+CLASSES = 1000  # ImageNet's
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, which torchvision's weights were trained with
 IMAGE, RESIZED = 224, 256  # side of an image of a batch; the shorter side that validation resizes to before its crop
 
@@ -118,7 +119,8 @@ def load(name, data_dir):
     """FolderData of the images under `data_dir`/train and `data_dir`/val; the classes are the folders, by their names
     in alphabetical order, as torchvision's weights for ImageNet count them. No file is opened here.
 
-    Raises DataError, one line: a folder that is missing or has no images, a class that is in one of both only.
+    Raises DataError, one line: a folder that is missing or has no images, a class that is in one of both only, an
+    ImageNet that has not its 1000 classes.
     """
     root = Path(data_dir).expanduser()
     (train, classes), (val, val_classes) = (_files(root / part, name) for part in ("train", "val"))
@@ -127,6 +129,9 @@ def load(name, data_dir):
         raise DataError(f"--data_dir {root}: class {differ[0]!r} is in {there}/ but not in {not_there}/"
                         + (f", nor are {len(differ) - 1} more in both" if len(differ) > 1 else "")
                         + "; both need the same class folders")
+    if name == "imagenet" and len(classes) != CLASSES:
+        raise DataError(f"--dataset imagenet: {root / 'train'} has {len(classes)} of ImageNet's {CLASSES} classes; "
+                        "complete it, or train on what is there with --dataset folder")
     return FolderData(name, len(classes), train, val, published=alone(name))
 
 

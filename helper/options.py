@@ -17,7 +17,7 @@ from .argtypes import Parser, Stored, epoch_list, name_from, number, path, tempe
 from .device import FORMAT
 from .distributed import one_by_one
 from .errors import UserError
-from .recipe import FULL, RECIPES, SLOW_NETWORKS, default_rate, learning_rate_at
+from .recipe import FULL, IMAGENET_RECIPE, SLOW_NETWORKS, default_rate, learning_rate_at
 
 DEFAULT_TEACHER = "./save/models/resnet110_vanilla/ckpt_epoch_240.pth"
 LOSS_FLAGS = ("gamma", "alpha", "beta", "kd_T", "scale_T", "rescale", "init_epochs")
@@ -41,7 +41,7 @@ def parse_student(argv: Sequence[str] | None = None, stored: Stored | None = Non
 
 def teacher_parser() -> Parser:
     parser = Parser(description="Train a teacher, or a student alone, and keep its checkpoints and its record.")
-    parser.recipes = RECIPES
+    parser.recipes = dict.fromkeys(dataset.FOLDERS, IMAGENET_RECIPE)
     group = parser.add_argument_group("model")
     group.add_argument("--model", type=name_from(any_model, "model"), default="resnet110",
                        help="one of " + ", ".join(any_model) + " (default resnet110)")
@@ -55,7 +55,7 @@ def teacher_parser() -> Parser:
 
 def student_parser() -> Parser:
     parser = Parser(description="Distil a student from a trained teacher, by default with MIXSTD and partial mixup.")
-    parser.recipes = RECIPES
+    parser.recipes = dict.fromkeys(dataset.FOLDERS, IMAGENET_RECIPE)
     group = parser.add_argument_group("networks")
     group.add_argument("--model_s", type=name_from(any_model, "model"), default="resnet20",
                        help="student, one of " + ", ".join(any_model) + " (default resnet20)")
@@ -114,11 +114,7 @@ def _add_common(parser: Parser, mix: str) -> None:
     group.add_argument("--momentum", type=number(float, low=0, high=1), default=0.9, help="of SGD (default 0.9)")
     _add_mixing(parser, mix)
     group = parser.add_argument_group("data")
-    group.add_argument("--dataset", type=name_from(dataset.NAMES, "data set"), default="cifar100",
-                       help="one of " + ", ".join(dataset.NAMES) + " (default cifar100)")
-    group.add_argument("--data_dir", type=path, default="data",
-                       help="where the data lies or goes; imagenet and folder have train/CLASS/ and val/CLASS/ there "
-                            "(default ./data)")
+    add_dataset(group)
     group.add_argument("--loader", type=name_from(dataset.LOADERS, "loader"), default="device",
                        help="device: images resident on the device; torch: torchvision and a DataLoader; same batches")
     group.add_argument("--num_workers", type=number(int, low=0, high=256), default=8,
@@ -128,6 +124,15 @@ def _add_common(parser: Parser, mix: str) -> None:
     group.add_argument("--train_fraction", type=number(float, above=0, high=1), default=1.0, metavar="F",
                        help="train on this class-balanced share of the images, for quick trials (default 1)")
     _add_running(parser)
+
+
+def add_dataset(group) -> None:
+    """--dataset and --data_dir, the same for every command."""
+    group.add_argument("--dataset", type=name_from(dataset.NAMES, "data set"), default="cifar100",
+                       help="one of " + ", ".join(dataset.NAMES) + " (default cifar100)")
+    group.add_argument("--data_dir", type=path, default="data",
+                       help="where the data lies or goes; " + " and ".join(dataset.FOLDERS) + " have train/CLASS/ and "
+                            "val/CLASS/ there (default ./data)")
 
 
 def _add_mixing(parser: Parser, mix: str) -> None:

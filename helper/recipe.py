@@ -11,7 +11,6 @@ SLOW_NETWORKS = ("MobileNetV2", "ShuffleV1", "ShuffleV2")
 # What ImageNet is trained with (He et al., CVPR 2016, and torchvision), 90 epochs grown to the 100 of distillation.
 IMAGENET_RECIPE = {"batch_size": 256, "epochs": 100, "learning_rate": 0.1, "lr_decay_epochs": [30, 60, 90],
                    "weight_decay": 1e-4, "loader": "torch"}
-RECIPES = {"imagenet": IMAGENET_RECIPE, "folder": IMAGENET_RECIPE}
 
 
 def default_rate(network: str) -> float:

@@ -32,7 +32,7 @@ from helper.argtypes import Parser, name_from, number, path, trial_list
 from helper.device import describe, resolve_device
 from helper.errors import UserError, guard
 from helper.graphs import WARM_UP
-from helper.options import loader_of
+from helper.options import add_dataset, loader_of
 from models import any_model, model_dict
 from models.fusing import fused_for_cuda
 
@@ -76,9 +76,7 @@ def parse(argv) -> Namespace:
     parser.add_argument("--rounds", type=number(int, low=1, high=1000), default=5, help="timed turns of each (5)")
     parser.add_argument("--steps", type=number(int, low=1, high=10000), default=None,
                         help="steps a turn (default 10 on the CPU, 100 on CUDA)")
-    parser.add_argument("--dataset", type=name_from(dataset.NAMES, "data set"), default="cifar100",
-                        help="of --what feed: one of " + ", ".join(dataset.NAMES) + " (default cifar100)")
-    parser.add_argument("--data_dir", type=path, default="data")
+    add_dataset(parser)  # another than the default with --what feed alone
     parser.add_argument("--json", type=path, default=None, help="write the results here")
     parser.add_argument("--profile", type=path, default=None, help="write where our step's time goes here")
     opt = parser.parse(argv)

@@ -18,10 +18,11 @@ import torch
 
 import dataset
 from helper import checkpoint, files, rundir
-from helper.argtypes import Parser, name_from, path
+from helper.argtypes import Parser, path
 from helper.device import pick_device
 from helper.errors import UserError, guard
 from helper.evaluate import evaluate
+from helper.options import add_dataset
 from helper.recipe import FULL
 from helper.teacher import build, read_teacher
 
@@ -36,8 +37,7 @@ def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def main(argv=None):
     parser = Parser(prog="python -m scripts.export_weights", description=__doc__)
     parser.add_argument("--path", type=path, required=True, help="checkpoint, of this project or of RepDistiller")
-    parser.add_argument("--dataset", type=name_from(dataset.NAMES, "data set"), default="cifar100")
-    parser.add_argument("--data_dir", type=path, default="data")
+    add_dataset(parser)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=path, default=str(FOLDER), help="folder to write to (default models/pretrained)")
     parser.add_argument("--name", type=path, default=None, help="name of the file, without .pth (default: see above)")

@@ -71,7 +71,18 @@ def parse(argv=None) -> argparse.Namespace:
                         help="print the full table's commands as a shell script to read and edit, train nothing")
     parser.add_argument("--readme", action="store_true", default=False,
                         help="refresh the README's tables from --out, train nothing")
-    return parser.parse(argv)
+    opt = parser.parse(argv)
+    refuse_other_executors(opt)
+    return opt
+
+
+def refuse_other_executors(opt: argparse.Namespace) -> None:
+    """Raises UserError for a flag that only the other --executor reads."""
+    others = {"local": ("address", "gpus_per_run", "cpus_per_run"), "ray": ("jobs", "gpus")}[opt.executor]
+    for name in others:
+        if name in opt.given:
+            raise UserError(f"--{name} does nothing with --executor {opt.executor}; leave it out" +
+                            (", Ray decides what runs where" if opt.executor == "ray" else " or give --executor ray"))
 
 
 def gpu_list(text: str) -> list[str]:
@@ -144,11 +155,6 @@ def run(plan: Plan, opt: argparse.Namespace) -> None:
 
 def make_pool(opt: argparse.Namespace, logs: Path) -> Pool:
     """The processes of --executor."""
-    others = {"local": ("address", "gpus_per_run", "cpus_per_run"), "ray": ("jobs", "gpus")}[opt.executor]
-    for name in others:
-        if name in opt.given:
-            raise UserError(f"--{name} does nothing with --executor {opt.executor}; leave it out" +
-                            (", Ray decides what runs where" if opt.executor == "ray" else " or give --executor ray"))
     if opt.executor == "local":
         return Pool(opt.jobs, opt.gpus, logs)
     shared = [Path(folder) for folder in (opt.save_dir, opt.out)]

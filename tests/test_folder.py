@@ -146,6 +146,15 @@ def test_bad_folders_are_one_line(tree, tmp_path, harm, workers):
     assert done.status == 2 and named in done.err and done.err.count("\n") == 1, done.err
 
 
+def test_half_an_imagenet_is_refused(tree, tmp_path):
+    words = ["--dataset", "imagenet", "--data_dir", tree, "--model", "resnet18", "--save_dir", tmp_path / "save"]
+    done = call(train_teacher.main, [*words, "--device", "cpu"])
+    assert done.status == 2 and "has 3 of ImageNet's 1000 classes" in done.err and done.err.count("\n") == 1, done.err
+    whole = make_tree(tmp_path / "whole", [f"n{i:04d}" for i in range(1000)], train=1, val=1)
+    data = dataset.load("imagenet", whole)
+    assert data.num_classes == 1000 and len(data.train) == len(data.test) == 1000
+
+
 def test_a_class_without_images_is_named(tree):
     for file in (tree / "train" / "bee").iterdir():
         file.unlink()

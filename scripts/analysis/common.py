@@ -22,6 +22,7 @@ from helper import device as devices
 from helper import files, rundir
 from helper.argtypes import Parser, name_from, number, path
 from helper.errors import UserError
+from helper.options import add_dataset
 from helper.recipe import FULL
 from helper.teacher import TeacherFile, build, read_teacher
 from models import any_model
@@ -36,9 +37,7 @@ def make_parser(program: str, description: str | None) -> Parser:
     """A parser with what every command over checkpoints takes; the caller adds its paths and its own flags."""
     parser = Parser(prog=f"python -m scripts.{program}", description=description)
     group = parser.add_argument_group("data and running")
-    group.add_argument("--dataset", type=name_from(dataset.NAMES, "data set"), default="cifar100",
-                       help="one of " + ", ".join(dataset.NAMES) + " (default cifar100)")
-    group.add_argument("--data_dir", type=path, default="data", help="where the data lies or goes (default ./data)")
+    add_dataset(group)
     group.add_argument("--limit", type=number(int, low=1), default=None, metavar="N",
                        help="only N test images, class-balanced, for quick looks; the outputs say so (default: all)")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
