@@ -95,13 +95,14 @@ class Learner:
                 return net(images, is_feat=True, preact=self.method.preact)
             return [], net(images)
 
-    def update(self, batch, out_t) -> None:
-        """One step on one batch. Nothing in it waits for the device, unless ``--on_nan skip`` has to look."""
+    def update(self, batch, answer: Callable[[], tuple | None]) -> None:
+        """One step on one batch. answer: gives the teacher's (features, logits), called after the student's forward
+        pass. Nothing here waits for the device, unless ``--on_nan skip`` has to look."""
         careful = self.opt.on_nan == "skip"
         buffers = [*self.model.buffers(), *self.method.buffers()] if careful else []
         before = [b.clone() for b in buffers]
         with autocast(self.opt.precision, self.device):
-            loss, logits, terms = (self._parallel() if distributed.size() > 1 else self.objective)(batch, out_t)
+            loss, logits, terms = (self._parallel() if distributed.size() > 1 else self.objective)(batch, answer)
         self.optimizer.zero_grad(set_to_none=True)
         self._minimised(loss, len(batch.labels)).backward()
         if careful and not self._finite(loss):
@@ -186,15 +187,15 @@ class Learner:
 
 
 class Objective(nn.Module):
-    """What a step minimises: from a batch and the teacher's answer to (loss, logits, loss terms), of which only the
-    loss has a gradient. Student and method as one module, which is what DistributedDataParallel wraps."""
+    """What a step minimises: from a batch and what gives the teacher's answer to (loss, logits, loss terms), of which
+    only the loss has a gradient. Student and method as one module, which is what DistributedDataParallel wraps."""
 
     def __init__(self, learner: Learner):
         super().__init__()
         self.model, self.method, self.learner = learner.model, learner.method, learner
 
-    def forward(self, batch, out_t) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        out_s = self.learner.forward(batch.images)
+    def forward(self, batch, answer) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        out_s, out_t = self.learner.forward(batch.images), answer()
         logits, terms = out_s[1].detach(), {}
         if distributed.size() > 1 and self.method.compares_images:
             whole = self.learner.whole

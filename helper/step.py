@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 
@@ -21,8 +22,8 @@ class Trainer:
     """Steps for a group of learners on one device, the teacher shared.
 
     teacher: callable from images to (features, logits), or None. On the CPU each learner is stepped just as it would
-    be alone, bit for bit. On CUDA the teacher sees the batches of all as one and the learners run on streams of
-    their own; with ``--step graph`` all of it is one graph launch.
+    be alone, bit for bit. On CUDA the teacher sees the batches of all as one, on a stream beside those of the learners,
+    which wait for it before their losses; with ``--step graph`` all of it is one graph launch.
     """
 
     def __init__(self, opt: Namespace, teacher: Callable | None, learners: Sequence[Learner], device: torch.device):
@@ -30,6 +31,7 @@ class Trainer:
         self.streams = {}
         if device.type == "cuda":
             self.streams = {learner.trial: torch.cuda.Stream(device) for learner in learners}
+            self.beside = torch.cuda.Stream(device)  # the teacher's
         self.graphs = Graphs(device) if opt.step == "graph" else None
         self.ahead = chunk_steps(device, own(opt.batch_size))  # steps for which the teacher answers at once
 
@@ -55,19 +57,29 @@ class Trainer:
 
     def _update(self, group: Sequence[Learner], batches: Sequence) -> None:
         asked = any(learner.method.asks_teacher(learner.stage) for learner in group)
-        outs_t = self._ask_teacher(batches) if asked else [None] * len(batches)
-        if len(group) == 1 or self.device.type != "cuda":
+        if self.device.type != "cuda":
+            outs_t = self._ask_teacher(batches) if asked else [None] * len(batches)
             for learner, batch, out_t in zip(group, batches, outs_t, strict=True):
-                learner.update(batch, out_t)
+                learner.update(batch, partial(self._joined, None, out_t))
             return
+        # What a stream allocates it takes anew in the next step only, after all have joined the current one.
         current = torch.cuda.current_stream(self.device)
+        self.beside.wait_stream(current)
+        with torch.cuda.stream(self.beside):
+            outs_t = self._ask_teacher(batches) if asked else [None] * len(batches)
         for learner, batch, out_t in zip(group, batches, outs_t, strict=True):
             stream = self.streams[learner.trial]
             stream.wait_stream(current)
             with torch.cuda.stream(stream):
-                learner.update(batch, out_t)
-        for learner in group:
-            current.wait_stream(self.streams[learner.trial])
+                learner.update(batch, partial(self._joined, stream, out_t))
+        for stream in (self.beside, *(self.streams[learner.trial] for learner in group)):
+            current.wait_stream(stream)
+
+    def _joined(self, stream, out_t):
+        """The teacher's answer; on CUDA ``stream`` waits for it first."""
+        if stream is not None:
+            stream.wait_stream(self.beside)
+        return out_t
 
     def _ask_teacher(self, batches: Sequence) -> list:
         if all(isinstance(batch, AnsweredBatch) for batch in batches):

@@ -6,6 +6,7 @@ from argparse import Namespace
 import pytest
 import torch
 
+import dataset
 from distiller_zoo import distiller_dict
 from helper.errors import UserError, guard
 from models import model_dict
@@ -105,10 +106,14 @@ def test_what_is_an_operation():
     assert count.total == 3
 
 
-def test_questions_are_answered_or_refused_in_one_line(capsys):
+def test_questions_are_answered_or_refused_in_one_line(capsys, monkeypatch):
     questions.main(["formats", "--device", "cpu", "--rounds", "1"])
     assert re.search(r"formats: ShuffleV1 contiguous [\d.]+ ms, channels_last [\d.]+ ms; ShuffleV2 ",
                      capsys.readouterr().out)
+    monkeypatch.setattr(questions, "BATCH", 2)
+    monkeypatch.setattr(dataset, "load", lambda *_, **__: small_data(64, classes=100, size=32))
+    questions.main(["streams", "--device", "cpu", "--rounds", "1"])
+    assert re.search(r"streams: one seed [\d.]+ ms a step, three together", capsys.readouterr().out)
     for words, why in ((["drops"], "a question about CUDA"), (["jobs"], "--path_t"), (["speed"], "no question")):
         with pytest.raises(UserError, match=why):
             questions.main([*words, "--device", "cpu"])

@@ -1,4 +1,5 @@
 """The training step: against a plain float64 loop, alone and in company, its sums, its schedule."""
+import contextlib
 import gc
 from argparse import Namespace
 
@@ -92,6 +93,51 @@ def test_the_teacher_is_asked_only_where_it_is_read(name, alpha, calls):
     assert len(asked) == calls
 
 
+@pytest.mark.parametrize("seeds", [(1,), (1, 2)])
+def test_on_cuda_the_teacher_has_a_stream_beside_the_students(seeds, monkeypatch):
+    """What the host asks for, in its order, with streams that only write down: nobody waits for the teacher before its
+    own forward pass, everybody does before the loss, and at the end all have come together."""
+    said, now = [], ["current"]
+
+    class Stream:
+        def __init__(self, *_):
+            self.name = f"stream{len([s for s in said if s[0] == 'made'])}"
+            said.append(("made", self.name))
+
+        def wait_stream(self, other):
+            said.append((self.name, "waits for", other.name))
+
+    @contextlib.contextmanager
+    def inside(stream):
+        now.append(stream.name)
+        yield
+        now.pop()
+
+    opt = options()
+    learners, teacher, current = [a_learner(opt, seed) for seed in seeds], a_teacher(), Stream()
+    current.name = "current"
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", inside)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda *_: current)
+    trainer = Trainer(opt, lambda images: said.append((now[-1], "teacher")) or teacher(images), learners,
+                      torch.device("cpu"))
+    trainer.device = torch.device("cuda")
+    trainer.streams, trainer.beside = {learner.trial: Stream() for learner in learners}, Stream()
+    trainer.beside.name = "beside"
+    for learner in learners:
+        monkeypatch.setattr(learner, "forward", lambda images, old=learner.forward:
+                            said.append((now[-1], "student")) or old(images))
+        learner.begin_epoch()
+    batch = next(DeviceLoader(small_data(), 8, MixSpec("none"), "cpu").epoch(1, 1))
+    del said[:]
+    trainer.step(learners, [batch] * len(learners))
+    names = [trainer.streams[learner.trial].name for learner in learners]
+    expected = [("beside", "waits for", "current"), ("beside", "teacher")]
+    for name in names:
+        expected += [(name, "waits for", "current"), (name, "student"), (name, "waits for", "beside")]
+    assert said == [*expected, *(("current", "waits for", name) for name in ("beside", *names))]
+
+
 def test_label_smoothing_in_closed_form():
     opt = options(label_smoothing=0.2)
     z = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True)
@@ -109,16 +155,16 @@ def test_a_step_that_is_not_finite_is_skipped_whole():
     loader = DeviceLoader(small_data(), 16, MixSpec(), "cpu", torch.channels_last)
     good, bad, *_ = loader.epoch(1, 1)
     learner.begin_epoch()
-    learner.update(good, None)
+    learner.update(good, lambda: None)
     before, momentum = weights(learner), [s["momentum_buffer"].clone() for s in learner.optimizer.state.values()]
     bad.images[3, 0, 0, 0] = float("inf")
-    learner.update(bad, None)
+    learner.update(bad, lambda: None)
     assert torch.equal(weights(learner), before)
     after = [s["momentum_buffer"] for s in learner.optimizer.state.values()]
     assert all(torch.equal(a, b) for a, b in zip(after, momentum, strict=True))
     averages = learner.averages()
     assert averages["skipped_steps"] == 1 and averages["train_loss"] < 10
-    learner.update(good, None)
+    learner.update(good, lambda: None)
     assert not torch.equal(weights(learner), before) and torch.isfinite(weights(learner)).all()
 
 

@@ -50,8 +50,8 @@ def main(argv=None) -> None:
 
 def bench_of(opt: Namespace, device: torch.device, trials: list[str]) -> Bench:
     data = dataset.load("cifar100", opt.data_dir)
-    flags = Namespace(mix="mixup", device=str(device), trial=trials, data_dir=opt.data_dir, precision=None, step=None,
-                      kernels=None)
+    flags = Namespace(mix="mixup", device=str(device), trial=trials, dataset="cifar100", data_dir=opt.data_dir,
+                      precision=None, step=None, kernels=None, num_workers=None)
     teacher = model_dict["resnet56"](num_classes=data.num_classes)
     return Bench(flags, data, teacher, "resnet20", "mixstd", device, BATCH)
 

@@ -49,13 +49,16 @@ def signals(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes
             ("closed terminal", signal.SIGHUP, 129, 0), ("Ctrl-C twice", signal.SIGINT, 130, 1))
     for title, signum, status, again in ways:
         for epoch in (1, 2):
-            folder = save / f"{title}{epoch}"
-            training = halfway(job, folder, epoch)
-            time.sleep(rng.uniform(0, 0.3))
-            for _ in range(1 + again):
-                training.kill(signum)
-                time.sleep(0.01)
-            wrong = f"status {training.status}: {tail(training)}" if training.wait() != status else ""
+            for attempt in range(10):
+                folder = save / f"{title}{epoch}_{attempt}"
+                training = halfway(job, folder, epoch)
+                time.sleep(rng.uniform(0, 0.3))
+                for _ in range(1 + again):
+                    training.kill(signum)
+                    time.sleep(0.01)
+                if training.wait():
+                    break  # else it was through before the signal: once more
+            wrong = f"status {training.status}: {tail(training)}" if training.status != status else ""
             if not again and "saved, go on with" not in training.log:
                 wrong = wrong or f"not said to be saved: {tail(training)}"
             found.append((f"{title} in mid-epoch", wrong or ends_as(job, folder, expected)))

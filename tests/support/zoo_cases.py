@@ -105,5 +105,5 @@ def step(learner, seed, n=6):
     method = learner.method
     with torch.no_grad():
         out_t = teacher(batch.images, is_feat=True, preact=method.teacher_preact())
-    learner.update(batch, out_t if method.needs_features else ([], out_t[1]))
+    learner.update(batch, lambda: out_t if method.needs_features else ([], out_t[1]))
     learner.step += 1
