@@ -48,6 +48,12 @@ def cutmix(images, partners, box):
     return torch.where(rows & columns, partners, images)
 
 
+# By their names in plan.MIXES: from samples, their partners, the samples' weights and what else the plan drew for each
+# (its field `drawn`) to the mixed samples.
+MIXERS = {"mixup": lambda images, partners, lam, _: mixup(images, partners, lam),
+          "cutmix": lambda images, partners, _, box: cutmix(images, partners, box)}
+
+
 def soft_targets(labels, partner_labels, lam, num_classes):
     """lam * one_hot(labels) + (1 - lam) * one_hot(partner_labels), float32 (B, num_classes)."""
     targets = torch.zeros(len(lam), num_classes, device=lam.device)
@@ -80,7 +86,7 @@ def mix_images(images, partners, part):
         return images
     every = len(rows) == len(images)
     own = images if every else _take(images, rows)
-    mixed = mixup(own, partners, part.lam[rows]) if part.box is None else cutmix(own, partners, part.box[rows])
+    mixed = MIXERS[part.mix](own, partners, part.lam[rows], None if part.drawn is None else part.drawn[rows])
     return mixed if every else _put(images, rows, mixed)
 
 

@@ -2,8 +2,8 @@
 
 A batch is a pure function of (data, plan, step): any loader, on any device, resumed at any step, sees the same one.
 
-A new kind of mixing gets a name in MIXES, draws what it needs in _mixing (a field of EpochPlan and of Part, if lambda
-is not all) and mixes two samples in batch.mix_images.
+A new kind of mixing gets a name in MIXES, a function in batch.MIXERS that mixes two samples, and, where it needs more
+than lambda, an array of one row a slot that _mixing draws, as CutMix's boxes: it reaches the function as it is.
 """
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -54,9 +54,9 @@ class EpochPlan:
     top and left of its crop in the padded image, or where the data set cuts in its own way two random numbers below
     2^32 to draw a crop from; flip, whether it is mirrored.
     By slot of the mixed batches: first, second, the epoch positions that are mixed there, always of the same batch;
-    lam, float32, the weight of `first`; box, (n, 4) rows of top, bottom, left, right of what `second` pastes (None
-    but for CutMix). rows: the slots with lam < 1, ascending, any length. Without mixing every position has its own
-    slot, and lam is 1.
+    lam, float32, the weight of `first`; drawn, (n, ...), what else the kind of mixing drew: CutMix's boxes, rows of
+    top, bottom, left, right of what `second` pastes; None for mixup. rows: the slots with lam < 1, ascending, any
+    length. Without mixing every position has its own slot, and lam is 1. mix: the kind, one of MIXES.
     samples, slots, (steps + 1,): where the positions and the slots of each batch begin, and at last where all end; the
     same but in a share.
     """
@@ -68,10 +68,11 @@ class EpochPlan:
     first: np.ndarray
     second: np.ndarray
     lam: np.ndarray
-    box: np.ndarray | None
+    drawn: np.ndarray | None
     rows: np.ndarray
     samples: np.ndarray
     slots: np.ndarray
+    mix: str
 
     @property
     def steps(self):
@@ -91,7 +92,7 @@ class EpochPlan:
         place[samples] = np.arange(len(samples))
         return replace(self, order=self.order[samples], crop=self.crop[samples], flip=self.flip[samples],
                        first=place[first], second=place[second], lam=lam,
-                       box=None if self.box is None else self.box[mine], rows=np.flatnonzero(lam < 1),
+                       drawn=None if self.drawn is None else self.drawn[mine], rows=np.flatnonzero(lam < 1),
                        samples=np.searchsorted(samples, self.samples), slots=np.append(0, np.cumsum(end - begin)))
 
     def parts(self, device, start, length):
@@ -99,15 +100,16 @@ class EpochPlan:
         plan is copied to `device` at once."""
         order, crop, flip = (_copied(column, device) for column in (self.order, self.crop, self.flip))
         first, second, lam = (_copied(column, device) for column in (self.first, self.second, self.lam))
-        box, rows = None if self.box is None else _copied(self.box, device), _copied(self.rows, device)
+        drawn, rows = None if self.drawn is None else _copied(self.drawn, device), _copied(self.rows, device)
         samples, slots = self.samples.tolist(), self.slots.tolist()
         for step in range(start, self.steps, length):
             stop = min(step + length, self.steps)
             lo, hi, from_, to = samples[step], samples[stop], slots[step], slots[stop]
             a, b = np.searchsorted(self.rows, (from_, to))  # on the host: sizes without asking the device
             yield Part(index=order[lo:hi], crop=crop[lo:hi], flip=flip[lo:hi], first=first[from_:to] - lo,
-                       second=second[from_:to] - lo, lam=lam[from_:to], box=None if box is None else box[from_:to],
-                       rows=rows[a:b] - from_, sizes=np.diff(slots[step : stop + 1]).tolist())
+                       second=second[from_:to] - lo, lam=lam[from_:to],
+                       drawn=None if drawn is None else drawn[from_:to], rows=rows[a:b] - from_, mix=self.mix,
+                       sizes=np.diff(slots[step : stop + 1]).tolist())
 
 
 def _copied(column, device):
@@ -124,7 +126,8 @@ class Part:
 
     By sample, before mixing: index, int64 (P,), its place in the training set; crop, int64 (P, 2); flip, bool (P,).
     By slot: first, second, int64 (B,), the samples that meet there, counted from the part's first; lam, float32 (B,);
-    box, int64 (B, 4) or None; rows, int64 (M,), the slots with lam < 1. sizes: slots of each batch, a list.
+    drawn, (B, ...) or None; rows, int64 (M,), the slots with lam < 1. mix: the kind. sizes: slots of each batch, a
+    list.
     """
 
     index: torch.Tensor
@@ -133,8 +136,9 @@ class Part:
     first: torch.Tensor
     second: torch.Tensor
     lam: torch.Tensor
-    box: torch.Tensor | None
+    drawn: torch.Tensor | None
     rows: torch.Tensor
+    mix: str
     sizes: list
 
     def __len__(self):
@@ -159,7 +163,8 @@ def plan_epoch(n, batch_size, size, pad, flip, spec, seed, epoch, phase=0):
     crop = rng.integers(0, 2**32 if pad is None else 2 * pad + 1, (2, n)).T
     turned = rng.random(n) < (0.5 if flip else 0.0)
     begins = np.append(np.arange(0, n, batch_size), n)
-    return EpochPlan(batch_size, order, crop, turned, *_mixing(rng, n, batch_size, size, spec), begins, begins)
+    return EpochPlan(batch_size, order, crop, turned, *_mixing(rng, n, batch_size, size, spec), begins, begins,
+                     spec.mix)
 
 
 class PlanAhead:
@@ -179,7 +184,7 @@ class PlanAhead:
 
 
 def _mixing(rng, n, b, size, spec):
-    """(first, second, lam, box, rows) of an EpochPlan: what MIX-KD's PMU() and FMU() draw for a batch, for all
+    """(first, second, lam, drawn, rows) of an EpochPlan: what MIX-KD's PMU() and FMU() draw for a batch, for all
     batches of b samples at once."""
     if spec.mix == "none":
         everyone = np.arange(n)
@@ -188,11 +193,11 @@ def _mixing(rng, n, b, size, spec):
     lam = rng.beta(spec.beta_a, spec.beta_a, n)
     if spec.pmixup:
         lam[_clean(rng, n, b, spec)] = 1.0
-    box = None
+    drawn = None
     if spec.mix == "cutmix":
-        box, lam = _boxes(rng, lam, size)
+        drawn, lam = _boxes(rng, lam, size)
     lam = lam.astype(np.float32)
-    return first, second, lam, box, np.flatnonzero(lam < 1)
+    return first, second, lam, drawn, np.flatnonzero(lam < 1)
 
 
 def _shuffled_batches(rng, n, b):

@@ -6,8 +6,11 @@ import pytest
 import torch
 from scipy import stats
 
-from dataset import DataError, MixSpec, plan_epoch
+from dataset import DataError, MixSpec, make_loader, plan_epoch
+from dataset import batch as batch_module
+from dataset import plan as plan_module
 from dataset.batch import cutmix, mix_batch, mixup, soft_targets
+from tests.support.training import small_data
 
 SIZE, CPU = (32, 32), torch.device("cpu")
 FMU = MixSpec("mixup", pmixup=False)
@@ -38,7 +41,7 @@ def test_order_and_partners(n, batch, mix):
     assert sorted(plan.order.tolist()) == list(range(n))
     if mix.mix == "none":
         assert plan.first.tolist() == plan.second.tolist() == list(range(n)) and (plan.lam == 1).all()
-        assert len(plan.rows) == 0 and plan.box is None
+        assert len(plan.rows) == 0 and plan.drawn is None
         return
     for part in batches(plan):
         inside = list(range(n))[part]
@@ -50,7 +53,7 @@ def test_order_and_partners(n, batch, mix):
 def test_same_seeds_same_plan_and_no_other():
     def content(**seeds):
         plan = plan_of(CUTMIX, **seeds)
-        names = ("order", "crop", "flip", "first", "second", "lam", "box")
+        names = ("order", "crop", "flip", "first", "second", "lam", "drawn")
         return [getattr(plan, name).tobytes() for name in names]
 
     base = content(seed=1, epoch=2, phase=3)
@@ -96,7 +99,7 @@ def test_the_stream_of_random_numbers_stays(mix, sampling, meetings, lam, boxes)
     assert digest(plan.order, plan.crop[:, 0], plan.crop[:, 1], plan.flip) == ORDER
     assert plan.lam.sum(dtype=np.float64) == pytest.approx(lam, rel=1e-6)
     assert not meetings or digest(plan.first, plan.second, plan.rows) == meetings
-    assert (digest(plan.box) if boxes else plan.box) == (boxes or None)
+    assert (digest(plan.drawn) if boxes else plan.drawn) == (boxes or None)
 
 
 def test_crops_flips_and_their_absence():
@@ -149,7 +152,7 @@ def test_exact_sampling_is_exact(amount):
 def test_boxes():
     size = (24, 40)
     plan = plan_of(CUTMIX, n=20000, size=size)
-    top, bottom, left, right = plan.box.T
+    top, bottom, left, right = plan.drawn.T
     assert ((top >= 0) & (top <= bottom) & (bottom <= 24) & (left >= 0) & (left <= right) & (right <= 40)).all()
     area = (bottom - top) * (right - left)
     assert np.allclose(plan.lam, 1 - area / 960, atol=1e-6)
@@ -162,7 +165,7 @@ def test_boxes():
     assert area.mean() / 960 < 0.5
     half = plan_of(CUTMIX_PARTIAL, n=6400, size=size)
     clean = np.setdiff1d(np.arange(6400), half.rows)
-    assert (half.box[clean, 1] - half.box[clean, 0] == 0).any() and (half.lam[clean] == 1).all()
+    assert (half.drawn[clean, 1] - half.drawn[clean, 0] == 0).any() and (half.lam[clean] == 1).all()
     assert 0.5 < len(half.rows) / 6400 < 0.62
 
 
@@ -191,11 +194,11 @@ def by_hand(plan, part, images, labels, index, classes):
     rows = []
     for slot in range(part.start, part.stop):
         a, b, lam = plan.first[slot] - part.start, plan.second[slot] - part.start, float(plan.lam[slot])
-        if plan.box is None:
+        if plan.drawn is None:
             image = lam * images[a].double() + (1 - lam) * images[b].double()
         else:
             image = images[a].double().clone()
-            top, bottom, left, right = plan.box[slot]
+            top, bottom, left, right = plan.drawn[slot]
             image[:, top:bottom, left:right] = images[b][:, top:bottom, left:right].double()
         target = torch.zeros(classes, dtype=torch.float64)
         target[labels[a]] += lam
@@ -245,6 +248,29 @@ def test_each_kind_by_hand():
     assert cutmix(images, partners, box)[:, 0].tolist() == [[[0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]], [[0] * 4] * 3]
     targets = soft_targets(torch.tensor([0, 1]), torch.tensor([2, 1]), lam, 3)
     assert targets.tolist() == [[0.25, 0, 0.75], [0, 1, 0]]
+
+
+@pytest.mark.parametrize("loader", ["device", "torch"])
+def test_a_new_kind_is_a_name_a_function_and_a_draw(loader, monkeypatch):
+    """As the README says: here each pixel is its partner's where a mask of the plan says so."""
+    original = plan_module._mixing
+
+    def with_masks(rng, n, b, size, spec):
+        first, second, lam, _, rows = original(rng, n, b, size, spec)
+        masks = rng.random((n, *size)) >= lam[:, None, None]
+        return first, second, 1 - masks.mean((1, 2), dtype=np.float32), masks, rows
+
+    monkeypatch.setattr(plan_module, "MIXES", (*plan_module.MIXES, "masks"))
+    monkeypatch.setattr(plan_module, "_mixing", with_masks)
+    monkeypatch.setitem(batch_module.MIXERS, "masks", lambda images, partners, _, masks:
+                        torch.where(masks[:, None], partners, images))
+    data, spec = small_data(n=24), MixSpec("masks", pmixup=False)
+    made = make_loader(data, 6, spec, "cpu", loader, 0)
+    clean = torch.cat([one.images for one in make_loader(data, 6, MixSpec("none"), "cpu", loader, 0).epoch(1, 1)])
+    plan, mixed = made.plan(1, 1), torch.cat([one.images for one in made.epoch(1, 1)])
+    for slot in range(24):
+        mask = torch.from_numpy(plan.drawn[slot])
+        assert torch.equal(mixed[slot], torch.where(mask, clean[plan.second[slot]], clean[plan.first[slot]]))
 
 
 def test_clean_samples_are_untouched_and_permuted():
