@@ -60,8 +60,7 @@ class Learner:
         """Rate of the epoch in progress."""
         if self.stage == "init":
             return self.method.init_learning_rate(self.opt)
-        opt = self.opt
-        return learning_rate_at(self.epoch + 1, opt.learning_rate, opt.lr_decay_epochs, opt.lr_decay_rate)
+        return learning_rate_at(self.epoch + 1, self.opt)
 
     def begin_epoch(self) -> None:
         for group in self.optimizer.param_groups:

@@ -215,7 +215,7 @@ def _resolved(opt: Namespace) -> Namespace:
     if "num_workers" in opt.given and opt.loader == "device":
         warnings.append("--num_workers does nothing with --loader device")
     try:
-        learning_rate_at(opt.epochs, opt.learning_rate, opt.lr_decay_epochs, opt.lr_decay_rate)
+        learning_rate_at(opt.epochs, opt)
     except OverflowError:
         raise UserError(f"--lr_decay_rate {opt.lr_decay_rate}: the learning rate would grow beyond all numbers; "
                         "give one below 1") from None

@@ -1,7 +1,8 @@
 """The recipe of the published tables: its schedule, its learning rates, and what counts as less than it."""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Mapping
 from typing import Any
 
 # What a full run trains on and for how long; the scripts' own defaults.
@@ -18,12 +19,13 @@ def default_rate(network: str) -> float:
     return 0.01 if network in SLOW_NETWORKS else 0.05
 
 
-def learning_rate_at(epoch: int, base: float, decay_epochs: Sequence[int], decay_rate: float) -> float:
-    """Step schedule of RepDistiller: base * rate^(number of decay epochs below ``epoch``); epochs count from 1.
+def learning_rate_at(epoch: int, opt: Namespace) -> float:
+    """The rate of an epoch, which count from 1: the one place to change the schedule. ``opt`` has all flags.
 
-    With 150, 180, 210 the drops come at the start of epochs 151, 181 and 211.
+    RepDistiller's steps: learning_rate * lr_decay_rate^(number of lr_decay_epochs below ``epoch``). With 150, 180, 210
+    the drops come at the start of epochs 151, 181 and 211. Under ``--step graph`` every new rate is a new capture.
     """
-    return base * decay_rate ** sum(epoch > d for d in decay_epochs)
+    return opt.learning_rate * opt.lr_decay_rate ** sum(epoch > drop for drop in opt.lr_decay_epochs)
 
 
 def less_than(values: Mapping[str, Any], full: Mapping[str, Any] = FULL) -> list[str]:

@@ -16,11 +16,13 @@ from tests.support.training import a_learner, a_teacher, options, small_data, tr
 
 
 def test_schedule():
-    rates = {epoch: learning_rate_at(epoch, 0.05, [150, 180, 210], 0.1)
+    opt = Namespace(learning_rate=0.05, lr_decay_epochs=[150, 180, 210], lr_decay_rate=0.1)
+    rates = {epoch: learning_rate_at(epoch, opt)
              for epoch in (1, 150, 151, 180, 181, 210, 211, 240)}
     drops = {1: 0.05, 150: 0.05, 151: 5e-3, 180: 5e-3, 181: 5e-4, 210: 5e-4, 211: 5e-5, 240: 5e-5}
     assert rates == pytest.approx(drops)
-    assert learning_rate_at(300, 0.05, [], 0.1) == 0.05
+    opt.lr_decay_epochs = []
+    assert learning_rate_at(300, opt) == 0.05
 
 
 def test_steps_equal_a_plain_loop():
