@@ -108,7 +108,8 @@ class NativeBatchNorm2d(BatchNorm2d):
 
 
 def _plain(x: Tensor) -> bool:
-    """Single precision in the CPU's memory as it stands: no subclass, which may hold no memory, and no sign to come."""
+    """Single precision values in the CPU's memory: no subclass of Tensor, which may hold none, and no view that torch
+    negates only when it is read."""
     return (type(x) in (Tensor, nn.Parameter) and x.device.type == "cpu" and x.dtype == torch.float32
             and x.layout == torch.strided and not x.is_neg())
 

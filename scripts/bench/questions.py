@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Questions of speed that only a device can answer, each a run of a minute with a printed answer.
 
     python -m scripts.bench.questions streams formats drops fork compile jobs      # on CUDA; these and no others
