@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+import dataset
+
 from . import checkpoint, distributed
 from .device import describe
 from .errors import UserError
@@ -50,9 +52,13 @@ def stored_flags(opt: Namespace, folders: tuple[str, str]) -> tuple[Path, dict[s
 
 
 def differing(config: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """'--flag here, there' for the flags that must agree and don't. ``--epochs`` may have grown."""
+    """'--flag here, there' for the flags that must agree and don't. ``--epochs`` may have grown.
+
+    Data sets that are known by a digest may lie anywhere; a user's own folder is told by its place alone.
+    """
     config, other = {**YOUNGER, **config}, {**YOUNGER, **other}
-    names = sorted({*config, *map(str, other)} - FREE - {"epochs"})
+    free = FREE - {"data_dir"} if config.get("dataset") in dataset.FOLDERS else FREE
+    names = sorted({*config, *map(str, other)} - free - {"epochs"})
     differ = [f"{_flag(k)} {_short(config.get(k))}, there {_short(other.get(k))}" for k in names
               if config.get(k) != other.get(k)]
     here, there = config["epochs"], other.get("epochs")

@@ -202,6 +202,17 @@ def test_teacher_and_student_train_from_the_folder(tree, tmp_path):
     assert "WARNING" not in done.out
 
 
+def test_another_folders_run_is_not_taken_for_this_one(tmp_path):
+    """--resume auto: the same flags on other images are another run, not one that is finished."""
+    common = ["--dataset", "folder", "--model", "resnet8", "--epochs", 1, "--batch_size", 9, "--num_workers", 0,
+              "--save_dir", tmp_path / "save", "--device", "cpu", "--resume", "auto", "--data_dir"]
+    one, other = make_tree(tmp_path / "one"), make_tree(tmp_path / "other", ("dog", "eel"))
+    for tree, wanted in ((one, "Epoch 1/1"), (one, "is finished"), (other, "Epoch 1/1")):
+        done = call(train_teacher.main, [*common, tree])
+        assert done.status == 0 and wanted in done.out, done.err
+    assert len(list((tmp_path / "save" / "models").iterdir())) == 2
+
+
 def test_a_network_for_small_images_is_warned_of(tree, tmp_path):
     done = call(train_teacher.main, ["--dataset", "folder", "--data_dir", tree, "--model", "resnet8", "--epochs", 1,
                                      "--batch_size", 9, "--num_workers", 0, "--save_dir", tmp_path, "--device", "cpu"])
