@@ -79,6 +79,13 @@ def test_what_bounds_a_training_on_files(tmp_path, capsys):
     assert "classic" not in printed
 
 
+def test_networks_for_large_images_are_timed_too(noise, capsys):
+    words = ["--what", "step", "--pairs", "resnet18:mobilenet_v2", "--methods", "kd", "--batch_size", "4", "--steps",
+             "1", "--rounds", "1", "--num_workers", "0", "--device", "cpu"]
+    assert guard(benchmark.main, words) == 0
+    assert re.search(r"step +resnet18:mobilenet_v2 +kd ", capsys.readouterr().out)
+
+
 @pytest.mark.parametrize("words", [["--what", "all"], ["--dataset", "folder"], ["--pairs", "resnet56"],
                                    ["--methods", "x"], ["--pairs", "a:b"]])
 def test_bad_input(words, capsys):

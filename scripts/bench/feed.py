@@ -34,13 +34,13 @@ def measure_feed(opt: Namespace, data, device: torch.device, pair: str, method: 
     ready = list(islice(loader.epoch(1, 1), wanted))
     steps = opt.steps or (100 if device.type == "cuda" else 10)
 
+    load = loader.batch_size / timed(lambda _: None, endless_epochs(loader), steps, opt.rounds, device)
+    print(f"feed  {pair:<24}{method:<12}loader {load:.1f} images/s, ", end="", flush=True)  # the next may take minutes
     bench.loader = Ready(loader, ready)
-    step = timed(bench.step, bench.batches(), steps, opt.rounds, device)
+    step = bench.images / timed(bench.step, bench.batches(), steps, opt.rounds, device)
+    print(f"step {step:.1f}, ", end="", flush=True)
     bench.loader = loader
-    load = timed(lambda _: None, endless_epochs(loader), steps, opt.rounds, device)
-    both = timed(bench.step, bench.batches(), steps, opt.rounds, device)
-    rates = {"loader": loader.batch_size / load, "step": bench.images / step, "training": bench.images / both}
-    bound = "the loader; give it more processes (--num_workers)" if rates["loader"] < rates["step"] else "the step"
-    print(f"feed  {pair:<24}{method:<12}loader {rates['loader']:.1f} images/s, step {rates['step']:.1f}, both in "
-          f"training {rates['training']:.1f}: bound by {bound}", flush=True)
-    return rates
+    both = bench.images / timed(bench.step, bench.batches(), steps, opt.rounds, device)
+    bound = "the loader; give it more processes (--num_workers)" if load < step else "the step"
+    print(f"both in training {both:.1f}: bound by {bound}", flush=True)
+    return {"loader": load, "step": step, "training": both}

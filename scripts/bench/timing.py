@@ -26,7 +26,7 @@ from helper.record import Run
 from helper.rundir import config_of
 from helper.step import Trainer
 from helper.teacher import Teacher
-from models import any_model, model_dict
+from models import any_model
 
 from .classic import Classic
 
@@ -114,7 +114,7 @@ def endless_epochs(loader) -> Iterator:
 def make_classic(opt, data, device, model_t, name_s: str, method: str) -> Classic:
     kind = distiller_dict[method]
     flags = options_for(opt, name_s, method, opt.batch_size)
-    model_s = model_dict[name_s](num_classes=data.num_classes)
+    model_s = any_model[name_s](num_classes=data.num_classes)
     pair = pair_of(model_s, model_t, data, kind)
     return Classic(data, flags, model_t, model_s, kind(flags, pair), device, opt.num_workers)
 
