@@ -26,6 +26,8 @@ from helper.options import add_dataset
 from helper.recipe import FULL
 from helper.teacher import build, read_teacher
 
+# What index.json says of each file.
+SAID = {"top1": (int, float), "top1_half": (int, float), "command": str, "sha256": str, "sha256_full": str}
 FOLDER = Path(__file__).resolve().parent.parent / "models" / "pretrained"
 
 
@@ -106,7 +108,9 @@ def read_index(folder: Path) -> dict[str, dict]:
         return {}
     except (OSError, ValueError) as error:
         raise UserError(f"--out {folder}: its index.json can't be read ({error}); mend or delete it") from None
-    if not isinstance(entries, dict):
+    whole = isinstance(entries, dict) and all(isinstance(e, dict) and SAID.keys() <= e.keys() and all(
+        isinstance(e[name], kind) for name, kind in SAID.items()) for e in entries.values())
+    if not whole:
         raise UserError(f"--out {folder}: its index.json is no index of weights; mend or delete it")
     return entries
 

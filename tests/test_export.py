@@ -59,8 +59,12 @@ def test_students_have_names_of_their_own_and_nothing_is_overwritten(tmp_path, c
     assert "--name resnet8: " in (err := capsys.readouterr().err) and err.count("\n") == 1
     assert index.read_text() == kept
     assert guard(export_weights.main, [*other, "--name", "resnet8_second"]) == 0
-    index.write_text("[")
-    assert guard(export_weights.main, [*other, "--name", "third"]) == 2 and "index.json" in capsys.readouterr().err
+    words = kept.replace('"top1": ', '"top1": "x", "t": ')
+    for damaged in ("[", "[]", '{"resnet8": 3}', '{"other": {"top1": 1}}', words):
+        index.write_text(damaged)
+        assert guard(export_weights.main, [*other, "--name", "third"]) == 2
+        assert "index.json" in (err := capsys.readouterr().err) and err.count("\n") == 1
+    assert not (tmp_path / "out" / "third.pth").exists()
 
 
 def test_a_reduced_teacher_is_known_outside_its_folder(tmp_path, capsys):
