@@ -19,6 +19,7 @@ from .distributed import one_by_one
 from .errors import UserError
 from .recipe import FULL, IMAGENET_RECIPE, SLOW_NETWORKS, default_rate, learning_rate_at
 
+RECIPES = dict.fromkeys(dataset.FOLDERS, IMAGENET_RECIPE)  # by data set, where it is not the parsers' own defaults
 DEFAULT_TEACHER = "./save/models/resnet110_vanilla/ckpt_epoch_240.pth"
 LOSS_FLAGS = ("gamma", "alpha", "beta", "kd_T", "scale_T", "rescale", "init_epochs")
 COUNT, NATURAL = number(int, low=1, high=10**6), number(int, low=0, high=10**6)
@@ -41,7 +42,7 @@ def parse_student(argv: Sequence[str] | None = None, stored: Stored | None = Non
 
 def teacher_parser() -> Parser:
     parser = Parser(description="Train a teacher, or a student alone, and keep its checkpoints and its record.")
-    parser.recipes = dict.fromkeys(dataset.FOLDERS, IMAGENET_RECIPE)
+    parser.recipes = RECIPES
     group = parser.add_argument_group("model")
     group.add_argument("--model", type=name_from(any_model, "model"), default="resnet110",
                        help="one of " + ", ".join(any_model) + " (default resnet110)")
@@ -55,7 +56,7 @@ def teacher_parser() -> Parser:
 
 def student_parser() -> Parser:
     parser = Parser(description="Distil a student from a trained teacher, by default with MIXSTD and partial mixup.")
-    parser.recipes = dict.fromkeys(dataset.FOLDERS, IMAGENET_RECIPE)
+    parser.recipes = RECIPES
     group = parser.add_argument_group("networks")
     group.add_argument("--model_s", type=name_from(any_model, "model"), default="resnet20",
                        help="student, one of " + ", ".join(any_model) + " (default resnet20)")

@@ -56,17 +56,16 @@ class Trainer:
             self.graphs.run(key, rates, batches, lambda static: self._update(group, static))
 
     def _update(self, group: Sequence[Learner], batches: Sequence) -> None:
-        asked = any(learner.method.asks_teacher(learner.stage) for learner in group)
-        if self.device.type != "cuda":
-            outs_t = self._ask_teacher(batches) if asked else [None] * len(batches)
-            for learner, batch, out_t in zip(group, batches, outs_t, strict=True):
+        outs_t = self._answers_at_hand(group, batches)
+        if self.device.type != "cuda" or (len(group) == 1 and outs_t):  # nothing to run side by side
+            for learner, batch, out_t in zip(group, batches, outs_t or self._ask_teacher(batches), strict=True):
                 learner.update(batch, partial(self._joined, None, out_t))
             return
         # What a stream allocates it takes anew in the next step only, after all have joined the current one.
         current = torch.cuda.current_stream(self.device)
         self.beside.wait_stream(current)
         with torch.cuda.stream(self.beside):
-            outs_t = self._ask_teacher(batches) if asked else [None] * len(batches)
+            outs_t = outs_t or self._ask_teacher(batches)
         for learner, batch, out_t in zip(group, batches, outs_t, strict=True):
             stream = self.streams[learner.trial]
             stream.wait_stream(current)
@@ -81,9 +80,16 @@ class Trainer:
             stream.wait_stream(self.beside)
         return out_t
 
-    def _ask_teacher(self, batches: Sequence) -> list:
+    def _answers_at_hand(self, group: Sequence[Learner], batches: Sequence) -> list:
+        """A teacher's answer for each batch where none has to be asked now: it came ahead, or nobody reads it (None).
+        Empty where the teacher is to be asked."""
+        if not any(learner.method.asks_teacher(learner.stage) for learner in group):
+            return [None] * len(batches)
         if all(isinstance(batch, AnsweredBatch) for batch in batches):
             return [([], batch.logits_t) for batch in batches]
+        return []
+
+    def _ask_teacher(self, batches: Sequence) -> list:
         if len(batches) == 1 or self.device.type != "cuda":
             return [self.teacher(batch.images) for batch in batches]
         features, logits = self.teacher(torch.cat([batch.images for batch in batches]))

@@ -8,6 +8,7 @@ import torch
 
 from dataset import DeviceLoader, MixSpec
 from distiller_zoo import DistillKL, MIXSTDLoss, Vanilla, distiller_dict
+from helper.ahead import AnsweredBatch
 from helper.recipe import learning_rate_at
 from helper.step import Trainer
 from models import model_dict
@@ -138,6 +139,10 @@ def test_on_cuda_the_teacher_has_a_stream_beside_the_students(seeds, monkeypatch
     for name in names:
         expected += [(name, "waits for", "current"), (name, "student"), (name, "waits for", "beside")]
     assert said == [*expected, *(("current", "waits for", name) for name in ("beside", *names))]
+    if len(learners) == 1:  # answered ahead: nothing to run side by side, so no stream but the current one
+        del said[:]
+        trainer.step(learners, [AnsweredBatch(**vars(batch), logits_t=teacher(batch.images)[1])])
+        assert said == [("current", "student")]
 
 
 def test_label_smoothing_in_closed_form():

@@ -14,15 +14,20 @@ constexpr float A = 0.70710678f, B = 1.41421356f;  // the points are 0, A, -A, B
 constexpr float AA = 0.5f, BB = 2.f;               // their squares, whose product is 1
 constexpr float NEAR = 1 / (2 * AA * (AA - BB)), FAR = 1 / (2 * BB * (BB - AA));
 
+// At A, -A, B and -B: the sums and differences of the even and the odd part there.
+inline void both_signs(Vector near_even, Vector near_odd, Vector far_even, Vector far_odd, Vector* out) {
+  out[0] = near_even + near_odd;
+  out[1] = near_even - near_odd;
+  out[2] = far_even + far_odd;
+  out[3] = far_even - far_odd;
+}
+
 // B'd for one column or row d of 6.
 inline void transform(const Vector* d, Vector* out) {
   const Vector near_even = d[4] - BB * d[2], near_odd = A * d[3] - A * BB * d[1];
   const Vector far_even = d[4] - AA * d[2], far_odd = B * d[3] - B * AA * d[1];
   out[0] = d[0] - (AA + BB) * d[2] + d[4];
-  out[1] = near_even + near_odd;
-  out[2] = near_even - near_odd;
-  out[3] = far_even + far_odd;
-  out[4] = far_even - far_odd;
+  both_signs(near_even, near_odd, far_even, far_odd, out + 1);
   out[5] = d[1] - (AA + BB) * d[3] + d[5];
 }
 
@@ -74,10 +79,7 @@ inline void transform_taps(const Vector* g, Vector* out) {
   const Vector near_even = NEAR * (g[0] + AA * g[2]), near_odd = NEAR * A * g[1];
   const Vector far_even = FAR * (g[0] + BB * g[2]), far_odd = FAR * B * g[1];
   out[0] = g[0];
-  out[1] = near_even + near_odd;
-  out[2] = near_even - near_odd;
-  out[3] = far_even + far_odd;
-  out[4] = far_even - far_odd;
+  both_signs(near_even, near_odd, far_even, far_odd, out + 1);
   out[5] = g[2];
 }
 
@@ -136,10 +138,7 @@ inline void transform_outputs(const Vector* d, Vector* out) {
   const Vector near_even = d[0] + AA * d[2], near_odd = A * d[1] + A * AA * d[3];
   const Vector far_even = d[0] + BB * d[2], far_odd = B * d[1] + B * BB * d[3];
   out[0] = d[0];
-  out[1] = near_even + near_odd;
-  out[2] = near_even - near_odd;
-  out[3] = far_even + far_odd;
-  out[4] = far_even - far_odd;
+  both_signs(near_even, near_odd, far_even, far_odd, out + 1);
   out[5] = d[3];
 }
 
