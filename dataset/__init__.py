@@ -12,8 +12,8 @@ SIZES = {**dict.fromkeys(cifar.CIFAR, cifar.SIZES), "digits": digits.SIZES,
          "imagenet": folder.SIZES}  # training and test images, where the name says how many
 
 __all__ = ["FOLDERS", "LOADERS", "MIXES", "NAMES", "SAMPLINGS", "SIZES", "Batch", "Data", "DataError", "DeviceLoader",
-           "EpochPlan", "MixSpec", "Split", "TorchLoader", "eval_batches", "load", "make_loader", "make_test_batches",
-           "plan_epoch", "published_figures"]
+           "EpochPlan", "MixSpec", "Split", "TorchLoader", "digest", "eval_batches", "load", "make_loader",
+           "make_test_batches", "plan_epoch", "published_figures"]
 
 
 def load(name, data_dir, holdout=0, train_fraction=1.0, download=True):
@@ -35,3 +35,11 @@ def load(name, data_dir, holdout=0, train_fraction=1.0, download=True):
     else:
         raise DataError(f"--dataset {name}: choose one of {', '.join(NAMES)}")
     return reduced(data, holdout, train_fraction)
+
+
+def digest(name, data_dir):
+    """What tells a user's own images apart from others: see folder.digest(). None for a data set that its name tells.
+
+    Raises DataError as load() does.
+    """
+    return folder.digest(name, data_dir) if name in FOLDERS else None

@@ -93,6 +93,9 @@ def load(name, data_dir, download=True):
     official = getattr(datasets, class_name)
     folder = Path(data_dir).expanduser() / official.base_folder
     needed = [*official.train_list, *official.test_list]
+    if folder.parent.exists() and not folder.parent.is_dir():
+        raise DataError(f"--data_dir {data_dir}: not a folder; name the one that has {official.base_folder}/, or is to "
+                        "have it")
     missing = [file for file, _ in needed if not (folder / file).exists()]
     if missing:
         fetch(official, Path(data_dir).expanduser(), missing, download)

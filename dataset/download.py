@@ -49,8 +49,8 @@ def fetch(official, data_dir, missing, download=True):
             if new_folder:
                 data_dir.rmdir()  # only if it is empty
         mend = f"delete {archive} and start again" if source is archive else f"unpack {official.url} in {data_dir}"
-        raise DataError(f"{', '.join(missing)} missing in {folder} and not to be had from {source} ({error}): "
-                        f"{mend}") from None
+        raise DataError(f"--data_dir {data_dir}: {', '.join(missing)} missing in {folder} and not to be had from "
+                        f"{source} ({error}): {mend}") from None
 
 
 def _download(url, target):

@@ -5,6 +5,8 @@ them (TorchLoader); they come as uint8 and are mirrored, normalised and mixed on
 """
 from __future__ import annotations
 
+import hashlib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -112,7 +114,8 @@ def read(path):
             return image.convert("RGB")
     except Exception as error:  # PIL raises what its decoders meet in a damaged file
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise DataError(f"{path}: not a readable image ({reason}); replace or delete it") from None
+        raise DataError(f"{path}: not a readable image ({reason}); replace it, or delete it and start "
+                        "anew") from None
 
 
 def load(name, data_dir):
@@ -137,15 +140,46 @@ def load(name, data_dir):
 
 def _files(folder, name):
     """(Files, names of the classes) of one folder of class folders."""
-    from torchvision.datasets import ImageFolder
     if not folder.is_dir():
         raise DataError(f"--dataset {name}: {folder} is no folder; give a --data_dir that holds train/CLASS/*.jpg and "
                         "val/CLASS/*.jpg")
     try:
-        found = ImageFolder(folder)
+        found = _visible(folder)
     except FileNotFoundError as error:
         reason = str(error).split("Supported extensions")[0].strip().rstrip(".")
         raise DataError(f"--dataset {name}: {folder} has no images, or a class without any ({reason}); put them into "
-                        f"{folder}/CLASS/*.jpg") from None
+                        f"{folder}/CLASS/*.jpg, or delete the class's folder") from None
     paths, labels = zip(*found.samples, strict=True)
     return Files(paths, torch.from_numpy(np.array(labels, np.int64))), found.classes
+
+
+def _visible(folder):
+    """torchvision's ImageFolder, without what notebooks, desktops and NAS boxes leave beside the images."""
+    from torchvision.datasets import ImageFolder
+    from torchvision.datasets.folder import IMG_EXTENSIONS, has_file_allowed_extension
+
+    class Visible(ImageFolder):
+        def find_classes(self, directory):
+            names = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir() and not _hidden(entry.name))
+            if not names:
+                raise FileNotFoundError(f"Couldn't find any class folder in {directory}.")
+            return names, {name: place for place, name in enumerate(names)}
+
+    def counts(path):
+        return has_file_allowed_extension(path, IMG_EXTENSIONS) and not _hidden(path[len(str(folder)):])
+
+    return Visible(folder, is_valid_file=counts)
+
+
+def _hidden(path):
+    """.ipynb_checkpoints and ._0.jpg, and Synology's @eaDir."""
+    return path.startswith((".", "@eaDir")) or "/." in path or "/@eaDir" in path
+
+
+def digest(name, data_dir):
+    """sha256 of the names of all images, with their classes, wherever `data_dir` lies. Raises DataError as load()."""
+    root, found = Path(data_dir).expanduser(), hashlib.sha256()
+    for part in ("train", "val"):
+        for path in _files(root / part, name)[0].paths:
+            found.update(path[len(str(root)):].encode(errors="surrogateescape") + b"\0")
+    return found.hexdigest()

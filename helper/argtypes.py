@@ -11,7 +11,8 @@ from distiller_zoo.ranges import number, temperature
 
 from .errors import near
 
-__all__ = ["Parser", "Stored", "boolean", "epoch_list", "name_from", "number", "path", "temperature", "trial_list"]
+__all__ = ["Parser", "Stored", "boolean", "epoch_list", "file_path", "folder_path", "name_from", "number", "path",
+           "temperature", "trial_list"]
 
 Stored = Callable[[argparse.Namespace], tuple[Path, dict[str, Any]] | None]
 
@@ -132,3 +133,17 @@ def path(text: str) -> str:
         return str(Path(text).expanduser())
     except RuntimeError:
         raise argparse.ArgumentTypeError(f"{text!r}: no home folder of that name") from None
+
+
+def file_path(text: str) -> str:
+    """Path of a file to be written: not a folder's."""
+    if Path(name := path(text)).is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is a folder; name a file in it")
+    return name
+
+
+def folder_path(text: str) -> str:
+    """Path of a folder to be written to: not a file's."""
+    if Path(name := path(text)).exists() and not Path(name).is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is a file; name a folder")
+    return name

@@ -75,13 +75,10 @@ class Loop:
                 self._report(group, step, bar, began, start)
                 if signum := vote():
                     break
-        except DataError:  # a data worker died, perhaps of the signal that this process got too
+        except DataError as error:  # a data worker died, perhaps of the signal that this process got too
             signum = vote.interrupts.signum
-            if distributed.size() > 1:  # the others are within a step and can't save
-                raise
-            if not signum:
-                self._keep(group)
-                raise
+            if not signum or distributed.size() > 1:
+                raise self._kept(group, error) from None
         if signum:
             self._stop(group, signum)
         if bar is not None:
@@ -97,6 +94,8 @@ class Loop:
                 closed.append(learner)
             except UserError as problem:  # the others' epoch is kept first
                 problems.append(str(problem))
+            except DataError as error:  # a damaged image of the validation, which is done again from here
+                raise self._kept(group, error) from None
         self._save(closed, now=bool(problems))
         if problems:
             raise UserError("; ".join(problems))
@@ -210,6 +209,10 @@ class Loop:
             return (f"could not save ({error.strerror or error}: {error.filename}), but the last good checkpoint is "
                     "kept; go on with --resume auto")
         return "saved, go on with --resume auto"
+
+    def _kept(self, group: list[Learner], error: DataError) -> DataError:
+        """The same error, with what became of the training so far; of several processes the others can't save now."""
+        return error if distributed.size() > 1 else DataError(f"{error}; {self._keep(group)}")
 
     def _finish(self, learner: Learner) -> None:
         run, last = self.runs[learner.trial], learner.history[-1]

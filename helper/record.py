@@ -46,7 +46,11 @@ class Run:
     def lock(self) -> None:
         """Make the folder and take its lock. The system drops the lock with the process, so a crash leaves none."""
         self._made = [f for f in (self.folder, *self.folder.parents) if not f.exists()]
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--save_dir: {self.folder} can't be made ({error.strerror}); name another "
+                            "folder") from None
         file = self.folder / ".lock"
         handle = open(file, "a+")  # noqa: SIM115 - held open for the life of the run
         try:

@@ -18,12 +18,13 @@ from . import checkpoint, distributed
 from .device import describe
 from .errors import UserError
 from .learner import Learner
-from .record import Onlooker, Run
-from .rundir import BEFORE, FREE, NEWEST, config_of, held, read_config
+from .record import Onlooker, Run, git_commit
+from .rundir import BEFORE, FREE, NEWEST, config_of, held, read, read_config
 
 NOT_STORED = {"save_dir", "resume", "overwrite"}  # belong to a command, not to a run
 BAD = "resume.bad.pth"
-YOUNGER = {"sync_bn": False}  # flags that older runs don't know, with what they did
+YOUNGER = {"sync_bn": False, "data_sha256": None}  # what older runs don't know, with what it was for them
+DIGESTS = {"teacher_sha256": "--path_t with weights of sha256", "data_sha256": "--data_dir with files of sha256"}
 COLUMNS = {"init": {"train_loss", "seconds"},
            "main": {"train_loss", "train_acc", "test_loss", "test_acc", "test_acc_top5", "seconds"}}
 
@@ -52,13 +53,9 @@ def stored_flags(opt: Namespace, folders: tuple[str, str]) -> tuple[Path, dict[s
 
 
 def differing(config: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """'--flag here, there' for the flags that must agree and don't. ``--epochs`` may have grown.
-
-    Data sets that are known by a digest may lie anywhere; a user's own folder is told by its place alone.
-    """
+    """'--flag here, there' for the flags that must agree and don't. ``--epochs`` may have grown."""
     config, other = {**YOUNGER, **config}, {**YOUNGER, **other}
-    free = FREE - {"data_dir"} if config.get("dataset") in dataset.FOLDERS else FREE
-    names = sorted({*config, *map(str, other)} - free - {"epochs"})
+    names = sorted({*config, *map(str, other)} - FREE - {"epochs"})
     differ = [f"{_flag(k)} {_short(config.get(k))}, there {_short(other.get(k))}" for k in names
               if config.get(k) != other.get(k)]
     here, there = config["epochs"], other.get("epochs")
@@ -68,7 +65,7 @@ def differing(config: dict[str, Any], other: dict[str, Any]) -> list[str]:
 
 
 def _flag(name: str) -> str:
-    return "--path_t with weights of sha256" if name == "teacher_sha256" else f"--{name}"
+    return DIGESTS.get(name, f"--{name}")
 
 
 def _short(value: Any) -> str:
@@ -85,8 +82,12 @@ class Claim:
 
     @classmethod
     def look_up(cls, opt: Namespace, folders: tuple[str, str], name: Callable[[Namespace, str], str]) -> Claim:
-        """Raises UserError where a folder holds a run that must not be touched; writes nothing."""
-        configs = [config_of(opt, trial) for trial in opt.trial]
+        """Raises UserError where a folder holds a run that must not be touched; writes nothing.
+
+        DataError: images in folders that aren't there, whose names are part of the configuration.
+        """
+        images = distributed.from_first(lambda: dataset.digest(opt.dataset, opt.data_dir))
+        configs = [{**config_of(opt, trial), "data_sha256": images} for trial in opt.trial]
 
         def found() -> list[Run]:
             check_writable(opt.save_dir)
@@ -102,6 +103,7 @@ class Claim:
         if not all(run.finished for run in self.runs):
             return False
         for run in self.runs if distributed.first() else []:
+            warn_of_code(run.folder)
             summary = run.summary()
             print(f"==> {run.folder} is finished: last accuracy {summary['last_top1']:.2f}, "
                   f"best accuracy {summary['best_top1']:.2f} after {summary['epochs']} epochs")
@@ -135,6 +137,7 @@ class Claim:
         if not opt.resume or not load_state(run, config, restore):
             run.clear()
             return
+        warn_of_code(run.source or run.folder)
         run.finished = run.finished and learner.done
         print(f"==> trial {learner.trial}: " + ("finished" if run.finished else
               f"going on after {learner.stage} epoch {learner.epoch}, step {learner.step}"))
@@ -150,6 +153,16 @@ def _spread(run: Run, learner: Learner) -> None:
     if not distributed.first():
         learner.load_state_dict(torch.load(io.BytesIO(stored), map_location="cpu", weights_only=True))
         learner.sums.zero_()  # the first process has those of all
+
+
+def warn_of_code(folder: Path) -> None:
+    """Say so where a run was trained, or begun, by other code than this as far as git tells: flags don't show that."""
+    there, here = read(folder).environment.get("git_commit"), git_commit()
+    if there and here and (there != here or here.endswith("+")):
+        names = [f"{str(commit)[:8]}{' with uncommitted changes' if str(commit).endswith('+') else ''}"
+                 for commit in (there, here)]
+        print(f"WARNING {folder} was trained by the code of commit {names[0]}, here is {names[1]}; --overwrite, or "
+              "another --save_dir, trains it anew", flush=True)
 
 
 def check_writable(save_dir: str) -> None:
@@ -182,7 +195,8 @@ def find_run(opt: Namespace, name: str, config: dict[str, Any], folders: tuple[s
     if opt.resume:
         if found is not None and (differ := differing(config, found)):
             raise UserError(f"--resume {folder}: another configuration: {'; '.join(differ)}")
-        run.finished = run.summary().get("epochs") == opt.epochs
+        # without args.json the resume state must say whose run it is; it then writes both anew
+        run.finished = found is not None and run.summary().get("epochs") == opt.epochs
     elif not opt.overwrite and (what := held(folder)):
         raise UserError(f"{folder}: holds {what}; give --resume auto to go on with it, --overwrite to start anew, "
                         "or another --trial")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import math
 import re
 import statistics
 from argparse import Namespace
@@ -124,7 +125,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
     """What summary.json of a run folder holds; empty where there is no readable one."""
     summary = _read_json(folder / "summary.json")
     numbers = [summary.get(name) for name in ("epochs", "last_top1", "best_top1", "best_epoch", "wall_time_s")]
-    return summary if all(type(n) in (int, float) for n in numbers) else {}
+    return summary if all(type(n) in (int, float) and math.isfinite(n) for n in numbers) else {}
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -34,6 +34,7 @@ class TeacherFile:
     arch: str
     weights: dict[str, Tensor]
     trained: dict[str, Any] = field(default_factory=dict)
+    flags: tuple[str, str] = ("--path_t", "--model_t")  # what the user calls path and arch
 
     def less_than(self, full: dict[str, Any]) -> list[str]:
         """'--epochs 3', ... for what is known to be less than ``full``."""
@@ -69,7 +70,7 @@ def read_teacher(path: str, arch: str | None = None, flags: tuple[str, str] = ("
     if arch not in any_model:
         raise UserError(f"{flags[0]} {path}: its architecture is {arch!r}, which is unknown here"
                         f"{near(arch, any_model)}; name it with {flags[1]}")
-    return TeacherFile(file, arch, weights, _trained(state, file))
+    return TeacherFile(file, arch, weights, _trained(state, file), flags)
 
 
 def from_torchvision(path: str, asked: str | None, flags: tuple[str, str]) -> TeacherFile:
@@ -94,7 +95,7 @@ def from_torchvision(path: str, asked: str | None, flags: tuple[str, str]) -> Te
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise UserError(f"{flags[0]} {path}: could not be had ({reason}); download {versions[version].url} elsewhere "
                         f"and give the file with {flags[1]} {arch}") from None
-    return TeacherFile(Path(path), arch, checkpoint.weights_of(weights, Path(path)))
+    return TeacherFile(Path(path), arch, checkpoint.weights_of(weights, Path(path)), flags=flags)
 
 
 def _trained(state: dict[str, Any], file: Path) -> dict[str, Any]:
@@ -122,9 +123,12 @@ def build(file: TeacherFile, num_classes: int) -> nn.Module:
     model = any_model[file.arch](num_classes=num_classes)
     last = [w for name, w in file.weights.items() if name.endswith("weight") and w.ndim == 2]
     if last and last[-1].shape[0] != num_classes:
-        raise UserError(f"{file.path}: a {file.arch} of {last[-1].shape[0]} classes, but the data set has "
-                        f"{num_classes}; take a checkpoint trained on it")
-    checkpoint.load_weights(model, file.weights, file.path, file.arch)
+        raise UserError(f"{file.flags[0]} {file.path}: a {file.arch} of {last[-1].shape[0]} classes, but the data "
+                        f"set has {num_classes}; take a checkpoint trained on it, or another --dataset")
+    try:
+        checkpoint.load_weights(model, file.weights, file.path, file.arch)
+    except UserError as error:
+        raise UserError(f"{file.flags[0]} {error}; {file.flags[1]} names the architecture") from None
     return model.eval()
 
 

@@ -16,7 +16,7 @@ import torch
 import dataset
 from distiller_zoo import std_scaled
 from helper import files
-from helper.argtypes import name_from, path
+from helper.argtypes import file_path, name_from, path
 from helper.errors import UserError, guard
 from helper.evaluate import Accuracy, evaluate
 from helper.known_teachers import origin_of, published_top1
@@ -33,7 +33,7 @@ def parse(argv):
                        help="checkpoint, of this project or of RepDistiller")
     group.add_argument("--model", type=name_from(any_model, "model"), default=None,
                        help="its architecture (default: what it says, else its name or its folder's)")
-    group.add_argument("--json", type=path, default=None, metavar="FILE", help="write the figures here too")
+    group.add_argument("--json", type=file_path, default=None, metavar="FILE", help="write the figures here too")
     return parser.parse(argv)
 
 
@@ -50,6 +50,7 @@ def main(argv=None):
     file = read_teacher(opt.path, opt.model, ("--path", "--model"))
     if opt.json and not Path(opt.json).resolve().parent.is_dir():
         raise UserError(f"--json {opt.json}: its folder doesn't exist; make it or name another file")
+    common.take_dataset(opt, [file])
     device = common.prepare_device(opt)
     data, total = common.load_data(opt)
     model = build(file, data.num_classes).to(device, memory_format=torch.channels_last)

@@ -18,7 +18,7 @@ import torch
 
 import dataset
 from helper import checkpoint, files, rundir
-from helper.argtypes import Parser, path
+from helper.argtypes import Parser, folder_path, path
 from helper.device import pick_device
 from helper.errors import UserError, guard
 from helper.evaluate import evaluate
@@ -41,7 +41,8 @@ def main(argv=None):
     parser.add_argument("--path", type=path, required=True, help="checkpoint, of this project or of RepDistiller")
     add_dataset(parser)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--out", type=path, default=str(FOLDER), help="folder to write to (default models/pretrained)")
+    parser.add_argument("--out", type=folder_path, default=str(FOLDER),
+                        help="folder to write to (default models/pretrained)")
     parser.add_argument("--name", type=path, default=None, help="name of the file, without .pth (default: see above)")
     parser.add_boolean(parser, "--reduced", False, "take weights of less than the full recipe too, into another --out")
     opt = parser.parse(argv)

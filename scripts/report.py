@@ -22,7 +22,7 @@ from typing import Any
 import jinja2
 
 from helper import rundir
-from helper.argtypes import Parser, path
+from helper.argtypes import Parser, file_path, folder_path, path
 from helper.errors import UserError, guard
 from helper.files import save_text
 from helper.recipe import less_than
@@ -47,9 +47,9 @@ class Section:
 
 def parse(argv=None) -> argparse.Namespace:
     parser = Parser(prog="report", description=__doc__)
-    parser.add_argument("--out", type=path, default="result", help="folder of the tables (default ./result)")
+    parser.add_argument("--out", type=folder_path, default="result", help="folder of the tables (default ./result)")
     parser.add_argument("--save_dir", type=path, default="save", help="folder of the runs (default ./save)")
-    parser.add_argument("--page", type=path, default=None, help="file to write (default: report.html in --out)")
+    parser.add_argument("--page", type=file_path, default=None, help="file to write (default: report.html in --out)")
     return parser.parse(argv)
 
 

@@ -22,9 +22,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dataset import SIZES
-from helper.argtypes import Parser, name_from, number, path, trial_list
+from helper.argtypes import Parser, folder_path, name_from, number, path, trial_list
 from helper.errors import UserError, guard
 from helper.known_teachers import known_teachers
+from helper.record import git_commit
 from helper.teacher import read_teacher
 
 from . import readme_tables
@@ -35,6 +36,8 @@ from .table.plan import Plan, Training
 from .table.results import Store
 from .table.spec import Cell, Table
 from .table.teachers import vanilla
+
+MODES = {"--dry_run": "dry_run", "--print": "print_script", "--readme": "readme"}  # what is done in place of training
 
 
 def parse(argv=None) -> argparse.Namespace:
@@ -57,21 +60,23 @@ def parse(argv=None) -> argparse.Namespace:
                         help="local: processes of this machine; ray: a Ray cluster, see scripts/SCALING.md")
     parser.add_argument("--address", default=None, metavar="HOST:PORT",
                         help="of the Ray cluster, or auto for one that runs on this machine (default: start one)")
-    parser.add_argument("--gpus_per_run", type=number(float, low=0, high=64), default=None,
+    parser.add_argument("--gpus_per_run", type=ray_share(number(float, low=0, high=64)), default=None,
                         help="GPUs a run takes of the Ray cluster, as 0.25 (default: 1 where it has any)")
-    parser.add_argument("--cpus_per_run", type=number(float, above=0, high=1024), default=1.0,
+    parser.add_argument("--cpus_per_run", type=ray_share(number(float, above=0, high=1024)), default=1.0,
                         help="CPU cores a run takes of the Ray cluster (default 1)")
     parser.add_argument("--teacher_dir", type=path, default=None,
                         help="folder with NAME_vanilla/ckpt_epoch_240.pth or NAME_chenyaofo/cifar100_NAME-*.pt")
     parser.add_argument("--save_dir", type=path, default="save", help="where run folders are (default ./save)")
     parser.add_argument("--data_dir", type=path, default="data", help="where the data lies or goes (default ./data)")
-    parser.add_argument("--out", type=path, default="result", help="where tables go (default ./result)")
+    parser.add_argument("--out", type=folder_path, default="result", help="where tables go (default ./result)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     parser.add_argument("--print", action="store_true", default=False, dest="print_script",
                         help="print the full table's commands as a shell script to read and edit, train nothing")
     parser.add_argument("--readme", action="store_true", default=False,
                         help="refresh the README's tables from --out, train nothing")
     opt = parser.parse(argv)
+    if len(alone := [flag for flag, name in MODES.items() if getattr(opt, name)]) > 1:
+        raise UserError(f"{' and '.join(alone)} exclude each other; give one")
     refuse_other_executors(opt)
     return opt
 
@@ -83,6 +88,18 @@ def refuse_other_executors(opt: argparse.Namespace) -> None:
         if name in opt.given:
             raise UserError(f"--{name} does nothing with --executor {opt.executor}; leave it out" +
                             (", Ray decides what runs where" if opt.executor == "ray" else " or give --executor ray"))
+
+
+def ray_share(kind: Callable[[str], float]) -> Callable[[str], float]:
+    """Type of an amount that Ray can give out: below 1 to four decimals, else whole."""
+    def parse(text: str) -> float:
+        value = kind(text)
+        if value != round(value, 4) or (value > 1 and value != int(value)):
+            raise argparse.ArgumentTypeError(f"{text}: Ray takes whole numbers, or below 1 a fraction of at most four "
+                                             "decimals, as 0.25")
+        return value
+
+    return parse
 
 
 def gpu_list(text: str) -> list[str]:
@@ -127,11 +144,11 @@ def chooser(table: Table, pattern: str) -> Callable[[Cell], bool]:
 def run(plan: Plan, opt: argparse.Namespace) -> None:
     """Train what is missing and write the table, again after every run, so that it is never behind."""
     folder = Path(opt.out, slug(plan.table.name), plan.size.folder)
+    pool = make_pool(opt, folder / "logs")
     try:
         (folder / "logs").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--out {opt.out}: {folder} can't be made ({error.strerror}); name another folder") from None
-    pool = make_pool(opt, folder / "logs")
     waiting, noted = plan.waiting, render.failures(folder / "table.md")
     earlier = {run.label: line.removeprefix(f"{run.label}: ") for run in plan.runs.values() for line in noted
                if line.startswith(f"{run.label}: ")}
@@ -186,6 +203,7 @@ def show(plan: Plan, opt: argparse.Namespace) -> None:
     slots = opt.jobs * max(1, len(opt.gpus))
     print(f"{trials} runs, {trials - missing} done, {missing} to do; about {duration(total)} one after another"
           + (f", {slots} at once" if slots > 1 else ""))
+    warn_of_code(plan)
     if missing:
         whole, chain = plan.shares()
         print(f"in units of one full run of resnet56 > resnet20: {whole:.1f} in all, {chain:.1f} in the longest chain "
@@ -193,6 +211,18 @@ def show(plan: Plan, opt: argparse.Namespace) -> None:
     if not told:
         print("(where no finished run tells: the networks' multiply-adds at the rate of a few steps timed now on this "
               "device, with whatever else it is doing)")
+
+
+def warn_of_code(plan: Plan) -> None:
+    """Say so where finished runs were trained by other code than this, as far as git tells."""
+    results, here = [result for cell in plan.table.cells for result in plan.results(cell)], git_commit()
+    other = [result.git_commit for result in results
+             if here and result.git_commit and (result.git_commit != here or here.endswith("+"))]
+    if other:
+        names = ", ".join(sorted({commit[:8] + "+" * commit.endswith("+") for commit in other}))
+        print(f"WARNING {len(other)} finished runs were trained by the code of {names}, here is "
+              f"{here[:8]}{'+' * here.endswith('+')} (+: with uncommitted changes); another "
+              "--save_dir trains them anew")
 
 
 def origin(path: Path) -> str:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from helper import rundir
-from helper.argtypes import Parser, path
+from helper.argtypes import Parser, file_path, path
 from helper.errors import UserError, guard
 from helper.rundir import RunData
 
@@ -44,13 +44,19 @@ def print_table(runs: list[RunData]) -> None:
 
 def draw(runs: list[RunData], target: Path) -> None:
     """Held-out accuracy by epoch, all runs in one picture."""
+    from matplotlib.backend_bases import FigureCanvasBase
     from matplotlib.figure import Figure
+    if target.suffix[1:] not in (known := FigureCanvasBase.filetypes):
+        raise UserError(f"--picture {target}: no kind of picture; name a file as curves.png "
+                        f"({', '.join(sorted(known))})")
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axis = figure.subplots()
     for run in runs:
-        rows = [row for row in run.log if row["stage"] == "main"]
-        axis.plot([int(row["epoch"]) for row in rows], [float(row["test_acc"]) for row in rows], marker=".",
-                  label=f"{run.label} ({run.summary['last_top1']:.1f} %)")
+        try:
+            points = [(int(row["epoch"]), float(row["test_acc"])) for row in run.log if row["stage"] == "main"]
+        except (KeyError, TypeError, ValueError):
+            raise UserError(f"{run.folder / 'log.csv'}: damaged; put it back, or move the folder away") from None
+        axis.plot(*zip(*points, strict=True), marker=".", label=f"{run.label} ({run.summary['last_top1']:.1f} %)")
     axis.set(xlabel="epoch", ylabel="held-out accuracy, %")
     axis.grid(alpha=0.3)
     axis.legend()
@@ -61,7 +67,7 @@ def draw(runs: list[RunData], target: Path) -> None:
 def main(argv=None):
     parser = Parser(prog="python -m scripts.summary", description=__doc__)
     parser.add_argument("--save_dir", type=path, default="save", help="where the runs lie (default ./save)")
-    parser.add_argument("--picture", type=path, default=None, help="write the learning curves here")
+    parser.add_argument("--picture", type=file_path, default=None, help="write the learning curves here")
     parser.add_argument("--find", default=None, metavar="START", help="print the one run folder whose name starts so")
     opt = parser.parse(argv)
     runs = finished_runs(Path(opt.save_dir))

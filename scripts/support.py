@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from distiller_zoo import Pair, distiller_dict
-from helper.argtypes import name_from, path
+from helper.argtypes import file_path, name_from
 from helper.errors import UserError, guard
 from helper.files import save_text
 from helper.options import parse_student
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", type=list_of(name_from(distiller_dict, "method")), default=list(distiller_dict),
                         metavar="LIST", help="as fsp,crd (default all)")
-    parser.add_argument("--json", type=path, default=None, metavar="FILE", help="write the answers here too")
+    parser.add_argument("--json", type=file_path, default=None, metavar="FILE", help="write the answers here too")
     opt, flags = parser.parse_known_args(argv)
     answers = {name: {pair: why_not(name, *pair, flags) for pair in PAIRS} for name in opt.methods}
     print("\n".join(report(answers)))

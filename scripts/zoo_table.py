@@ -18,7 +18,7 @@ from pathlib import Path
 from dataset import SIZES
 from distiller_zoo import distiller_dict
 from helper import rundir
-from helper.argtypes import Parser, name_from, number, path
+from helper.argtypes import Parser, folder_path, name_from, number, path
 from helper.errors import UserError, guard
 from helper.files import save_csv, save_text
 from helper.options import parse_student
@@ -66,7 +66,8 @@ def parse(argv=None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=number(int, low=1, high=64), default=1, help="runs at once; blurs images/s")
     parser.add_argument("--save_dir", type=path, default="save", help="where run folders go (default ./save)")
     parser.add_argument("--data_dir", type=path, default="data", help="where the data lies (default ./data)")
-    parser.add_argument("--out", type=path, default="result/zoo", help="where the table goes (default result/zoo)")
+    parser.add_argument("--out", type=folder_path, default="result/zoo",
+                        help="where the table goes (default result/zoo)")
     parser.add_argument("--note", default="", metavar="TEXT", help="what readers of the table must know, for table.md")
     opt = parser.parse(argv)
     if opt.path_t is None:

@@ -4,11 +4,12 @@ import subprocess
 import sys
 from argparse import Namespace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from helper.errors import guard
+from helper.errors import UserError, guard
 from helper.teacher import TeacherFile
 from scripts import calibration, evaluate, robustness, tsne
 from scripts.analysis import common
@@ -44,6 +45,16 @@ def test_clean_accuracy_is_that_of_evaluate(paths, tmp_path):
     guard(evaluate.main, [*SHARED, "--path", paths[0], "--limit", "60", "--json", str(tmp_path / "e.json")])
     top1 = json.loads((tmp_path / "e.json").read_text())["logits"]["plain"]["top1"]
     assert float(tables["robustness.csv"][0]["accuracy"]) == pytest.approx(top1)
+
+
+def test_the_data_set_is_the_checkpoints_own(tmp_path, capsys):
+    """Without --dataset nothing else is loaded, or downloaded."""
+    path = save_network(tmp_path / "resnet8_vanilla" / "a.pth", opt={"dataset": "digits"})
+    assert guard(evaluate.main, ["--path", path, "--limit", "20", "--device", "cpu"]) == 0
+    assert "digits, reduced to 20" in capsys.readouterr().out
+    twice = [SimpleNamespace(trained={"dataset": name}) for name in ("digits", "cifar100")]
+    with pytest.raises(UserError, match="different data sets, cifar100, digits"):
+        common.take_dataset(Namespace(given=set(), dataset="cifar100"), twice)
 
 
 def test_calibration_command(paths, tmp_path):
@@ -158,7 +169,7 @@ def test_other_bad_input(paths, tmp_path, capsys):
         (robustness.main, ["--paths", paths[0], paths[0]], "given twice"),
         (robustness.main, ["--paths", hundred, "--out", str(tmp_path / "x")], "100 classes"),
         (robustness.main, ["--paths", unknown], "name it with --models"),
-        (robustness.main, ["--paths", paths[0], "--out", str(tmp_path / "file")], "--out"),
+        (robustness.main, ["--paths", paths[0], "--out", str(tmp_path / "file" / "x")], "--out"),
         (evaluate.main, ["--path", unknown], "name it with --model"),
         (evaluate.main, ["--path", paths[0], "--json", str(tmp_path / "none" / "x.json")], "--json"),
     ]:

@@ -49,3 +49,12 @@ def test_the_hottest_temperature_can_be_squared():
     assert torch.isfinite(kd.criterion_div(torch.randn(2, 10), torch.randn(2, 10)))
     with pytest.raises(SystemExit):
         parse_student(["--kd_T", "1e200"])
+
+
+def test_files_and_folders_to_write(tmp_path):
+    new, file = str(tmp_path / "new"), tmp_path / "file"
+    file.touch()
+    for kind, wrong in ((helper.argtypes.file_path, tmp_path), (helper.argtypes.folder_path, file)):
+        assert kind(new) == new
+        with pytest.raises(argparse.ArgumentTypeError, match="name a f"):
+            kind(str(wrong))

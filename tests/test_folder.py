@@ -20,7 +20,7 @@ from helper.pair import pair_of
 from helper.step import Trainer
 from models import any_model
 from tests.support.images import make_tree
-from tests.support.small_runs import call
+from tests.support.small_runs import call, refused
 from tests.support.training import options
 
 MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
@@ -211,6 +211,37 @@ def test_another_folders_run_is_not_taken_for_this_one(tmp_path):
         done = call(train_teacher.main, [*common, tree])
         assert done.status == 0 and wanted in done.out, done.err
     assert len(list((tmp_path / "save" / "models").iterdir())) == 2
+    moved = one.rename(tmp_path / "moved")
+    assert "is finished" in call(train_teacher.main, [*common, moved]).out  # the same images elsewhere
+    (other / "train" / "dog" / "0.jpg").rename(other / "train" / "eel" / "10.jpg")
+    refused(call(train_teacher.main, [*common, other]), "--data_dir with files of sha256")
+
+
+def test_a_damaged_validation_image_costs_no_training(tree, tmp_path):
+    words = ["--dataset", "folder", "--data_dir", tree, "--model", "resnet8", "--epochs", 2, "--batch_size", 9,
+             "--num_workers", 0, "--device", "cpu", "--resume", "auto", "--save_dir"]
+    assert call(train_teacher.main, [*words, tmp_path / "whole"]).status == 0
+    image = tree / "val" / "ant" / "1.jpg"
+    good = image.read_bytes()
+    image.write_text("no picture")
+    refused(call(train_teacher.main, [*words, tmp_path / "save"]), image, "saved, go on with --resume auto")
+    image.write_bytes(good)
+    done = call(train_teacher.main, [*words, tmp_path / "save"])
+    assert done.status == 0 and "going on after main epoch 0, step 2" in done.out, done.err
+    weights = [torch.load(next((tmp_path / name).glob("models/*/resnet8_last.pth")), weights_only=True)["model"]
+               for name in ("whole", "save")]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+def test_what_programs_leave_beside_images_is_no_image(tree):
+    wanted, digest = dataset.load("folder", tree), dataset.digest("folder", tree)
+    for folder_ in (".ipynb_checkpoints", "@eaDir", "ant/.thumbnails"):
+        (tree / "train" / folder_).mkdir()
+        (tree / "train" / folder_ / "0.jpg").write_text("no picture")
+    (tree / "val" / "bee" / "._0.jpg").write_text("no picture")
+    found = dataset.load("folder", tree)
+    assert (found.num_classes, found.train.paths, found.test.paths) == (3, wanted.train.paths, wanted.test.paths)
+    assert dataset.digest("folder", tree) == digest and dataset.digest("cifar100", tree) is None
 
 
 def test_a_network_for_small_images_is_warned_of(tree, tmp_path):

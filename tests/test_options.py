@@ -1,5 +1,7 @@
 """Flags: ranges, booleans, near names, defaults, warnings; and names that tell any two configurations apart."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -270,6 +272,7 @@ def test_configurations_that_differ_have_names_that_differ(role, data):
         ["--dataset", "digits", "--resume", "EMPTY"],
         ["--dataset", "digits", "--train_fraction", "1e-9"],
         ["--batch_size", "none"],
+        ["--dataset", "cifar100", "--data_dir", __file__],
     ],
 )
 def test_errors_leave_no_folder(argv, tmp_path, monkeypatch):
@@ -281,4 +284,14 @@ def test_errors_leave_no_folder(argv, tmp_path, monkeypatch):
         train_teacher.main, [*(str(empty) if w == "EMPTY" else w for w in argv), "--save_dir", tmp_path / "save"]
     )
     assert done.status == 2 and done.err.count("\n") == 1
-    assert not (tmp_path / "save").exists()
+    assert any(word in done.err for word in argv if word.startswith("--") and word != "--dataset"), done.err
+    assert not (tmp_path / "save").exists() and not empty.exists()
+
+
+def test_a_save_dir_that_can_not_be_made_is_named(tmp_path):
+    import train_teacher
+    if not Path("/proc/self").exists():
+        pytest.skip("no /proc, in which nobody makes a folder")
+    words = ["--dataset", "digits", "--model", "resnet8", "--train_fraction", "0.05", "--device", "cpu"]
+    done = call(train_teacher.main, [*words, "--save_dir", "/proc/x"])
+    assert done.status == 2 and "--save_dir" in done.err and "name another folder" in done.err

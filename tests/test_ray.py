@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from helper.errors import UserError
 from scripts import run_table
+from scripts.table import cluster
 from tests.support import table_runs
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install ray")
@@ -95,12 +97,39 @@ def test_what_can_not_be_is_one_line(tmp_path):
              "--save_dir", str(tmp_path / "save"), "--device", "cpu"]
     for more, why in ((["--jobs", "2"], "--jobs does nothing with --executor ray"),
                       (["--address", "127.0.0.1:9"], "--address 127.0.0.1:9: no Ray cluster there"),
-                      (["--address", "nonsense"], "--address nonsense: no Ray cluster there")):
+                      (["--address", "nonsense"], "--address nonsense: not HOST:PORT")):
         with pytest.raises(UserError, match=re.escape(why)) as caught:
             run_table.main([*words, *more])
-        assert "\n" not in str(caught.value)
+        assert "\n" not in str(caught.value) and not (tmp_path / "result").exists()
     with pytest.raises(UserError, match="--cpus_per_run does nothing with --executor local"):
         run_table.main([words[0], "--cpus_per_run", "2", *words[3:]])
+
+
+@pytest.mark.parametrize("amount, good", [("0.25", True), ("2", True), ("1.5", False), ("0.33333", False)])
+def test_amounts_are_what_ray_gives_out(amount, good, capsys):
+    words = ["main", "--executor", "ray", "--gpus_per_run", amount]
+    if good:
+        assert run_table.parse(words).gpus_per_run == float(amount)
+        return
+    with pytest.raises(SystemExit):
+        run_table.parse(words)
+    assert "--gpus_per_run" in (said := capsys.readouterr().err) and "Ray takes whole numbers" in said
+
+
+@pytest.mark.parametrize("gpus, cpus, fits", [(2.0, 4.0, True), (2.0, 8.0, False), (3.0, 1.0, False),
+                                              (None, 1.0, True)])
+def test_a_run_must_fit_one_machine(tmp_path, monkeypatch, gpus, cpus, fits):
+    """GPUs and cores of different machines, or of several together, are no room for a run."""
+    machines = [{"GPU": 2.0, "CPU": 4.0}, {"CPU": 8.0}]
+    ray = SimpleNamespace(nodes=lambda: [{"Alive": True, "Resources": machine} for machine in machines],
+                          cluster_resources=lambda: {"GPU": 2.0, "CPU": 12.0})
+    monkeypatch.setattr(cluster, "connect", lambda address: ray)
+    if fits:
+        pool = cluster.RayPool(None, gpus, cpus, tmp_path, [])
+        assert [pool._room(machine) for machine in machines] == [1 if gpus else 2, 0]
+        return
+    with pytest.raises(UserError, match="no machine of the Ray cluster has so much"):
+        cluster.RayPool(None, gpus, cpus, tmp_path, [])
 
 
 def test_without_ray_it_says_how_to_get_it(tmp_path, monkeypatch):

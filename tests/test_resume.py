@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from distiller_zoo import distiller_dict
-from helper import checkpoint
+from helper import checkpoint, record, resume, rundir
 from helper.errors import UserError
 from helper.loops import Loop
 from helper.record import Run
@@ -200,6 +200,30 @@ def test_a_finished_run_is_only_shown(whole, monkeypatch):
     assert "is finished: last accuracy" in done.out
     assert {f.name: f.stat().st_mtime_ns for f in only_run(whole).iterdir()} == before
     refused(train(whole, *WHOLE), "holds a finished run", "--resume auto", "--overwrite")
+
+
+@pytest.mark.parametrize("name, content", [("args.json", '{"config": {'), ("summary.json", None)])
+def test_a_finished_run_with_a_damaged_file_mends_it(whole, tmp_path, name, content):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    file = only_run(tmp_path) / name
+    file.write_text(content or file.read_text().replace(str(json.loads(file.read_text())["last_top1"]), "NaN"))
+    ok(tmp_path, *WHOLE, "--resume", "auto")
+    assert compared(tmp_path) == compared(whole)
+    assert rundir.read_config(only_run(tmp_path)) and rundir.read_summary(only_run(tmp_path))
+
+
+@pytest.mark.parametrize("there, here, warned", [("aaa", "aaa", False), ("aaa", "bbb", True), ("aaa+", "aaa+", True),
+                                                 ("", "bbb", False), ("aaa", "", False)])
+def test_other_code_is_told(tmp_path, monkeypatch, there, here, warned):
+    for flags, commit in ((["--epochs", 1], there), (["--epochs", 2], here), (["--epochs", 2], here)):
+        monkeypatch.setattr(record, "git_commit", lambda commit=commit: commit)  # what args.json says
+        monkeypatch.setattr(resume, "git_commit", lambda commit=commit: commit)
+        done = ok(tmp_path, *flags, "--resume", "auto")
+        if flags[1] == 2 and "is finished" not in done.out:
+            assert ("was trained by the code of commit aaa" in done.out) == warned
+    monkeypatch.setattr(resume, "git_commit", lambda: "ccc")
+    done = ok(tmp_path, "--epochs", 2, "--resume", "auto")
+    assert "is finished" in done.out and ("here is ccc" in done.out) == bool(here)
 
 
 def test_epochs_may_grow_and_not_shrink(tmp_path):

@@ -150,9 +150,12 @@ def test_runs_of_another_recipe_stay_in_the_record_and_out_of_the_table(tmp_path
     again = table_runs.make_plan([table_runs.small_table(tmp_path, recipe=edited), "--save_dir", tmp_path / "none"])
     render.write(again, folder)
     assert read_csv(folder / "table.csv")["KD"]["last_top1_mean"] == "12.00"
-    (folder / "runs.csv").write_text("row,column\nKD,x\n")
-    with pytest.raises(UserError, match="runs.csv: damaged"):
-        render.write(plan, folder)
+    whole = (folder / "runs.csv").read_text()
+    assert ",12.0," in whole
+    for damaged in ("row,column\nKD,x\n", whole.replace(",12.0,", ",nan,", 1)):
+        (folder / "runs.csv").write_text(damaged)
+        with pytest.raises(UserError, match="runs.csv: damaged"):
+            render.write(plan, folder)
 
 
 def test_seeds_of_two_teachers_are_never_averaged(tmp_path):

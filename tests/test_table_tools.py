@@ -1,5 +1,6 @@
 """The processes of a table, the shell scripts, and the report page."""
 import html
+import json
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ import torch
 from helper.errors import UserError
 from scripts import report, run_table
 from scripts.table import plots, render
-from scripts.table.jobs import Pool, slug
+from scripts.table.jobs import Child, Pool, slug
 from tests.support import table_runs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -145,6 +146,33 @@ def test_the_report_escapes_every_name_and_needs_no_network(tmp_path):
             assert (tmp_path / "result" / unquote(html.unescape(reference))).exists(), reference
     full, reduced = (page.index(f"Runs: distilled students{kind} (1)</h2>") for kind in ("", ", reduced"))
     assert full < page.index("<td class=\"number\">77.50", full) < reduced < page.index(">41.25<", reduced)
+
+
+def test_a_shared_log_gives_a_run_its_own_reason(tmp_path):
+    """Two tables that train one run at once write to one log."""
+    log = tmp_path / "log"
+    log.write_text("train.py: error: of an earlier day\n$ python x\n")
+    child = Child(None, None, log, 0, log.stat().st_size)
+    assert child.reason() == ""
+    with log.open("a") as file:
+        file.write("==> begins\n")
+    assert child.reason() == "==> begins"
+    with log.open("a") as file:
+        file.write("train.py: error: process 7 is training in this folder\n$ python x\nEpoch 1/2\n\n")
+    assert child.reason() == "train.py: error: process 7 is training in this folder"
+
+
+def test_finished_runs_of_other_code_are_told(tmp_path, monkeypatch, capsys):
+    words = [table_runs.small_table(tmp_path), "--save_dir", str(tmp_path / "save"), "--trial", "1", "--dry_run"]
+    plan = table_runs.make_plan(words)
+    folder = table_runs.finish(plan, table_runs.run_of(plan, "KD"), "1", 12.0)
+    args = json.loads((folder / "args.json").read_text())
+    args["environment"]["git_commit"] = "a" * 40
+    (folder / "args.json").write_text(json.dumps(args))
+    for here, warned in (("a" * 40, False), ("b" * 40, True), ("a" * 40 + "+", True), ("", False)):
+        monkeypatch.setattr(run_table, "git_commit", lambda here=here: here)
+        run_table.main(words)
+        assert ("1 finished runs were trained by the code of aaaaaaaa, here" in capsys.readouterr().out) == warned
 
 
 def test_nothing_to_report_is_one_line(tmp_path):

@@ -20,7 +20,7 @@ import dataset
 from dataset.data import Data, stratified
 from helper import device as devices
 from helper import files, rundir
-from helper.argtypes import Parser, name_from, number, path
+from helper.argtypes import Parser, folder_path, name_from, number, path
 from helper.errors import UserError
 from helper.options import add_dataset
 from helper.recipe import FULL
@@ -58,7 +58,7 @@ def add_networks(parser: Parser, out: str) -> None:
                        help="their architectures (default: what a checkpoint says, else its folder's name)")
     group.add_argument("--labels", nargs="+", default=None, metavar="TEXT",
                        help="what tables and pictures call them (default: from the run, else the folder's name)")
-    group.add_argument("--out", type=path, default=out, metavar="FOLDER", help=f"outputs (default {out})")
+    group.add_argument("--out", type=folder_path, default=out, metavar="FOLDER", help=f"outputs (default {out})")
     group.add_argument("--batch_size", type=number(int, low=1, high=65536), default=250, help="(default 250)")
     group.add_argument("--seed", type=number(int, low=0, high=2**32 - 1), default=0,
                        help="of everything drawn at random (default 0)")
@@ -144,6 +144,16 @@ def read_files(opt: Namespace) -> list[TeacherFile]:
     return [read_teacher(p, arch, ("--paths", "--models")) for p, arch in zip(opt.paths, archs, strict=True)]
 
 
+def take_dataset(opt: Namespace, checkpoints: Sequence[TeacherFile]) -> None:
+    """Without --dataset: the one that the checkpoints say they were trained on, if they say one."""
+    said = {file.trained["dataset"] for file in checkpoints if file.trained.get("dataset") in dataset.NAMES}
+    if "dataset" not in opt.given and said:
+        if len(said) > 1:
+            raise UserError(f"--paths: trained on different data sets, {', '.join(sorted(said))}; name one with "
+                            "--dataset")
+        opt.dataset, = said
+
+
 def load_data(opt: Namespace) -> tuple[Data, int]:
     """The data set with at most --limit test images, and how many there are in all."""
     data = dataset.load(opt.dataset, opt.data_dir)
@@ -173,6 +183,7 @@ class Study:
         self.opt, self.folder = opt, Path(opt.out)
         files = read_files(opt)
         labels = label_all(opt, files)
+        take_dataset(opt, files)
         self.device = prepare_device(opt)
         self.data, self.total = load_data(opt)
         try:

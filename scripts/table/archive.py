@@ -6,6 +6,7 @@ or the recipe have changed, it stays in the file and out of the table. Seeds of 
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -20,7 +21,16 @@ FULL = "full recipe"
 CELL = ("row", "column", "configuration", "size")  # what a line is a run of
 HEAD = (*CELL, *(field.name for field in fields(Result)))
 LATER = {"teacher_origin"}  # columns that older files lack
-NUMBERS = {"last_top1": float, "best_top1": float, "best_epoch": int, "wall_time_s": float}
+
+
+def finite(text: str) -> float:
+    """A number; ValueError for NaN and infinity, of which no mean can be made."""
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text} is no figure")
+    return value
+
+
+NUMBERS = {"last_top1": finite, "best_top1": finite, "best_epoch": int, "wall_time_s": finite}
 
 
 class Record:

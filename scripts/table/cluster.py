@@ -39,18 +39,32 @@ class RayPool(Pool):
         total = self.ray.cluster_resources()
         gpus = (1.0 if total.get("GPU") else 0.0) if gpus is None else gpus
         self.needs = {name: amount for name, amount in (("GPU", gpus), ("CPU", cpus)) if amount}
-        for name, amount in self.needs.items():
-            if amount > total.get(name, 0):
-                raise UserError(f"--{name.lower()}s_per_run {amount:g}: the Ray cluster has {total.get(name, 0):g} "
-                                "in all")
+        self._check_machines()
         self.seen = Seen(shared)
         self.lost: dict[int, int] = {}
 
+    def _alive(self) -> list[dict[str, float]]:
+        """The resources of each machine of the cluster."""
+        return [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+
+    def _room(self, machine: dict[str, float]) -> int:
+        """How many runs a machine takes at once."""
+        return min(int(machine.get(name, 0) / amount + 1e-9) for name, amount in self.needs.items())
+
+    def _check_machines(self) -> None:
+        """A run is on one machine, whatever all have together. Raises UserError where it fits none of today's."""
+        machines = self._alive()
+        if any(map(self._room, machines)):
+            return
+        flags = " ".join(f"--{name.lower()}s_per_run {amount:g}" for name, amount in self.needs.items())
+        have = "; ".join(sorted({", ".join(f"{machine.get(name, 0):g} {name}" for name in self.needs)
+                                 for machine in machines}))
+        raise UserError(f"{flags}: no machine of the Ray cluster has so much (they have {have}); ask for less")
+
     def _start_what_can(self) -> None:
         """Machines join and leave: what there is room for is asked anew each time."""
-        nodes = [node for node in self.ray.nodes() if node["Alive"]]
-        room = sum(min(int(node["Resources"].get(name, 0) / amount + 1e-9) for name, amount in self.needs.items())
-                   for node in nodes)
+        nodes = self._alive()
+        room = sum(map(self._room, nodes))
         highest = max([room, *(child.slot + 1 for child in self.children)])
         self.slots = [""] * highest
         if len(nodes) != self.nodes:
@@ -107,6 +121,8 @@ def connect(address: str | None) -> Any:
 def reachable(address: str) -> None:
     """Ray itself would try for a minute."""
     host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise UserError(f"--address {address}: not HOST:PORT; give auto, or what ray start --head prints")
     try:
         socket.create_connection((host.split("//")[-1], int(port)), timeout=10).close()
     except (OSError, ValueError) as error:

@@ -42,6 +42,14 @@ class Child:
     process: Process
     log: Path
     slot: int
+    begins: int = 0  # byte of the log at which what it says begins
+
+    def reason(self) -> str:
+        """Its last error, else the last thing it said, else ''. Another table may write to the same log meanwhile."""
+        said = self.log.read_bytes()[self.begins:].decode(errors="replace").splitlines()
+        lines = [line.strip() for line in said if line.strip() and not line.startswith(COMMAND)]
+        errors = [line for line in lines if ": error: " in line]
+        return (errors or lines or [""])[-1]
 
 
 class Pool:
@@ -96,9 +104,10 @@ class Pool:
         argv = run.argv(run.missing)
         with path.open("a") as log:
             print(f"{COMMAND}python {shlex.join(argv)}", file=log)
+        begins = path.stat().st_size
         process = self._spawn(argv, path, slot)
         print(f"==> started: {run.label}, trial {','.join(run.missing)}  (log {path})", flush=True)
-        return Child(run, process, path, slot)
+        return Child(run, process, path, slot, begins)
 
     def _spawn(self, argv: list[str], path: Path, slot: int) -> Process:
         """Start one of the project's scripts, its words in ``argv``, its output at the end of ``path``."""
@@ -117,7 +126,7 @@ class Pool:
             if self._tries_again(child):
                 continue
             if status:
-                self.failed[id(child.run)] = last_line(child.log) or f"status {status}, without a word"
+                self.failed[id(child.run)] = child.reason() or f"status {status}, without a word"
                 print(f"==> FAILED{place}: {child.run.label}: {self.reason(child.run)}  (log {child.log})", flush=True)
             else:
                 print(f"==> finished{place}: {child.run.label}", flush=True)
@@ -138,7 +147,7 @@ class Pool:
             if child.process.poll() is None:
                 child.process.kill()
                 child.process.wait()
-            said = last_line(child.log) or "before it said anything"
+            said = child.reason() or "before it said anything"
             print(f"==> stopped: {child.run.label}: {said}", flush=True)
         self.children.clear()
 
@@ -154,12 +163,6 @@ def visible(gpu: str) -> str:
 def stopped(signum: int) -> Interrupted:
     """What to raise when a signal ended :meth:`Pool.train`."""
     return Interrupted(signum, f"stopped by signal {signum}; what had begun is saved, the same command goes on with it")
-
-
-def last_line(path: Path) -> str:
-    """The last thing a run said; '' where the log ends with its command."""
-    lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip() if lines and not lines[-1].startswith(COMMAND) else ""
 
 
 def slug(text: str) -> str:

@@ -15,7 +15,7 @@ from helper.teacher import read_teacher
 from .spec import Size
 
 # Settled only when a run starts. The teacher is compared by its weights, see Store.find.
-LATE = {"precision", "step", "path_t", "teacher_sha256"}
+LATE = {"precision", "step", "path_t", "teacher_sha256", "data_sha256"}
 DIGITS = 12  # of a teacher's sha256 that are kept
 DEFAULT_PRECISIONS = ("fp32", "tf32")
 

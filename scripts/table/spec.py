@@ -219,7 +219,8 @@ def load(name: str) -> Table:
         rows = [Row(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}) for row in content["rows"]]
         table = Table(path.stem, **{**content, "rows": rows})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path}: not a table ({error}); see scripts/spec.py for its keys") from None
+        raise UserError(f"{path}: not a table ({' '.join(str(error).split())}); those in scripts/tables show the keys"
+                        ) from None
     if path.resolve().parent != FOLDER.resolve() and path.stem in names():
         raise UserError(f"{path}: {path.stem} is a table of the project, whose results would mix; rename the file")
     if problem := wrong_type(table):

@@ -1,0 +1,37 @@
+"""The table of finished runs and its picture: what is drawn, and what is said of damaged runs and odd names."""
+import json
+
+import pytest
+
+from scripts import run_table, summary
+from tests.support.small_runs import call, refused
+
+
+@pytest.fixture
+def save(tmp_path):
+    folder = tmp_path / "save" / "models" / "resnet8_digits"
+    folder.mkdir(parents=True)
+    (folder / "args.json").write_text(json.dumps({"config": {"model": "resnet8", "mix": "none", "trial": "0"}}))
+    (folder / "summary.json").write_text(json.dumps({"epochs": 2, "last_top1": 20.0, "best_top1": 20.0, "best_epoch": 2,
+                                                     "wall_time_s": 3.0}))
+    (folder / "log.csv").write_text("stage,epoch,test_acc\nmain,1,10.0\nmain,2,20.0\n")
+    return tmp_path / "save"
+
+
+def test_table_and_picture(save, tmp_path):
+    done = call(summary.main, ["--save_dir", save, "--picture", tmp_path / "new" / "curves.png"])
+    assert done.status == 0 and "resnet8 alone, mix none       20.00" in done.out, done.err
+    assert (tmp_path / "new" / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_can_not_be_drawn_is_one_line(save, tmp_path):
+    refused(call(summary.main, ["--save_dir", save, "--picture", tmp_path / "x.foo"]), "--picture", "curves.png")
+    done = call(summary.main, ["--save_dir", save, "--picture", tmp_path])
+    assert done.status == 2 and "is a folder" in done.err and not list(tmp_path.glob("*.png"))
+    log, = save.glob("models/*/log.csv")
+    log.write_text("stage,epoch,test_acc\nmain,1,much\n")
+    refused(call(summary.main, ["--save_dir", save, "--picture", tmp_path / "x.png"]), log, "damaged")
+
+
+def test_modes_of_run_table_exclude_each_other():
+    refused(call(run_table.main, ["main", "--print", "--dry_run"]), "--dry_run and --print exclude each other")
