@@ -58,7 +58,7 @@ def make_students(opt, method, model_t, data, device):
     if why := method.unsupported(opt, pair):
         raise DistillError(f"--distill {opt.distill} with {opt.model_t} and {opt.model_s}: {why}")
     return make_learners(opt, opt.model_s, data.num_classes, device,
-                               lambda seed: method(opt, replace(pair, seed=seed)))
+                         lambda seed: method(opt, replace(pair, seed=seed)))
 
 
 def report_teacher(teacher, opt, data, device):

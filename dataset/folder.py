@@ -122,8 +122,8 @@ def load(name, data_dir):
     """FolderData of the images under `data_dir`/train and `data_dir`/val; the classes are the folders, by their names
     in alphabetical order, as torchvision's weights for ImageNet count them. No file is opened here.
 
-    Raises DataError, one line: a folder that is missing or has no images, a class that is in one of both only, an
-    ImageNet that has not its 1000 classes.
+    Raises DataError, one line: a folder that is missing or has no images, a class that is in one of both only, one
+    class alone, an ImageNet that has not its 1000 classes.
     """
     root = Path(data_dir).expanduser()
     (train, classes), (val, val_classes) = (_files(root / part, name) for part in ("train", "val"))
@@ -132,6 +132,9 @@ def load(name, data_dir):
         raise DataError(f"--data_dir {root}: class {differ[0]!r} is in {there}/ but not in {not_there}/"
                         + (f", nor are {len(differ) - 1} more in both" if len(differ) > 1 else "")
                         + "; both need the same class folders")
+    if len(classes) == 1:
+        raise DataError(f"--data_dir {root}: one class alone, {classes[0]!r}, is nothing to learn; DIR/train and DIR/val "
+                        "need a folder for each class")
     if name == "imagenet" and len(classes) != CLASSES:
         raise DataError(f"--dataset imagenet: {root / 'train'} has {len(classes)} of ImageNet's {CLASSES} classes; "
                         "complete it, or train on what is there with --dataset folder")

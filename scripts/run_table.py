@@ -188,7 +188,7 @@ def show(plan: Plan, opt: argparse.Namespace) -> None:
     for (arch, flags), teacher in plan.teachers.items():
         if teacher.run is None:
             print(f"teacher {arch}{' ' + flags if flags else ''}: {teacher.path}{origin(teacher.path)}")
-        elif opt.teacher_dir and not flags:
+        elif opt.teacher_dir and not flags and teacher.run.wanted:
             print(f"teacher {arch}: not in --teacher_dir ({vanilla(arch)}), so the table trains it")
     shown = [run for run in plan.runs.values() if run.wanted]
     total, told = 0.0, True

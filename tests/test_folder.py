@@ -1,6 +1,7 @@
 """Images in folders: what a batch of them is, what is refused, and both scripts and every method on them."""
 import math
 import pickle
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -120,6 +121,13 @@ def no_val(tree):
     return tree / "val"
 
 
+def one_class(tree):
+    for part in ("train", "val"):
+        for name in ("bee", "cat"):
+            shutil.rmtree(tree / part / name)
+    return "one class alone, 'ant'"
+
+
 def other_class(tree):
     (tree / "val" / "cat").rename(tree / "val" / "dog")
     return "'cat' is in train/"
@@ -137,7 +145,7 @@ def broken_val(tree):
     return file
 
 
-@pytest.mark.parametrize("harm", [no_images, no_val, other_class, broken, broken_val])
+@pytest.mark.parametrize("harm", [no_images, no_val, one_class, other_class, broken, broken_val])
 @pytest.mark.parametrize("workers", [0, 1])
 def test_bad_folders_are_one_line(tree, tmp_path, harm, workers):
     named = str(harm(tree))

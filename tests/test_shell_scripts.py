@@ -99,7 +99,7 @@ def test_the_zoo_script_has_every_method_with_its_own_weights(commands):
     done, lines = commands("run_cifar_distill.sh", "--trial", "7")
     assert done.returncode == 0, done.stderr
     found = {opt.distill: opt for opt in map(parsed, lines)}
-    assert set(found) == set(distiller_dict) and len(lines) == len(found)
+    assert set(found) == set(distiller_dict) and len(lines) == len(found), "scripts/run_cifar_distill.sh: a line each"
     for name, opt in found.items():
         weights = (opt.gamma, opt.alpha, opt.beta)
         assert weights == distiller_dict[name].weights and {"gamma", "alpha", "beta"} <= opt.given
