@@ -40,7 +40,7 @@ def main(argv=None):
     data = data_of(opt)
     warn_of_size(opt, data, [opt.model_t, opt.model_s])
     check_batches(opt, len(data.train), method)
-    model_t = build(file, data.num_classes)
+    model_t = build(file, data.num_classes, data.classes)
     learners = make_students(opt, method, model_t, data, device)
     teacher = Teacher(model_t, opt, device, method.needs_features, method.teacher_preact())
     show(opt)

@@ -57,6 +57,7 @@ class Data:
     train: Split
     test: Split
     published: dict = field(default_factory=dict)
+    classes: tuple = ()  # the names of classes that the name of the data set doesn't tell
     resident: ClassVar[bool] = True  # the training images fit on a device: DeviceLoader can serve them
 
     @property

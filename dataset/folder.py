@@ -54,6 +54,7 @@ class FolderData:
     image: int = IMAGE
     resized: int = RESIZED
     published: dict = field(default_factory=dict)
+    classes: tuple = ()  # their names, in the order of the labels
     pad: ClassVar[None] = None  # crops come from two random numbers of the plan, not from a border
     resident: ClassVar[bool] = False
 
@@ -114,8 +115,7 @@ def read(path):
             return image.convert("RGB")
     except Exception as error:  # PIL raises what its decoders meet in a damaged file
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise DataError(f"{path}: not a readable image ({reason}); replace it, or delete it and start "
-                        "anew") from None
+        raise DataError(f"{path}: not a readable image ({reason}); replace it by a good copy") from None
 
 
 def load(name, data_dir):
@@ -133,12 +133,12 @@ def load(name, data_dir):
                         + (f", nor are {len(differ) - 1} more in both" if len(differ) > 1 else "")
                         + "; both need the same class folders")
     if len(classes) == 1:
-        raise DataError(f"--data_dir {root}: one class alone, {classes[0]!r}, is nothing to learn; DIR/train and DIR/val "
-                        "need a folder for each class")
+        raise DataError(f"--data_dir {root}: one class alone, {classes[0]!r}, is nothing to learn; train/ and "
+                        "val/ need a folder for each class")
     if name == "imagenet" and len(classes) != CLASSES:
         raise DataError(f"--dataset imagenet: {root / 'train'} has {len(classes)} of ImageNet's {CLASSES} classes; "
                         "complete it, or train on what is there with --dataset folder")
-    return FolderData(name, len(classes), train, val, published=alone(name))
+    return FolderData(name, len(classes), train, val, published=alone(name), classes=tuple(classes))
 
 
 def _files(folder, name):
@@ -175,12 +175,15 @@ def _visible(folder):
 
 
 def _hidden(path):
-    """.ipynb_checkpoints and ._0.jpg, and Synology's @eaDir."""
-    return path.startswith((".", "@eaDir")) or "/." in path or "/@eaDir" in path
+    """.ipynb_checkpoints and ._0.jpg, Synology's @eaDir, and what macOS packs into archives."""
+    return any(f"/{start}" in f"/{path}" for start in (".", "@eaDir", "__MACOSX"))
 
 
 def digest(name, data_dir):
-    """sha256 of the names of all images, with their classes, wherever `data_dir` lies. Raises DataError as load()."""
+    """sha256 of the names of all images, with their classes, wherever `data_dir` lies; nothing of the pixels.
+
+    Raises DataError as load() does.
+    """
     root, found = Path(data_dir).expanduser(), hashlib.sha256()
     for part in ("train", "val"):
         for path in _files(root / part, name)[0].paths:

@@ -58,7 +58,7 @@ class EpochPlan:
     top, bottom, left, right of what `second` pastes; None for mixup. rows: the slots with lam < 1, ascending, any
     length. Without mixing every position has its own slot, and lam is 1. mix: the kind, one of MIXES.
     samples, slots, (steps + 1,): where the positions and the slots of each batch begin, and at last where all end; the
-    same but in a share.
+    two are equal but in a process's share, where the samples that meet outnumber the slots.
     """
 
     batch_size: int

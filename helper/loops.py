@@ -193,7 +193,7 @@ class Loop:
 
     def _resume_state(self, learner: Learner) -> dict:
         return {**learner.state_dict(), "trial": learner.trial, "config": self.configs[learner.trial],
-                "points": self.runs[learner.trial].points}
+                "points": self.runs[learner.trial].points, "commits": self.runs[learner.trial].commits}
 
     def _stop(self, group: list[Learner], signum: int) -> None:
         where = f"{self._label(group[0]).lower()}, step {group[0].step} of {self.loader.steps}"
@@ -212,7 +212,8 @@ class Loop:
 
     def _kept(self, group: list[Learner], error: DataError) -> DataError:
         """The same error, with what became of the training so far; of several processes the others can't save now."""
-        return error if distributed.size() > 1 else DataError(f"{error}; {self._keep(group)}")
+        kept = "what was saved before is kept, go on with --resume auto"
+        return DataError(f"{error}; {kept if distributed.size() > 1 else self._keep(group)}")
 
     def _finish(self, learner: Learner) -> None:
         run, last = self.runs[learner.trial], learner.history[-1]
@@ -274,7 +275,8 @@ class Loop:
 def train(opt: Namespace, claim: Claim, learners: Sequence[Learner], teacher, data, loader, device: torch.device,
         arch: str, role: str) -> None:
     """Train all learners to the end and print where their results lie, with mean and deviation over trials."""
-    about = {"arch": arch, "num_classes": data.num_classes, "dataset": data.name, "role": role}
+    about = {"arch": arch, "num_classes": data.num_classes, "dataset": data.name, "role": role,
+             "classes": list(data.classes)}
     trainer = Trainer(opt, teacher, learners, device)
     test = dataset.make_test_batches(data, device, FORMAT, opt.num_workers, distributed.share())
     Loop(opt, trainer, learners, claim.runs, claim.configs, loader, test, about).fit()

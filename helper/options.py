@@ -197,7 +197,8 @@ def _with_method(opt: Namespace) -> Namespace:
 
 
 def _idle_loss_flags(opt: Namespace, method) -> list[str]:
-    """A warning for every loss flag that was given and changes nothing; a weight of 0 that has no term is no news."""
+    """A warning for every loss flag that was given and changes nothing; not for a weight of 0,
+    whose term is left out as asked."""
     own = {flag for m in distiller_dict.values() for flag in m.flags}
     ignored = (opt.given & {*LOSS_FLAGS, *own}) - method.reads(opt)
     ignored -= {name for name in ("gamma", "alpha", "beta") if not getattr(opt, name)}

@@ -3,11 +3,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import io
 import os
 import platform
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from . import checkpoint, files, rundir
 from .errors import UserError
 from .rundir import BEFORE, NEWEST
 
+CODE = ("dataset", "distiller_zoo", "helper", "models", "train_student_mixstd.py", "train_teacher.py")
 WRITTEN = ("args.json", "log.csv", "timing.csv", "curves.png", "summary.json", "*.pth", ".*.partial",
            "events.out.tfevents.*")  # all that a run writes but its lock
 TIMING = ("seconds", "images_per_s")  # not in log.csv: on the CPU a resumed run makes that bit for bit
@@ -38,6 +41,7 @@ class Run:
         self.logger = None
         self.source: Path | None = None  # the folder of a shorter run, whose state a new longer one begins with
         self.finished = finished  # whether all that was asked for is done and summarised
+        self.commits: list[str] = []  # of the code that has trained it, in order
         self.points: list[tuple[int, float]] = []  # what log_step was given, for a resumed run's TensorBoard
         self._lock = None
         self._made: list[Path] = []  # folders that lock() made
@@ -94,10 +98,16 @@ class Run:
                 for file in folder.glob(pattern) if folder.is_dir() else ():
                     file.unlink()
 
+    def trained_by(self, commit: str) -> None:
+        """From here on this code trains it."""
+        if commit and commit not in self.commits:
+            self.commits.append(commit)
+
     def start(self, config: dict[str, Any], history: list[dict], hardware: str) -> None:
         """Write args.json and bring the tables and TensorBoard to the state of ``history``."""
         environment = {"python": platform.python_version(), "torch": torch.__version__, "numpy": numpy.__version__,
-                       "torchvision": version("torchvision"), "git_commit": git_commit(), "hardware": hardware}
+                       "torchvision": version("torchvision"), "git_commit": ", ".join(self.commits),
+                       "hardware": hardware}
         args = {"config": config, "command": [Path(sys.executable).name, *sys.argv], "environment": environment}
         files.save_json(args, self.folder / "args.json")
         for stale in self.tb_folder.glob("events.out.tfevents.*") if self.tb_folder.is_dir() else ():
@@ -185,14 +195,20 @@ class Onlooker(Run):
     save_resume = save_weights = write_curves = write_summary = nothing  # type: ignore[assignment]
 
 
+@cache  # the code of this process is what it was when it began
 def git_commit() -> str:
-    """The commit the code stands at, with '+' where files differ from it; '' outside a checkout."""
+    """The commit the code stands at; '' outside a checkout. Where the code that trains differs from it, '+' and the
+    first digits of a digest of the changes follow."""
     root = Path(__file__).resolve().parent.parent
     try:
         def git(*words):
             command = ["git", "-C", str(root), *words]
             return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+        changes = git("diff", "HEAD", "--", *CODE)
+        for name in git("ls-files", "--others", "--exclude-standard", "--", *CODE).splitlines():
+            changes += name + (root / name).read_text(errors="replace")
+        mark = "+" + hashlib.sha256(changes.encode(errors="replace")).hexdigest()[:8] if changes else ""
+        return git("rev-parse", "HEAD") + mark
     except (OSError, subprocess.SubprocessError):
         return ""
 

@@ -19,7 +19,7 @@ from .device import describe
 from .errors import UserError
 from .learner import Learner
 from .record import Onlooker, Run, git_commit
-from .rundir import BEFORE, FREE, NEWEST, config_of, held, read, read_config
+from .rundir import BEFORE, FREE, NEWEST, config_of, held, read, read_config, short_commit
 
 NOT_STORED = {"save_dir", "resume", "overwrite"}  # belong to a command, not to a run
 BAD = "resume.bad.pth"
@@ -53,9 +53,13 @@ def stored_flags(opt: Namespace, folders: tuple[str, str]) -> tuple[Path, dict[s
 
 
 def differing(config: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """'--flag here, there' for the flags that must agree and don't. ``--epochs`` may have grown."""
+    """'--flag here, there' for the flags that must agree and don't. ``--epochs`` may have grown.
+
+    Data sets that are known by a digest may lie anywhere; a user's own images are told by their names and their place.
+    """
     config, other = {**YOUNGER, **config}, {**YOUNGER, **other}
-    names = sorted({*config, *map(str, other)} - FREE - {"epochs"})
+    free = FREE - {"data_dir"} if config.get("dataset") in dataset.FOLDERS else FREE
+    names = sorted({*config, *map(str, other)} - free - {"epochs"})
     differ = [f"{_flag(k)} {_short(config.get(k))}, there {_short(other.get(k))}" for k in names
               if config.get(k) != other.get(k)]
     here, there = config["epochs"], other.get("epochs")
@@ -103,7 +107,7 @@ class Claim:
         if not all(run.finished for run in self.runs):
             return False
         for run in self.runs if distributed.first() else []:
-            warn_of_code(run.folder)
+            warn_of_code(run.folder, read(run.folder).commits)
             summary = run.summary()
             print(f"==> {run.folder} is finished: last accuracy {summary['last_top1']:.2f}, "
                   f"best accuracy {summary['best_top1']:.2f} after {summary['epochs']} epochs")
@@ -121,6 +125,8 @@ class Claim:
                     _spread(run, learner)
             for run, config, learner in zip(self.runs, self.configs, learners, strict=True):
                 if not run.finished:
+                    if not learner.done:
+                        run.trained_by(git_commit())
                     run.start(config, learner.history, describe(device) + distributed.described())
                     print(f"==> {run.folder}")
         except BaseException:
@@ -133,11 +139,14 @@ class Claim:
         def restore(state: dict) -> None:
             learner.load_state_dict(state)
             run.points = state["points"]
+            run.commits = list(map(str, state.get("commits") or read(run.source or run.folder).commits))
 
         if not opt.resume or not load_state(run, config, restore):
             run.clear()
             return
-        warn_of_code(run.source or run.folder)
+        warn_of_code(run.source or run.folder, run.commits)
+        if run.source is None and read_config(run.folder) is None:
+            print(f"WARNING {run.folder / 'args.json'} was missing or damaged and is written anew", flush=True)
         run.finished = run.finished and learner.done
         print(f"==> trial {learner.trial}: " + ("finished" if run.finished else
               f"going on after {learner.stage} epoch {learner.epoch}, step {learner.step}"))
@@ -155,14 +164,13 @@ def _spread(run: Run, learner: Learner) -> None:
         learner.sums.zero_()  # the first process has those of all
 
 
-def warn_of_code(folder: Path) -> None:
+def warn_of_code(folder: Path, there: list[str]) -> None:
     """Say so where a run was trained, or begun, by other code than this as far as git tells: flags don't show that."""
-    there, here = read(folder).environment.get("git_commit"), git_commit()
-    if there and here and (there != here or here.endswith("+")):
-        names = [f"{str(commit)[:8]}{' with uncommitted changes' if str(commit).endswith('+') else ''}"
-                 for commit in (there, here)]
-        print(f"WARNING {folder} was trained by the code of commit {names[0]}, here is {names[1]}; --overwrite, or "
-              "another --save_dir, trains it anew", flush=True)
+    here = git_commit()
+    if here and set(there) - {here}:
+        print(f"WARNING {folder} was trained by the code of commit {' and '.join(map(short_commit, there))}, here is "
+              f"{short_commit(here)} (+: uncommitted changes); --overwrite, or another --save_dir, trains it anew",
+              flush=True)
 
 
 def check_writable(save_dir: str) -> None:

@@ -90,6 +90,11 @@ class RunData:
         return _read_csv(self.folder / "timing.csv")
 
     @property
+    def commits(self) -> list[str]:
+        """The commits of the code that trained it, see :func:`helper.record.git_commit`; several if it was resumed."""
+        return [name for name in str(self.environment.get("git_commit") or "").split(", ") if name]
+
+    @property
     def label(self) -> str:
         """What it is in words: resnet8 from resnet20, mixstd, mix mixup; '' where the folder doesn't say."""
         config = self.config
@@ -122,10 +127,18 @@ def read_config(folder: Path) -> dict[str, Any] | None:
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """What summary.json of a run folder holds; empty where there is no readable one."""
+    """What summary.json of a run folder holds; empty where there is none that can be true."""
     summary = _read_json(folder / "summary.json")
     numbers = [summary.get(name) for name in ("epochs", "last_top1", "best_top1", "best_epoch", "wall_time_s")]
-    return summary if all(type(n) in (int, float) and math.isfinite(n) for n in numbers) else {}
+    if not all(type(n) in (int, float) and math.isfinite(n) for n in numbers):
+        return {}
+    return summary if 0 <= summary["last_top1"] <= summary["best_top1"] <= 100 else {}
+
+
+def short_commit(commit: str) -> str:
+    """A commit as it is shown: its first digits, and + with those of the changes it had."""
+    name, plus, changes = commit.partition("+")
+    return name[:8] + plus + changes[:4]
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class TeacherFile:
     weights: dict[str, Tensor]
     trained: dict[str, Any] = field(default_factory=dict)
     flags: tuple[str, str] = ("--path_t", "--model_t")  # what the user calls path and arch
+    classes: tuple[str, ...] = ()  # their names, where the file says them
 
     def less_than(self, full: dict[str, Any]) -> list[str]:
         """'--epochs 3', ... for what is known to be less than ``full``."""
@@ -70,7 +71,9 @@ def read_teacher(path: str, arch: str | None = None, flags: tuple[str, str] = ("
     if arch not in any_model:
         raise UserError(f"{flags[0]} {path}: its architecture is {arch!r}, which is unknown here"
                         f"{near(arch, any_model)}; name it with {flags[1]}")
-    return TeacherFile(file, arch, weights, _trained(state, file), flags)
+    told = state.get("classes")
+    classes = tuple(map(str, told)) if isinstance(told, list) else ()
+    return TeacherFile(file, arch, weights, _trained(state, file), flags, classes)
 
 
 def from_torchvision(path: str, asked: str | None, flags: tuple[str, str]) -> TeacherFile:
@@ -118,13 +121,17 @@ def network_named(text: str) -> str | None:
     return found[1] if found else None
 
 
-def build(file: TeacherFile, num_classes: int) -> nn.Module:
-    """The network with its weights; a mismatch is one line."""
+def build(file: TeacherFile, num_classes: int, classes: tuple[str, ...] = ()) -> nn.Module:
+    """The network with its weights; a mismatch is one line. classes: the data's, in order, where they have names."""
     model = any_model[file.arch](num_classes=num_classes)
     last = [w for name, w in file.weights.items() if name.endswith("weight") and w.ndim == 2]
     if last and last[-1].shape[0] != num_classes:
         raise UserError(f"{file.flags[0]} {file.path}: a {file.arch} of {last[-1].shape[0]} classes, but the data "
                         f"set has {num_classes}; take a checkpoint trained on it, or another --dataset")
+    if classes and file.classes and classes != file.classes:
+        ours, theirs = next((a, b) for a, b in zip(classes, file.classes, strict=True) if a != b)
+        raise UserError(f"{file.flags[0]} {file.path}: trained on other classes, {theirs!r} where --data_dir has "
+                        f"{ours!r}; take a checkpoint trained on these folders")
     try:
         checkpoint.load_weights(model, file.weights, file.path, file.arch)
     except UserError as error:

@@ -40,4 +40,4 @@ model_dict = {
     "ShuffleV1": ShuffleV1,
     "ShuffleV2": ShuffleV2,
 }
-any_model: Mapping[str, Callable[..., FeatureNet]] = ChainMap(imagenet_dict, model_dict)  # goes over model_dict first
+any_model: Mapping[str, Callable[..., FeatureNet]] = ChainMap(imagenet_dict, model_dict)  # lists model_dict first

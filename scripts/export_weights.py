@@ -46,7 +46,7 @@ def main(argv=None):
     parser.add_argument("--name", type=path, default=None, help="name of the file, without .pth (default: see above)")
     parser.add_boolean(parser, "--reduced", False, "take weights of less than the full recipe too, into another --out")
     opt = parser.parse(argv)
-    file = read_teacher(opt.path)
+    file = read_teacher(opt.path, None, ("--path", "--path"))
     refuse_reduced(opt, file)
     folder, name = Path(opt.out), opt.name or name_of(file)
     entries = read_index(folder)

@@ -26,6 +26,7 @@ from helper.argtypes import Parser, folder_path, name_from, number, path, trial_
 from helper.errors import UserError, guard
 from helper.known_teachers import known_teachers
 from helper.record import git_commit
+from helper.rundir import short_commit
 from helper.teacher import read_teacher
 
 from . import readme_tables
@@ -216,13 +217,11 @@ def show(plan: Plan, opt: argparse.Namespace) -> None:
 def warn_of_code(plan: Plan) -> None:
     """Say so where finished runs were trained by other code than this, as far as git tells."""
     results, here = [result for cell in plan.table.cells for result in plan.results(cell)], git_commit()
-    other = [result.git_commit for result in results
-             if here and result.git_commit and (result.git_commit != here or here.endswith("+"))]
-    if other:
-        names = ", ".join(sorted({commit[:8] + "+" * commit.endswith("+") for commit in other}))
-        print(f"WARNING {len(other)} finished runs were trained by the code of {names}, here is "
-              f"{here[:8]}{'+' * here.endswith('+')} (+: with uncommitted changes); another "
-              "--save_dir trains them anew")
+    other = [result.git_commit for result in results if result.git_commit not in ("", here)]
+    if here and other:
+        names = sorted({short_commit(commit) for commits in other for commit in commits.split(", ")})
+        print(f"WARNING {len(other)} finished runs were trained by the code of {', '.join(names)}, here is "
+              f"{short_commit(here)} (+: with uncommitted changes); another --save_dir trains them anew")
 
 
 def origin(path: Path) -> str:

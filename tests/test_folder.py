@@ -20,6 +20,7 @@ from helper.options import parse_student, parse_teacher
 from helper.pair import pair_of
 from helper.step import Trainer
 from models import any_model
+from scripts import evaluate, tsne
 from tests.support.images import make_tree
 from tests.support.small_runs import call, refused
 from tests.support.training import options
@@ -219,8 +220,8 @@ def test_another_folders_run_is_not_taken_for_this_one(tmp_path):
         done = call(train_teacher.main, [*common, tree])
         assert done.status == 0 and wanted in done.out, done.err
     assert len(list((tmp_path / "save" / "models").iterdir())) == 2
-    moved = one.rename(tmp_path / "moved")
-    assert "is finished" in call(train_teacher.main, [*common, moved]).out  # the same images elsewhere
+    twin = make_tree(tmp_path / "twin")  # the same names
+    assert "Epoch 1/1" in call(train_teacher.main, [*common, twin]).out
     (other / "train" / "dog" / "0.jpg").rename(other / "train" / "eel" / "10.jpg")
     refused(call(train_teacher.main, [*common, other]), "--data_dir with files of sha256")
 
@@ -241,9 +242,24 @@ def test_a_damaged_validation_image_costs_no_training(tree, tmp_path):
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
+def test_other_classes_are_not_this_networks(tree, tmp_path):
+    """As many, in another order: the labels would mean something else."""
+    words = ["--dataset", "folder", "--data_dir", tree, "--device", "cpu"]
+    training = ["--epochs", 1, "--batch_size", 9, "--num_workers", 0, "--save_dir", tmp_path / "save"]
+    assert call(train_teacher.main, [*words, "--model", "resnet8", *training]).status == 0
+    checkpoint, = (tmp_path / "save").glob("models/*/resnet8_last.pth")
+    assert call(evaluate.main, [*words, "--path", checkpoint]).status == 0
+    refused(call(tsne.main, [*words, "--paths", checkpoint]), "--dataset folder", "small ones")
+    for part in ("train", "val"):
+        (tree / part / "ant").rename(tree / part / "zebra")
+    refused(call(evaluate.main, [*words, "--path", checkpoint]), "--path", "other classes, 'ant' where", "'bee'")
+    refused(call(train_student_mixstd.main, [*words, "--path_t", checkpoint, "--model_s", "resnet8", *training]),
+            "--path_t", "other classes")
+
+
 def test_what_programs_leave_beside_images_is_no_image(tree):
     wanted, digest = dataset.load("folder", tree), dataset.digest("folder", tree)
-    for folder_ in (".ipynb_checkpoints", "@eaDir", "ant/.thumbnails"):
+    for folder_ in (".ipynb_checkpoints", "@eaDir", "__MACOSX", "ant/.thumbnails"):
         (tree / "train" / folder_).mkdir()
         (tree / "train" / folder_ / "0.jpg").write_text("no picture")
     (tree / "val" / "bee" / "._0.jpg").write_text("no picture")

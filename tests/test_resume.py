@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import struct
+import subprocess
 
 import pytest
 import torch
@@ -212,18 +213,59 @@ def test_a_finished_run_with_a_damaged_file_mends_it(whole, tmp_path, name, cont
     assert rundir.read_config(only_run(tmp_path)) and rundir.read_summary(only_run(tmp_path))
 
 
-@pytest.mark.parametrize("there, here, warned", [("aaa", "aaa", False), ("aaa", "bbb", True), ("aaa+", "aaa+", True),
-                                                 ("", "bbb", False), ("aaa", "", False)])
-def test_other_code_is_told(tmp_path, monkeypatch, there, here, warned):
-    for flags, commit in ((["--epochs", 1], there), (["--epochs", 2], here), (["--epochs", 2], here)):
-        monkeypatch.setattr(record, "git_commit", lambda commit=commit: commit)  # what args.json says
-        monkeypatch.setattr(resume, "git_commit", lambda commit=commit: commit)
-        done = ok(tmp_path, *flags, "--resume", "auto")
-        if flags[1] == 2 and "is finished" not in done.out:
-            assert ("was trained by the code of commit aaa" in done.out) == warned
-    monkeypatch.setattr(resume, "git_commit", lambda: "ccc")
-    done = ok(tmp_path, "--epochs", 2, "--resume", "auto")
-    assert "is finished" in done.out and ("here is ccc" in done.out) == bool(here)
+def test_other_code_is_told(tmp_path, monkeypatch):
+    """Every code that trained a run stays on record, whatever is resumed, damaged or lost."""
+    def by(commit, *flags):
+        monkeypatch.setattr(resume, "git_commit", lambda: commit)
+        return train(tmp_path, "--epochs", 2, "--resume", "auto", *flags)
+
+    def on_record():
+        return rundir.read(only_run(tmp_path)).commits
+
+    monkeypatch.setattr(resume, "git_commit", lambda: "aaa")
+    killed(tmp_path, "--epochs", 2, at=STEPS + 1)
+    assert on_record() == ["aaa"]
+    assert "was trained by the code of commit aaa, here is bbb" in by("bbb").out and on_record() == ["aaa", "bbb"]
+    assert "is finished" in (done := by("bbb")).out and "aaa and bbb, here is bbb" in done.out
+    (only_run(tmp_path) / "args.json").unlink()
+    done = by("ccc")  # no step of it is left to train
+    assert "aaa and bbb, here is ccc" in done.out and "args.json was missing or damaged" in done.out
+    assert on_record() == ["aaa", "bbb"]
+    assert "WARNING" not in by("").out
+    shutil.rmtree(tmp_path / "models")
+    assert "WARNING" not in by("ddd").out + by("ddd").out and on_record() == ["ddd"]
+
+
+def test_the_commit_tells_changes_apart(tmp_path, monkeypatch):
+    def git(*words):
+        subprocess.run(["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a", *words], check=True,
+                       capture_output=True, timeout=60)
+
+    def commit():
+        record.git_commit.cache_clear()
+        return record.git_commit()
+
+    (tmp_path / "helper").mkdir()
+    monkeypatch.setattr(record, "__file__", str(tmp_path / "helper" / "record.py"))
+    assert commit() == ""
+    file = tmp_path / "helper" / "record.py"
+    file.write_text("1")
+    (tmp_path / "README.md").write_text("1")
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-qm", "x")
+    clean = commit()
+    assert len(clean) == 40
+    (tmp_path / "README.md").write_text("2")
+    assert commit() == clean  # trains nothing
+    file.write_text("2")
+    changed = commit()
+    file.write_text("3")
+    other = commit()
+    file.write_text("1")
+    (tmp_path / "helper" / "new.py").write_text("1")
+    assert len({clean, changed, other, commit()}) == 4 and changed.startswith(clean + "+")
+    record.git_commit.cache_clear()
 
 
 def test_epochs_may_grow_and_not_shrink(tmp_path):

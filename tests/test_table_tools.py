@@ -169,7 +169,7 @@ def test_finished_runs_of_other_code_are_told(tmp_path, monkeypatch, capsys):
     args = json.loads((folder / "args.json").read_text())
     args["environment"]["git_commit"] = "a" * 40
     (folder / "args.json").write_text(json.dumps(args))
-    for here, warned in (("a" * 40, False), ("b" * 40, True), ("a" * 40 + "+", True), ("", False)):
+    for here, warned in (("a" * 40, False), ("b" * 40, True), ("a" * 40 + "+1", True), ("", False)):
         monkeypatch.setattr(run_table, "git_commit", lambda here=here: here)
         run_table.main(words)
         assert ("1 finished runs were trained by the code of aaaaaaaa, here" in capsys.readouterr().out) == warned

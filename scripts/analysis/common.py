@@ -185,6 +185,9 @@ class Study:
         labels = label_all(opt, files)
         take_dataset(opt, files)
         self.device = prepare_device(opt)
+        if opt.dataset in dataset.FOLDERS:
+            raise UserError(f"--dataset {opt.dataset}: this command holds all test images at once and is for "
+                            "small ones; scripts.evaluate serves folders of images")
         self.data, self.total = load_data(opt)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
