@@ -322,3 +322,26 @@ def test_synchronised_norms_keep_what_a_residual_block_asks_of_them():
             torch.testing.assert_close(found, expected)
     assert list(changed.state_dict()) == list(plain.state_dict())
     assert all(map(torch.equal, changed.state_dict().values(), plain.state_dict().values()))
+
+
+def devices_difference(folder, *flags):
+    """The largest difference of a weight between a teacher trained by one process and by two, with their norms."""
+    words = ["train_teacher.py", *SIZE, "--model", "resnet8", *flags, "--save_dir"]
+    for name, start_of in (("one", [sys.executable]),
+                           ("two", [sys.executable, "-m", "torch.distributed.run", "--standalone",
+                                    "--nproc_per_node=2"])):
+        done = subprocess.run([*start_of, *words, str(folder / name)], cwd=ROOT, capture_output=True, text=True,
+                              timeout=LIMIT, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        assert done.returncode == 0, done.stderr
+    one, two = (checkpoint.load(the_run(folder / name, "teacher") / "resnet8_last.pth")["model"]
+                for name in ("one", "two"))
+    return max((one[key] - two[key]).abs().max().item() for key in one if one[key].is_floating_point())
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_on_two_devices_synchronised_norms_give_one_devices_run(tmp_path):
+    """nccl, and --sync_bn: a batch norm sees the whole batch, also of the uneven last one."""
+    common = ["--device", "cuda", "--precision", "fp32", "--step", "eager"]
+    assert devices_difference(tmp_path / "synchronised", *common, "--sync_bn") < 1e-4
+    assert devices_difference(tmp_path / "apart", *common) > 1e-3  # else the comparison could not fail
