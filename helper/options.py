@@ -240,7 +240,10 @@ def show(opt: Namespace) -> None:
 
 def data_of(opt: Namespace) -> dataset.Data:
     """The data set and its hold-out split, as the flags ask."""
-    return one_by_one(lambda: dataset.load(opt.dataset, opt.data_dir, opt.holdout, opt.train_fraction))
+    data = one_by_one(lambda: dataset.load(opt.dataset, opt.data_dir, opt.holdout, opt.train_fraction))
+    print(f"data: {data.name}, {data.num_classes} classes, {len(data.train)} training images and {len(data.test)} to "
+          "test on")
+    return data
 
 
 def loader_of(opt: Namespace, data: dataset.Data, device: torch.device):

@@ -60,8 +60,11 @@ def draw(runs: list[RunData], target: Path) -> None:
     axis.set(xlabel="epoch", ylabel="held-out accuracy, %")
     axis.grid(alpha=0.3)
     axis.legend()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(target, dpi=120)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(target, dpi=120)
+    except OSError as error:
+        raise UserError(f"--picture {target}: can't be written ({error.strerror}); name another file") from None
 
 
 def main(argv=None):

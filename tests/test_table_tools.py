@@ -175,6 +175,12 @@ def test_finished_runs_of_other_code_are_told(tmp_path, monkeypatch, capsys):
         assert ("1 finished runs were trained by the code of aaaaaaaa, here" in capsys.readouterr().out) == warned
 
 
+def test_a_table_of_ones_own_is_printed_under_its_files_name(tmp_path, capsys):
+    run_table.main([table_runs.small_table(tmp_path), "--print"])
+    out = capsys.readouterr().out
+    assert "run_table small.json --print" in out and "scripts/tables" not in out and str(tmp_path) not in out
+
+
 def test_nothing_to_report_is_one_line(tmp_path):
     with pytest.raises(UserError, match="nothing to report"):
         report.main(["--out", str(tmp_path / "a"), "--save_dir", str(tmp_path / "b")])

@@ -6,14 +6,14 @@ import shlex
 from helper.options import parse_student, parse_teacher
 from helper.rundir import teacher_name
 
-from .spec import Cell, Table
+from .spec import Cell, Table, names
 from .teachers import TEACHER_TRIAL
 
 HEAD = """\
 #!/usr/bin/env bash
 # {title}
-# Table and pictures: python -m scripts.run_table {name}. This file is printed from scripts/tables/{name}.json by
-#   python -m scripts.run_table {name} --print > scripts/run_{name}.sh
+# Table and pictures: python -m scripts.run_table {given}. This file is printed from {file} by
+#   python -m scripts.run_table {given} --print > scripts/run_{name}.sh
 # Copy a line and edit it, or give flags that go to every command: bash scripts/run_{name}.sh --trial 1 --epochs 60
 {teachers}set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,7 +25,10 @@ def script(table: Table) -> str:
     """The commands of all cells, teachers before their students; each run once. No path of this machine is in it."""
     needed = dict.fromkeys(cell.teacher for cell in table.cells if cell.row.role == "distil" and not cell.row.teacher)
     teachers = f"# Its teachers come first: bash scripts/run_cifar_vanilla.sh {' '.join(needed)}\n" if needed else ""
-    lines, seen = [HEAD.format(title=table.title, name=table.name, teachers=teachers)], set()
+    mine = table.name in names()
+    file = f"scripts/tables/{table.name}.json" if mine else f"{table.name}.json"
+    lines, seen = [HEAD.format(title=table.title, name=table.name, teachers=teachers, file=file,
+                               given=table.name if mine else file)], set()
     for column in table.columns:
         commands = []
         for cell in table.cells:
