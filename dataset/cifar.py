@@ -91,14 +91,15 @@ def load(name, data_dir, download=True):
     from torchvision import datasets  # seconds to import, which --help and the digits need not wait for
     class_name, num_classes, mean, std = CIFAR[name]
     official = getattr(datasets, class_name)
-    folder = Path(data_dir).expanduser() / official.base_folder
+    root = Path(data_dir).expanduser()
+    folder = root / official.base_folder
     needed = [*official.train_list, *official.test_list]
-    if folder.parent.exists() and not folder.parent.is_dir():
+    if root.exists() and not root.is_dir():
         raise DataError(f"--data_dir {data_dir}: not a folder; name the one that has {official.base_folder}/, or is to "
                         "have it")
     missing = [file for file, _ in needed if not (folder / file).exists()]
     if missing:
-        fetch(official, Path(data_dir).expanduser(), missing, download)
+        fetch(official, root, missing, download)
     train = _split(folder, official.train_list, num_classes)
     test = _split(folder, official.test_list, num_classes)
     return Data(name, num_classes, mean, std, 4, True, train, test, alone(name))

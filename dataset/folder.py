@@ -6,7 +6,6 @@ them (TorchLoader); they come as uint8 and are mirrored, normalised and mixed on
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -163,7 +162,7 @@ def _visible(folder):
 
     class Visible(ImageFolder):
         def find_classes(self, directory):
-            names = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir() and not _hidden(entry.name))
+            names = [name for name in super().find_classes(directory)[0] if not _hidden(name)]
             if not names:
                 raise FileNotFoundError(f"Couldn't find any class folder in {directory}.")
             return names, {name: place for place, name in enumerate(names)}

@@ -19,7 +19,7 @@ from .device import describe
 from .errors import UserError
 from .learner import Learner
 from .record import Onlooker, Run, git_commit
-from .rundir import BEFORE, FREE, NEWEST, config_of, held, read, read_config, short_commit
+from .rundir import BEFORE, FREE, NEWEST, config_of, held, other_code, read, read_config
 
 NOT_STORED = {"save_dir", "resume", "overwrite"}  # belong to a command, not to a run
 BAD = "resume.bad.pth"
@@ -166,11 +166,9 @@ def _spread(run: Run, learner: Learner) -> None:
 
 def warn_of_code(folder: Path, there: list[str]) -> None:
     """Say so where a run was trained, or begun, by other code than this as far as git tells: flags don't show that."""
-    here = git_commit()
-    if here and set(there) - {here}:
-        print(f"WARNING {folder} was trained by the code of commit {' and '.join(map(short_commit, there))}, here is "
-              f"{short_commit(here)} (+: uncommitted changes); --overwrite, or another --save_dir, trains it anew",
-              flush=True)
+    if other := other_code(there, git_commit()):
+        print(f"WARNING {folder} was trained by the code of commit {other}; --overwrite, or another --save_dir, trains "
+              "it anew", flush=True)
 
 
 def check_writable(save_dir: str) -> None:

@@ -11,6 +11,7 @@ import math
 import re
 import statistics
 from argparse import Namespace
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -92,7 +93,7 @@ class RunData:
     @property
     def commits(self) -> list[str]:
         """The commits of the code that trained it, see :func:`helper.record.git_commit`; several if it was resumed."""
-        return [name for name in str(self.environment.get("git_commit") or "").split(", ") if name]
+        return commits_in(str(self.environment.get("git_commit") or ""))
 
     @property
     def label(self) -> str:
@@ -135,10 +136,21 @@ def read_summary(folder: Path) -> dict[str, Any]:
     return summary if 0 <= summary["last_top1"] <= summary["best_top1"] <= 100 else {}
 
 
-def short_commit(commit: str) -> str:
-    """A commit as it is shown: its first digits, and + with those of the changes it had."""
-    name, plus, changes = commit.partition("+")
-    return name[:8] + plus + changes[:4]
+def commits_in(text: str) -> list[str]:
+    """The commits of args.json's git_commit, one or several between commas."""
+    return [name for name in text.split(", ") if name]
+
+
+def other_code(commits: Iterable[str], here: str) -> str:
+    """'A and B, here is C' where a run's code was not all of commit ``here``; '' where it was, or git tells nothing."""
+    def short(commit: str) -> str:
+        name, plus, changes = commit.partition("+")
+        return name[:8] + plus + changes[:4]
+
+    commits = list(dict.fromkeys(commits))
+    if not here or not set(commits) - {here}:
+        return ""
+    return f"{' and '.join(map(short, commits))}, here is {short(here)} (+: uncommitted changes)"
 
 
 def _read_json(file: Path) -> dict[str, Any]:

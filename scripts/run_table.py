@@ -26,7 +26,7 @@ from helper.argtypes import Parser, folder_path, name_from, number, path, trial_
 from helper.errors import UserError, guard
 from helper.known_teachers import known_teachers
 from helper.record import git_commit
-from helper.rundir import short_commit
+from helper.rundir import commits_in, other_code
 from helper.teacher import read_teacher
 
 from . import readme_tables
@@ -216,12 +216,13 @@ def show(plan: Plan, opt: argparse.Namespace) -> None:
 
 def warn_of_code(plan: Plan) -> None:
     """Say so where finished runs were trained by other code than this, as far as git tells."""
-    results, here = [result for cell in plan.table.cells for result in plan.results(cell)], git_commit()
-    other = [result.git_commit for result in results if result.git_commit not in ("", here)]
-    if here and other:
-        names = sorted({short_commit(commit) for commits in other for commit in commits.split(", ")})
-        print(f"WARNING {len(other)} finished runs were trained by the code of {', '.join(names)}, here is "
-              f"{short_commit(here)} (+: with uncommitted changes); another --save_dir trains them anew")
+    here = git_commit()
+    runs = [commits_in(result.git_commit) for cell in plan.table.cells for result in plan.results(cell)]
+    runs = [commits for commits in runs if other_code(commits, here)]
+    if runs:
+        other = other_code([commit for commits in runs for commit in commits], here)
+        print(f"WARNING {len(runs)} finished runs were trained by the code of {other}; another --save_dir trains them "
+              "anew")
 
 
 def origin(path: Path) -> str:
