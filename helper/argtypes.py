@@ -9,7 +9,7 @@ from typing import Any
 
 from distiller_zoo.ranges import number, temperature
 
-from .errors import near
+from .errors import near, program
 
 __all__ = ["Parser", "Stored", "boolean", "epoch_list", "file_path", "folder_path", "name_from", "number", "path",
            "temperature", "trial_list"]
@@ -21,7 +21,8 @@ class Parser(argparse.ArgumentParser):
     """argparse with whole flag names only, one-line errors, and ``given``: the flags that stand on the command line."""
 
     def __init__(self, **kwargs):
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+        super().__init__(prog=program(), allow_abbrev=False,
+                         formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
 
     source = ""  # where the values come from that are being parsed, for error messages; '' is the command line
     recipes: dict[str, dict[str, Any]] = {}  # data set -> defaults that it has in place of the parser's

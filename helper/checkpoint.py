@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import UserError
+from .errors import UserError, in_short
 from .files import save_bytes
 
 # RepDistiller's own files: an argparse.Namespace under opt in *_last.pth, and a numpy.float64 as the optimiser's lr
@@ -49,7 +49,7 @@ def load(path: Path, digest_needed: bool = False) -> Any:
     except MemoryError:
         raise
     except Exception as error:  # torch raises whatever its parsers meet in a damaged or hostile file
-        why = str(error).split("\n")[0][:120]
+        why = in_short(error)
         if "Weights only load failed" in str(error):
             why = "it holds more than tensors and plain values, so it is refused and nothing in it was run"
         raise UserError(f"{path}: not a readable checkpoint ({why}); take another copy") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 
 from dataset import DataError
@@ -42,8 +43,19 @@ def guard(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | No
 
 
 def _complain(message: str, status: int) -> int:
-    print(f"{os.path.basename(sys.argv[0])}: error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    print(f"{program()}: error: {' '.join(message.split())}", file=sys.stderr, flush=True)
     return status
+
+
+def program() -> str:
+    """What the user started: train_teacher.py, or python -m scripts.run_table."""
+    spec = sys.modules["__main__"].__spec__
+    return f"python -m {spec.name}" if spec else os.path.basename(sys.argv[0])
+
+
+def in_short(error: Exception, width: int = 160) -> str:
+    """What an exception says, in one line, cut between two words where it is long."""
+    return textwrap.shorten(str(error), width, placeholder=" ...")
 
 
 def near(name: str, known: Iterable[str]) -> str:

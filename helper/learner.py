@@ -40,6 +40,7 @@ class Learner:
         self.whole = 0  # those of the batch at hand, in all processes
         self.terms = method.term_names()
         self.sums = torch.zeros(len(COUNTS) + len(self.terms), dtype=torch.float64, device=self.device)
+        # for _count: what each image counts, and where in the sums the images, the loss and its terms are
         self.one = torch.ones((), dtype=torch.float64, device=self.device)
         self.places = torch.tensor([0, 1, *range(len(COUNTS), len(self.sums))], device=self.device)
         self.history: list[dict] = []
@@ -168,6 +169,7 @@ class Learner:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to a :meth:`state_dict`; torch's errors for shapes that don't fit pass through."""
         self.enter(state["stage"])
         self.epoch, self.step = state["epoch"], state["step"]
         self.history, self.best = state["history"], state["best"]

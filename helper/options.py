@@ -41,6 +41,7 @@ def parse_student(argv: Sequence[str] | None = None, stored: Stored | None = Non
 
 
 def teacher_parser() -> Parser:
+    """train_teacher.py's flags and their help, from which the README's table is printed too."""
     parser = Parser(description="Train a teacher, or a student alone, and keep its checkpoints and its record.")
     parser.recipes = RECIPES
     group = parser.add_argument_group("model")
@@ -55,6 +56,7 @@ def teacher_parser() -> Parser:
 
 
 def student_parser() -> Parser:
+    """train_student_mixstd.py's flags and their help, every method's own under its name."""
     parser = Parser(description="Distil a student from a trained teacher, by default with MIXSTD and partial mixup.")
     parser.recipes = RECIPES
     group = parser.add_argument_group("networks")

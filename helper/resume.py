@@ -16,14 +16,13 @@ import dataset
 
 from . import checkpoint, distributed
 from .device import describe
-from .errors import UserError
+from .errors import UserError, in_short
 from .learner import Learner
 from .record import Onlooker, Run, git_commit
-from .rundir import BEFORE, FREE, NEWEST, config_of, held, other_code, read, read_config
+from .rundir import BEFORE, FREE, NEWEST, completed, config_of, held, other_code, read, read_config
 
 NOT_STORED = {"save_dir", "resume", "overwrite"}  # belong to a command, not to a run
 BAD = "resume.bad.pth"
-YOUNGER = {"sync_bn": False, "data_sha256": None}  # what older runs don't know, with what it was for them
 DIGESTS = {"teacher_sha256": "--path_t with weights of sha256", "data_sha256": "--data_dir with files of sha256"}
 COLUMNS = {"init": {"train_loss", "seconds"},
            "main": {"train_loss", "train_acc", "test_loss", "test_acc", "test_acc_top5", "seconds"}}
@@ -57,14 +56,14 @@ def differing(config: dict[str, Any], other: dict[str, Any]) -> list[str]:
 
     Data sets that are known by a digest may lie anywhere; a user's own images are told by their names and their place.
     """
-    config, other = {**YOUNGER, **config}, {**YOUNGER, **other}
+    config, other = completed(config), completed(other)
     free = FREE - {"data_dir"} if config.get("dataset") in dataset.FOLDERS else FREE
     names = sorted({*config, *map(str, other)} - free - {"epochs"})
-    differ = [f"{_flag(k)} {_short(config.get(k))}, there {_short(other.get(k))}" for k in names
+    differ = [f"{_flag(k)} {_brief(config.get(k))}, there {_brief(other.get(k))}" for k in names
               if config.get(k) != other.get(k)]
     here, there = config["epochs"], other.get("epochs")
     if type(there) is not int or here < there:
-        differ.append(f"--epochs {here}, there {_short(there)}; it may grow, not shrink")
+        differ.append(f"--epochs {here}, there {_brief(there)}; it may grow, not shrink")
     return differ
 
 
@@ -72,7 +71,7 @@ def _flag(name: str) -> str:
     return DIGESTS.get(name, f"--{name}")
 
 
-def _short(value: Any) -> str:
+def _brief(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -230,7 +229,7 @@ def load_state(run: Run, config: dict[str, Any], restore: Callable[[dict], None]
         if not path.exists():
             continue
         try:
-            _restore(path, config, restore)
+            _restore_from(path, config, restore)
         except UserError as problem:
             problems.append(str(problem))
             continue
@@ -250,7 +249,7 @@ def _begin_with(source: Path, folder: Path, config: dict[str, Any], restore: Cal
     """Restore the state of the shorter run in ``source`` and copy its best weights; False where that can't be."""
     path = source / NEWEST if (source / NEWEST).exists() else source / BEFORE
     try:
-        state = _restore(path, config, restore)
+        state = _restore_from(path, config, restore)
         for best in source.glob("*_best.pth"):
             checkpoint.save(checkpoint.load(best), folder / best.name)
         # Last: once the record of these epochs is written, the folder counts as a run, which needs a state to go on.
@@ -262,7 +261,7 @@ def _begin_with(source: Path, folder: Path, config: dict[str, Any], restore: Cal
     return True
 
 
-def _restore(path: Path, config: dict[str, Any], restore: Callable[[dict], None]) -> dict[str, Any]:
+def _restore_from(path: Path, config: dict[str, Any], restore: Callable[[dict], None]) -> dict[str, Any]:
     state = checkpoint.load(path, digest_needed=True)
     known = isinstance(state, dict) and isinstance(state.get("config"), dict)
     if not known or state.get("trial") != config["trial"]:
@@ -274,8 +273,9 @@ def _restore(path: Path, config: dict[str, Any], restore: Callable[[dict], None]
     try:
         restore(state)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        why = str(error).strip().split("\n")[0][:120]  # torch complains of wrong shapes and types in many ways
-        raise UserError(f"{path}: does not fit this version of the code ({type(error).__name__}: {why})") from None
+        # torch complains of wrong shapes and types in many ways
+        why = f"{type(error).__name__}: {in_short(error)}"
+        raise UserError(f"{path}: does not fit this version of the code ({why})") from None
     return state
 
 

@@ -30,6 +30,7 @@ STUDENT_SHOWN = {"model_s", "model_t", "dataset", "distill", "gamma", "alpha", "
 NOT_NAMED = {"save_dir", "resume", "resume_every", "overwrite"}  # the folder itself, and what is done with it
 HASHED = {"path_t", "data_dir"}  # paths are too long to show and may hold anything
 LONGEST = 240  # file systems take 255 bytes
+UNSAID = {"sync_bn": False, "data_sha256": None}  # what runs of older versions don't say, with what it was for them
 
 
 def teacher_name(opt: Namespace, trial: str) -> str:
@@ -117,14 +118,20 @@ def read(folder: Path) -> RunData:
     """All that a run's folder says of the run; never raises for what it holds."""
     args = _read_json(folder / "args.json")
     config, command, environment = (args.get(name) for name in ("config", "command", "environment"))
-    return RunData(folder, config if isinstance(config, dict) else {}, command if isinstance(command, list) else [],
+    return RunData(folder, completed(config) if config and isinstance(config, dict) else {},
+                   command if isinstance(command, list) else [],
                    environment if isinstance(environment, dict) else {}, read_summary(folder))
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
     """What args.json of a run folder holds; None where there is no readable one."""
     config = _read_json(folder / "args.json").get("config")
-    return config if isinstance(config, dict) else None
+    return completed(config) if isinstance(config, dict) else None
+
+
+def completed(config: dict[str, Any]) -> dict[str, Any]:
+    """A stored configuration with what its version of the code did not know."""
+    return {**UNSAID, **config}
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

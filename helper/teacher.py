@@ -18,7 +18,7 @@ from models.fusing import fused_for_cuda, offered
 from . import checkpoint
 from .device import autocast
 from .distributed import own
-from .errors import UserError, near
+from .errors import UserError, in_short, near
 from .recipe import less_than
 from .rundir import read_config
 
@@ -95,9 +95,9 @@ def from_torchvision(path: str, asked: str | None, flags: tuple[str, str]) -> Te
     try:
         weights = versions[version].get_state_dict(progress=False, check_hash=True, weights_only=True)
     except Exception as error:  # no connection, a full disk, a damaged file in the cache
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise UserError(f"{flags[0]} {path}: could not be had ({reason}); download {versions[version].url} elsewhere "
-                        f"and give the file with {flags[1]} {arch}") from None
+        why = f"{type(error).__name__}: {in_short(error)}"
+        raise UserError(f"{flags[0]} {path}: could not be had ({why}); download {versions[version].url} elsewhere and "
+                        f"give the file with {flags[1]} {arch}") from None
     return TeacherFile(Path(path), arch, checkpoint.weights_of(weights, Path(path)), flags=flags)
 
 

@@ -58,7 +58,7 @@ SATURATED = 1024
 
 
 def parse(argv) -> Namespace:
-    parser = Parser(prog="python -m scripts.benchmark", description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--what", default="data,step", help="of data, step, train, ops, feed (default data,step)")
     parser.add_argument("--pairs", default="resnet56:resnet20", help="teacher:student,... (default resnet56:resnet20)")
     parser.add_argument("--methods", default="mixstd", help="of --distill's (default mixstd)")

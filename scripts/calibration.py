@@ -33,7 +33,7 @@ TEMPERATURES = [0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0]
 
 
 def parse(argv):
-    parser = common.make_parser("calibration", __doc__)
+    parser = common.make_parser(__doc__)
     common.add_networks(parser, "result/calibration")
     group = parser.add_argument_group("what is measured")
     temperatures = common.list_of(number(float, low=0.01, high=1000))

@@ -27,7 +27,7 @@ from .analysis import common
 
 
 def parse(argv):
-    parser = common.make_parser("evaluate", __doc__)
+    parser = common.make_parser(__doc__)
     group = parser.add_argument_group("network and output")
     group.add_argument("--path", type=path, required=True, metavar="CKPT",
                        help="checkpoint, of this project or of RepDistiller")

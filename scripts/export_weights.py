@@ -37,7 +37,7 @@ def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def main(argv=None):
-    parser = Parser(prog="python -m scripts.export_weights", description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--path", type=path, required=True, help="checkpoint, of this project or of RepDistiller")
     add_dataset(parser)
     parser.add_argument("--device", default="auto")

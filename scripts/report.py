@@ -46,7 +46,7 @@ class Section:
 
 
 def parse(argv=None) -> argparse.Namespace:
-    parser = Parser(prog="report", description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--out", type=folder_path, default="result", help="folder of the tables (default ./result)")
     parser.add_argument("--save_dir", type=path, default="save", help="folder of the runs (default ./save)")
     parser.add_argument("--page", type=file_path, default=None, help="file to write (default: report.html in --out)")

@@ -26,7 +26,7 @@ LINES = {"FGSM": {"linestyle": "-"}, "PGD": {"linestyle": "--", "markerfacecolor
 
 
 def parse(argv):
-    parser = common.make_parser("robustness", __doc__)
+    parser = common.make_parser(__doc__)
     common.add_networks(parser, "result/robustness")
     group = parser.add_argument_group("attacks")
     epsilons = common.list_of(number(float, low=0, high=255))

@@ -42,7 +42,7 @@ MODES = {"--dry_run": "dry_run", "--print": "print_script", "--readme": "readme"
 
 
 def parse(argv=None) -> argparse.Namespace:
-    parser = Parser(prog="run_table", description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("table", nargs="?", default=None, metavar="NAME",
                         help=f"one of {', '.join(spec.names())}, or a .json file of your own")
     parser.add_argument("--dry_run", action="store_true", default=False, help="print the plan, train and write nothing")
@@ -71,6 +71,8 @@ def parse(argv=None) -> argparse.Namespace:
     parser.add_argument("--data_dir", type=path, default="data", help="where the data lies or goes (default ./data)")
     parser.add_argument("--out", type=folder_path, default="result", help="where tables go (default ./result)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
+    parser.add_argument("--threads", type=number(int, low=0, high=1024), default=0,
+                        help="CPU threads of each run (default: all cores, shared by --jobs)")
     parser.add_argument("--print", action="store_true", default=False, dest="print_script",
                         help="print the full table's commands as a shell script to read and edit, train nothing")
     parser.add_argument("--readme", action="store_true", default=False,

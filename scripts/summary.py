@@ -68,13 +68,13 @@ def draw(runs: list[RunData], target: Path) -> None:
 
 
 def main(argv=None):
-    parser = Parser(prog="python -m scripts.summary", description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--save_dir", type=path, default="save", help="where the runs lie (default ./save)")
     parser.add_argument("--picture", type=file_path, default=None, help="write the learning curves here")
     parser.add_argument("--find", default=None, metavar="START", help="print the one run folder whose name starts so")
     opt = parser.parse(argv)
     runs = finished_runs(Path(opt.save_dir))
-    if opt.find:
+    if opt.find is not None:
         runs = [run for run in runs if run.folder.name.startswith(opt.find)]
         if len(runs) != 1:
             raise UserError(f"--find {opt.find}: {len(runs)} finished runs under {opt.save_dir}, not one")

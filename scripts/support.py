@@ -21,7 +21,7 @@ import torch
 
 from distiller_zoo import Pair, distiller_dict
 from helper.argtypes import file_path, name_from
-from helper.errors import UserError, guard
+from helper.errors import UserError, guard, program
 from helper.files import save_text
 from helper.options import parse_student
 from helper.pair import check_batches, shapes_of
@@ -38,7 +38,7 @@ RUNS = "yes"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m scripts.support", description=__doc__, allow_abbrev=False,
+    parser = argparse.ArgumentParser(prog=program(), description=__doc__, allow_abbrev=False,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", type=list_of(name_from(distiller_dict, "method")), default=list(distiller_dict),
                         metavar="LIST", help="as fsp,crd (default all)")

@@ -42,7 +42,7 @@ class Points:
 
 
 def parse(argv):
-    parser = common.make_parser("tsne", __doc__)
+    parser = common.make_parser(__doc__)
     common.add_networks(parser, "result/tsne")
     group = parser.add_argument_group("what is laid out")
     group.add_argument("--classes", default="0,1,2", metavar="LIST",

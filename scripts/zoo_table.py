@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataset import SIZES
+from dataset import MIXES, SIZES
 from distiller_zoo import distiller_dict
 from helper import rundir
 from helper.argtypes import Parser, folder_path, name_from, number, path
@@ -32,8 +32,8 @@ from .table.plan import Training
 from .table.results import Store
 from .table.spec import Size
 
-MIXES = {"none": ["--mix", "none"], "partial": ["--mix", "mixup"], "full": ["--mix", "mixup", "--no-pmixup"],
-         "cutmix": ["--mix", "cutmix"]}
+MIXINGS = {"none": ["--mix", "none"], "partial": ["--mix", "mixup"], "full": ["--mix", "mixup", "--no-pmixup"],
+         **{kind: ["--mix", kind] for kind in MIXES if kind not in ("none", "mixup")}}
 TRIAL = "1"
 TOP1 = "reduced_last_top1_mean"
 
@@ -49,13 +49,13 @@ class Line:
 
 
 def parse(argv=None) -> argparse.Namespace:
-    parser = Parser(prog="python -m scripts.zoo_table", description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--path_t", type=path, default=None, help="the teacher's checkpoint")
     parser.add_argument("--model_s", type=name_from(model_dict, "model"), default="resnet8", help="(default resnet8)")
     parser.add_argument("--methods", type=list_of(name_from(distiller_dict, "method")), default=list(distiller_dict),
                         metavar="LIST", help="as kd,crd (default all)")
-    parser.add_argument("--mixes", type=list_of(name_from(MIXES, "mixing")), default=["partial"], metavar="LIST",
-                        help=f"of {', '.join(MIXES)} (default partial)")
+    parser.add_argument("--mixes", type=list_of(name_from(MIXINGS, "mixing")), default=["partial"], metavar="LIST",
+                        help=f"of {', '.join(MIXINGS)} (default partial)")
     parser.add_argument("--epochs", type=number(int, low=1, high=10**6), default=1, help="(default 1)")
     parser.add_argument("--init_epochs", type=number(int, low=1, high=10**6), default=1,
                         help="of two-stage methods (default 1)")
@@ -106,7 +106,7 @@ class ZooTable:
 
     def _line(self, name: str, mix: str) -> Line:
         flags = ["--path_t", self.opt.path_t, "--model_t", self.arch, "--model_s", self.opt.model_s, "--distill", name,
-                 *MIXES[mix], *self._scaled(name), "--train_fraction", f"{self.opt.train_fraction:g}",
+                 *MIXINGS[mix], *self._scaled(name), "--train_fraction", f"{self.opt.train_fraction:g}",
                  "--epochs", str(self.opt.epochs), "--lr_decay_epochs", ""]
         for place in ("dataset", "save_dir", "data_dir"):
             if getattr(self.opt, place) != self.opt.defaults[place]:

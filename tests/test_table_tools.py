@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from helper import rundir
 from helper.errors import UserError
 from scripts import report, run_table
 from scripts.table import plots, render
@@ -179,6 +180,38 @@ def test_a_table_of_ones_own_is_printed_under_its_files_name(tmp_path, capsys):
     run_table.main([table_runs.small_table(tmp_path), "--print"])
     out = capsys.readouterr().out
     assert "run_table small.json --print" in out and "scripts/tables" not in out and str(tmp_path) not in out
+
+
+def test_a_printed_table_of_other_data_trains_its_own_teachers(tmp_path, capsys):
+    recipe = {**table_runs.SMALL["recipe"], "dataset": "digits"}
+    run_table.main([table_runs.small_table(tmp_path, recipe=recipe), "--print"])
+    out = capsys.readouterr().out
+    assert '"$PYTHON" train_teacher.py --model resnet14 --dataset digits --resume auto' in out
+    assert "resnet14=save/models/resnet14_digits_lr_0.05_decay_0.0005_trial_0/resnet14_last.pth" in out
+    assert "$(teacher" not in out and "run_cifar_vanilla" not in out
+
+
+def test_runs_that_lack_what_today_is_known_are_found(tmp_path):
+    """A finished run of an older version, whose args.json has fewer flags."""
+    words = [table_runs.small_table(tmp_path), "--save_dir", str(tmp_path / "save"), "--trial", "1"]
+    plan = table_runs.make_plan(words)
+    folder = table_runs.finish(plan, table_runs.run_of(plan, "Teacher"), "0", 12.0)
+    args = json.loads((folder / "args.json").read_text())
+    for name in rundir.UNSAID:
+        args["config"].pop(name, None)
+    (folder / "args.json").write_text(json.dumps(args))
+    assert table_runs.run_of(table_runs.make_plan(words), "Teacher").done["0"].last_top1 == 12.0
+
+
+def test_threads_reach_the_runs_and_don_t_tell_them_apart(tmp_path):
+    words = [table_runs.small_table(tmp_path), "--save_dir", str(tmp_path / "save"), "--trial", "1"]
+    plan = table_runs.make_plan([*words, "--threads", "1"])
+    for row in ("Teacher", "KD"):
+        assert table_runs.run_of(plan, row).command().count("--threads 1 ") == 1
+    table_runs.finish(plan, table_runs.run_of(plan, "Teacher"), "0", 12.0)
+    plain = table_runs.make_plan(words)
+    assert "0" in table_runs.run_of(plain, "Teacher").done
+    assert [*map(plan.configuration, plan.table.cells)] == [*map(plain.configuration, plain.table.cells)]
 
 
 def test_nothing_to_report_is_one_line(tmp_path):

@@ -15,11 +15,10 @@ from helper import checkpoint
 from helper.options import parse_student
 from helper.record import Run
 from models import model_dict
+from scripts.zoo_table import MIXINGS
 from tests.support.zoo_cases import CLASSES, SHAPES_S, advised, pair_of_shapes, stages_of
 
 METHODS = list(distiller_dict)
-MIXES = {"none": ["--mix", "none"], "partial": ["--mix", "mixup"], "full": ["--mix", "mixup", "--no-pmixup"],
-         "cutmix": ["--mix", "cutmix"]}
 
 
 @pytest.fixture(scope="session")
@@ -58,10 +57,10 @@ def digits():
     return dataset.digits.load()
 
 
-@pytest.mark.parametrize("mix", MIXES)
+@pytest.mark.parametrize("mix", MIXINGS)
 @pytest.mark.parametrize("name", METHODS)
 def test_an_epoch_from_the_command_line(name, mix, command, capsys):
-    folder = command(name, *MIXES[mix])
+    folder = command(name, *MIXINGS[mix])
     rows = list(csv.DictReader((folder / "log.csv").read_text().splitlines()))
     assert [row["stage"] for row in rows] == stages_of(name)
     mixed = float(rows[-1]["mixed_fraction"])

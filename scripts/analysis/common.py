@@ -33,9 +33,9 @@ from .drawing import COLOURS, MARKERS
 # Flags --------------------------------------------------------------------------------------------------------------
 
 
-def make_parser(program: str, description: str | None) -> Parser:
+def make_parser(description: str | None) -> Parser:
     """A parser with what every command over checkpoints takes; the caller adds its paths and its own flags."""
-    parser = Parser(prog=f"python -m scripts.{program}", description=description)
+    parser = Parser(description=description)
     group = parser.add_argument_group("data and running")
     add_dataset(group)
     group.add_argument("--limit", type=number(int, low=1), default=None, metavar="N",

@@ -33,7 +33,7 @@ BATCH = 64
 
 
 def main(argv=None) -> None:
-    parser = Parser(prog="python -m scripts.bench.questions", description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("questions", nargs="+", metavar="QUESTION", help=", ".join(ANSWERS))
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data_dir", type=path, default="data")

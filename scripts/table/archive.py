@@ -20,7 +20,7 @@ from .spec import Cell
 FULL = "full recipe"
 CELL = ("row", "column", "configuration", "size")  # what a line is a run of
 HEAD = (*CELL, *(field.name for field in fields(Result)))
-LATER = {"teacher_origin"}  # columns that older files lack
+NEW_COLUMNS = {"teacher_origin"}  # which older files lack
 
 
 def finite(text: str) -> float:
@@ -41,7 +41,7 @@ class Record:
         self._read()
         for cell in plan.table.cells:
             for result in plan.results(cell):
-                self._put(self._place(cell), result)
+                self._keep(self._place(cell), result)
 
     def of(self, cell: Cell) -> list[Result]:
         """The finished runs of a cell, all of one teacher: the plan's, or where its weights are nowhere (only records
@@ -68,7 +68,7 @@ class Record:
     def _place(self, cell: Cell) -> tuple[str, ...]:
         return (*cell.key, self.plan.configuration(cell), self.plan.size.label or FULL)
 
-    def _put(self, place: tuple[str, ...], result: Result) -> None:
+    def _keep(self, place: tuple[str, ...], result: Result) -> None:
         self.lines[(*place, result.teacher, result.trial)] = place, result
 
     def _read(self) -> None:
@@ -78,8 +78,8 @@ class Record:
             with self.path.open(newline="") as file:
                 for line in csv.DictReader(file):
                     values = {field.name: NUMBERS.get(field.name, str)(line[field.name]) for field in fields(Result)
-                              if field.name in line or field.name not in LATER}
-                    self._put(tuple(line[name] for name in CELL), Result(**values))
+                              if field.name in line or field.name not in NEW_COLUMNS}
+                    self._keep(tuple(line[name] for name in CELL), Result(**values))
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{self.path}: damaged, or of another version ({error!r}); move it away, the runs under "
                             "--save_dir are recorded anew") from None

@@ -14,7 +14,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from helper.errors import UserError
+from helper.errors import UserError, in_short
 
 from .jobs import Child, Pool, Process
 from .launch import ROOT
@@ -113,7 +113,7 @@ def connect(address: str | None) -> Any:
         ray.init(address=address or "local", include_dashboard=None if address else False, log_to_driver=False,
                  logging_level=logging.ERROR, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}})
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        raise UserError(f"--address {address or 'local'}: no Ray cluster there ({' '.join(str(error).split())[:160]}); "
+        raise UserError(f"--address {address or 'local'}: no Ray cluster there ({in_short(error)}); "
                         "start one with ray start --head; both sides need the same RAY_AUTH_MODE and token") from None
     return ray
 

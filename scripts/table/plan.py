@@ -23,7 +23,7 @@ from .teachers import TEACHER_TRIAL, check, places, stated
 
 # Relative: it stands in commands, which are shown and kept.
 PRETRAINED = Path(os.path.relpath(Path(__file__).parents[2] / "models" / "pretrained"))
-PLACES = ("--path_t", "--save_dir", "--data_dir", "--device")
+PLACES = ("--path_t", "--save_dir", "--data_dir", "--device", "--threads")
 # For the estimates from finished runs: what a test image costs beside a training image (a student's forward pass beside
 # its step and the teacher's); a process's start, in seconds.
 EVALUATION = 0.25
@@ -203,9 +203,9 @@ class Plan:
             flags += ["--train_fraction", f"{self.size.train_fraction:g}"]
         if self.size.holdout:
             flags += ["--holdout", str(self.size.holdout)]
-        places = ("save_dir", "data_dir", "device")
+        places = ("save_dir", "data_dir", "device", "threads")
         return flags + [part for name in places if getattr(self.opt, name) != self.opt.defaults[name]
-                        for part in (f"--{name}", getattr(self.opt, name))]
+                        for part in (f"--{name}", str(getattr(self.opt, name)))]
 
     def _decay_epochs(self) -> list[int]:
         """The drops at the recipe's shares of the epochs; those that fall together or outside are one or none."""

@@ -78,6 +78,7 @@ def table_csv(plan: Plan, figures: dict) -> str:
 
 
 def markdown(plan: Plan, figures: dict, failed: Mapping[str, str] = NONE) -> str:
+    """table.md: the matrix of figures, which the README shows, then pictures, failed runs, cells and commands."""
     table, size = plan.table, plan.size
     title = table.title + (f" ({size.label})" if size.label else "")
     notes = [*table.about]

@@ -4,6 +4,7 @@ from __future__ import annotations
 import shlex
 
 from helper.options import parse_student, parse_teacher
+from helper.recipe import FULL
 from helper.rundir import teacher_name
 
 from .spec import Cell, Table, names
@@ -23,7 +24,7 @@ cd "$(dirname "$0")/.."
 
 def script(table: Table) -> str:
     """The commands of all cells, teachers before their students; each run once. No path of this machine is in it."""
-    needed = dict.fromkeys(cell.teacher for cell in table.cells if cell.row.role == "distil" and not cell.row.teacher)
+    needed = dict.fromkeys(cell.teacher for cell in table.cells if cell.row.role == "distil" and _ready(table, cell))
     teachers = f"# Its teachers come first: bash scripts/run_cifar_vanilla.sh {' '.join(needed)}\n" if needed else ""
     mine = table.name in names()
     file = f"scripts/tables/{table.name}.json" if mine else f"{table.name}.json"
@@ -56,12 +57,16 @@ def _teacher(table: Table, cell: Cell, seen: set[str]) -> list[str]:
     if cell.row.role == "student" or _variable(cell) in seen:
         return []
     seen.add(_variable(cell))
-    if not cell.row.teacher:
+    if _ready(table, cell):
         return [f"{_variable(cell)}=$(teacher {cell.teacher})"]
     words = ["--model", cell.teacher, *shlex.split(cell.row.teacher), *_recipe(table, alone=True)]
-    suffix = teacher_name(parse_teacher(words), TEACHER_TRIAL).split(f"_trial_{TEACHER_TRIAL}", 1)[1]
-    return [f'"$PYTHON" train_teacher.py {shlex.join(words)} --resume auto',
-            f"{_variable(cell)}=$(trained {cell.teacher} {suffix})"]
+    path = f"save/models/{teacher_name(parse_teacher(words), TEACHER_TRIAL)}/{cell.teacher}_last.pth"
+    return [f'"$PYTHON" train_teacher.py {shlex.join(words)} --resume auto', f"{_variable(cell)}={shlex.quote(path)}"]
+
+
+def _ready(table: Table, cell: Cell) -> bool:
+    """Whether teachers.sh knows the cell's teacher: trained as the recipe has it, on the recipe's data set."""
+    return not cell.row.teacher and table.recipe["dataset"] == FULL["dataset"]
 
 
 def _variable(cell: Cell) -> str:

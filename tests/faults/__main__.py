@@ -140,7 +140,7 @@ def drill(root: Path, quick: bool, seed: int) -> int:
 
 
 def main(argv=None):
-    parser = Parser(prog="python -m tests.faults", description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_boolean(parser, "--quick", False, "a few methods and kills")
     parser.add_argument("--seed", type=number(int, low=0, high=10**9), default=0,
                         help="of the random moments (default 0)")
