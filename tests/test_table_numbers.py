@@ -163,7 +163,7 @@ def test_seeds_of_two_teachers_are_never_averaged(tmp_path):
     cell = next(cell for cell in plan.table.cells if cell.row.name == "KD")
     record = archive.Record(tmp_path / "runs.csv", plan)
     for trial, last, teacher in (("1", 60.0, "a" * 12), ("2", 61.0, "a" * 12), ("3", 10.0, "b" * 12)):
-        record._put(record._place(cell), Result(trial, last, last, 1, 1.0, "", "", "", teacher))
+        record._keep(record._place(cell), Result(trial, last, last, 1, 1.0, "", "", "", teacher))
     assert [result.trial for result in record.of(cell)] == ["1", "2"]  # no teacher is there: the most seeds
     record.write()
     assert len(archive.Record(tmp_path / "runs.csv", plan).lines) == 3
@@ -171,7 +171,7 @@ def test_seeds_of_two_teachers_are_never_averaged(tmp_path):
     path = plan.teachers["resnet14", ""].path
     path.parent.mkdir(parents=True)
     checkpoint.save({"model": teacher, "arch": "resnet14"}, path)
-    record._put(record._place(cell), Result("2", 70.0, 70.0, 1, 1.0, "", "", "", checkpoint.digest(teacher)[:12]))
+    record._keep(record._place(cell), Result("2", 70.0, 70.0, 1, 1.0, "", "", "", checkpoint.digest(teacher)[:12]))
     assert [result.last_top1 for result in record.of(cell)] == [70.0]  # the plan's own teacher
     checkpoint.save({"model": {name: weight + 1 for name, weight in teacher.items()}, "arch": "resnet14"}, path)
     assert record.of(cell) == []  # another one: none of these seeds is its student
