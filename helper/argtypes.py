@@ -14,6 +14,7 @@ from .errors import near, program
 __all__ = ["Parser", "Stored", "boolean", "epoch_list", "file_path", "folder_path", "name_from", "number", "path",
            "temperature", "trial_list"]
 
+KEPT = ("args.json", "summary.json", "index.json")  # by runs and by exports
 Stored = Callable[[argparse.Namespace], tuple[Path, dict[str, Any]] | None]
 
 
@@ -121,8 +122,9 @@ def trial_list(text: str) -> list[str]:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,31}", trial) or (trial.isdigit() and len(trial) > 9):
             raise argparse.ArgumentTypeError(f"{text!r} is not a list of trial ids as 1,2,3 "
                                              "(letters, digits, . and -; numbers below 1000000000)")
-    if len(set(trials)) < len(trials):
-        raise argparse.ArgumentTypeError(f"{text!r} names a trial twice")
+    seeds = [str(int(trial)) if trial.isdigit() else trial for trial in trials]
+    if len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(f"{text!r} names a trial twice, or two of one seed")
     return trials
 
 
@@ -136,11 +138,22 @@ def path(text: str) -> str:
         raise argparse.ArgumentTypeError(f"{text!r}: no home folder of that name") from None
 
 
-def file_path(text: str) -> str:
-    """Path of a file to be written: not a folder's."""
-    if Path(name := path(text)).is_dir():
-        raise argparse.ArgumentTypeError(f"{text!r} is a folder; name a file in it")
-    return name
+def file_path(*endings: str) -> Callable[[str], str]:
+    """Type of the path of a file to be written: not a folder's, nor that of a file which a run or an export keeps.
+
+    endings: as .json; one of them must be the path's, so that no checkpoint and no log is overwritten.
+    """
+    def parse(text: str) -> str:
+        if (file := Path(path(text))).is_dir():
+            raise argparse.ArgumentTypeError(f"{text!r} is a folder; name a file in it")
+        if file.suffix not in endings:
+            raise argparse.ArgumentTypeError(f"{text!r}: name a file that ends in {' or '.join(endings)}")
+        if file.name in KEPT:
+            raise argparse.ArgumentTypeError(f"{text!r}: {file.name} is what a run or an export keeps; name another "
+                                             "file")
+        return str(file)
+
+    return parse
 
 
 def folder_path(text: str) -> str:

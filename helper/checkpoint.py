@@ -39,6 +39,8 @@ def load(path: Path, digest_needed: bool = False) -> Any:
     digest_needed: refuse a file without the digest that :func:`save` adds. Raises UserError, one line with the file's
     name, if it is missing, truncated, altered, or holds more than tensors and plain values.
     """
+    if path.is_dir():
+        raise UserError(f"{path}: a folder; name the checkpoint in it, as NAME_last.pth")
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
     try:

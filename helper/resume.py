@@ -117,6 +117,8 @@ class Claim:
         try:
             for run in self.runs:
                 run.lock()
+                if not isinstance(run, Onlooker):
+                    refuse_held(opt, run.folder)  # another process may have trained here since the look-up
             for run, config, learner in zip(self.runs, self.configs, learners, strict=True):
                 if distributed.first():
                     self._restore(opt, run, config, learner)
@@ -202,10 +204,17 @@ def find_run(opt: Namespace, name: str, config: dict[str, Any], folders: tuple[s
             raise UserError(f"--resume {folder}: another configuration: {'; '.join(differ)}")
         # without args.json the resume state must say whose run it is; it then writes both anew
         run.finished = found is not None and run.summary().get("epochs") == opt.epochs
-    elif not opt.overwrite and (what := held(folder)):
+        if not any(folder.glob("*_last.pth")) and (folder / NEWEST).exists():
+            run.finished = False  # the state has the weights that are gone, and writes them anew
+    refuse_held(opt, folder)
+    return run
+
+
+def refuse_held(opt: Namespace, folder: Path) -> None:
+    """Raises UserError where a folder holds a run and neither ``--resume`` nor ``--overwrite`` was given."""
+    if not opt.resume and not opt.overwrite and (what := held(folder)):
         raise UserError(f"{folder}: holds {what}; give --resume auto to go on with it, --overwrite to start anew, "
                         "or another --trial")
-    return run
 
 
 def _fitting(parent: Path, config: dict[str, Any]) -> tuple[int, Path | None]:

@@ -77,8 +77,9 @@ def parse(argv) -> Namespace:
     parser.add_argument("--steps", type=number(int, low=1, high=10000), default=None,
                         help="steps a turn (default 10 on the CPU, 100 on CUDA)")
     add_dataset(parser)  # another than the default with --what feed alone
-    parser.add_argument("--json", type=file_path, default=None, help="write the results here")
-    parser.add_argument("--profile", type=file_path, default=None, help="write where our step's time goes here")
+    parser.add_argument("--json", type=file_path(".json"), default=None, help="write the results here")
+    parser.add_argument("--profile", type=file_path(".txt", ".log"), default=None,
+                        help="write where our step's time goes here")
     opt = parser.parse(argv)
     for name in opt.what.split(","):
         if name not in ("data", "step", "train", "ops", "feed"):

@@ -33,7 +33,8 @@ def parse(argv):
                        help="checkpoint, of this project or of RepDistiller")
     group.add_argument("--model", type=name_from(any_model, "model"), default=None,
                        help="its architecture (default: what it says, else its name or its folder's)")
-    group.add_argument("--json", type=file_path, default=None, metavar="FILE", help="write the figures here too")
+    group.add_argument("--json", type=file_path(".json"), default=None, metavar="FILE",
+                       help="write the figures here too")
     return parser.parse(argv)
 
 

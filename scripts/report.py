@@ -49,7 +49,8 @@ def parse(argv=None) -> argparse.Namespace:
     parser = Parser(description=__doc__)
     parser.add_argument("--out", type=folder_path, default="result", help="folder of the tables (default ./result)")
     parser.add_argument("--save_dir", type=path, default="save", help="folder of the runs (default ./save)")
-    parser.add_argument("--page", type=file_path, default=None, help="file to write (default: report.html in --out)")
+    parser.add_argument("--page", type=file_path(".html", ".htm"), default=None,
+                        help="file to write (default: report.html in --out)")
     return parser.parse(argv)
 
 
@@ -125,14 +126,14 @@ def result_sections(out: Path, page: Path) -> Iterator[Section]:
 
 def title_of(folder: Path) -> str:
     text = folder / "table.md"
-    first = text.read_text().split("\n", 1)[0] if text.is_file() else ""
+    first = text.read_text(errors="replace").split("\n", 1)[0] if text.is_file() else ""
     return first.removeprefix("# ")
 
 
 def folder_blocks(folder: Path, tables: list[Path], pictures: list[Path], page: Path) -> list[dict]:
     blocks = [note(folder.name.replace("-", " ", 1), "reduced")] if folder.name.startswith("reduced-") else []
     if folder / "table.csv" in tables:
-        blocks.append(matrix(folder / "table.csv"))
+        blocks.append(whole_matrix(folder / "table.csv"))
     if failed := failures(folder / "table.md"):
         blocks += [note("Failed when last tried:", "reduced"), *map(note, failed)]
     blocks += map(picture, pictures)
@@ -142,6 +143,13 @@ def folder_blocks(folder: Path, tables: list[Path], pictures: list[Path], page: 
         found = links([link(log, page, log.name) for log in logs])
         blocks.append(details(f"texts and logs ({len(logs)})", note(found)))
     return blocks
+
+
+def whole_matrix(file: Path) -> dict[str, Any]:
+    try:
+        return matrix(file)
+    except KeyError as column:
+        raise UserError(f"{file}: no table of run_table, it lacks the column {column}; move it away") from None
 
 
 def matrix(file: Path) -> dict[str, Any]:
@@ -178,8 +186,11 @@ def csv_blocks(file: Path, page: Path) -> list[dict]:
 
 
 def read_csv(file: Path) -> list[dict]:
-    with file.open(newline="", errors="replace") as text:
-        return [{k: v for k, v in line.items() if k is not None} for line in csv.DictReader(text)]
+    try:
+        with file.open(newline="", errors="replace") as text:
+            return [{k: v for k, v in line.items() if k is not None} for line in csv.DictReader(text)]
+    except csv.Error as error:
+        raise UserError(f"{file}: damaged ({error}); move it away") from None
 
 
 # Runs -----------------------------------------------------------------------------------------------------------------
@@ -228,8 +239,9 @@ def trained(run: RunData) -> str:
     """Epochs, and whatever is less than the full recipe."""
     config, summary = run.config, run.summary
     parts = [f"{summary['epochs']} epochs" if summary else f"of {config.get('epochs')} epochs"]
-    if config.get("train_fraction", 1) != 1:
-        parts.append(f"{100 * config['train_fraction']:g} % of the images")
+    share = config.get("train_fraction", 1)
+    if share != 1:
+        parts.append(f"{100 * share:g} % of the images" if isinstance(share, (int, float)) else f"a share of {share!r}")
     if summary.get("validated_on", "test") != "test":
         parts.append(f"validated on {summary['validated_on']}")
     return ", ".join(parts)

@@ -23,15 +23,17 @@ from pathlib import Path
 
 from dataset import SIZES
 from helper.argtypes import Parser, folder_path, name_from, number, path, trial_list
+from helper.device import pick_device
 from helper.errors import UserError, guard
 from helper.known_teachers import known_teachers
 from helper.record import git_commit
+from helper.resume import check_writable
 from helper.rundir import commits_in, other_code
 from helper.teacher import read_teacher
 
 from . import readme_tables
 from .table import plots, render, shell, spec
-from .table.cluster import RayPool
+from .table.cluster import RayPool, reachable
 from .table.jobs import Pool, slug, stopped, visible
 from .table.plan import Plan, Training
 from .table.results import Store
@@ -125,13 +127,24 @@ def main(argv=None) -> None:
     if opt.print_script:
         print(shell.script(table), end="")
         return
-    for gpu in opt.gpus:
-        visible(gpu)
+    check_places(opt)
     size = table.size(opt.epochs, opt.train_fraction, opt.holdout, opt.dataset)
     plan = Plan(table, size, opt, Store(opt.save_dir), chooser(table, opt.only))
     show(plan, opt)
     if not opt.dry_run:
         run(plan, opt)
+
+
+def check_places(opt: argparse.Namespace) -> None:
+    """Raises UserError for devices and folders that the runs could not use; a Ray cluster's devices are not here."""
+    if not opt.dry_run:
+        check_writable(opt.save_dir)
+    for gpu in opt.gpus:
+        visible(gpu)
+    if opt.executor == "local":
+        pick_device(opt.device)
+    elif opt.address not in (None, "auto") and not opt.dry_run:
+        reachable(opt.address)
 
 
 def chooser(table: Table, pattern: str) -> Callable[[Cell], bool]:

@@ -44,11 +44,7 @@ def print_table(runs: list[RunData]) -> None:
 
 def draw(runs: list[RunData], target: Path) -> None:
     """Held-out accuracy by epoch, all runs in one picture."""
-    from matplotlib.backend_bases import FigureCanvasBase
     from matplotlib.figure import Figure
-    if target.suffix[1:] not in (known := FigureCanvasBase.filetypes):
-        raise UserError(f"--picture {target}: no kind of picture; name a file as curves.png "
-                        f"({', '.join(sorted(known))})")
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axis = figure.subplots()
     for run in runs:
@@ -70,7 +66,8 @@ def draw(runs: list[RunData], target: Path) -> None:
 def main(argv=None):
     parser = Parser(description=__doc__)
     parser.add_argument("--save_dir", type=path, default="save", help="where the runs lie (default ./save)")
-    parser.add_argument("--picture", type=file_path, default=None, help="write the learning curves here")
+    parser.add_argument("--picture", type=file_path(".png", ".pdf", ".svg", ".jpg"), default=None,
+                        help="write the learning curves here")
     parser.add_argument("--find", default=None, metavar="START", help="print the one run folder whose name starts so")
     opt = parser.parse(argv)
     runs = finished_runs(Path(opt.save_dir))

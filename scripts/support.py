@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", type=list_of(name_from(distiller_dict, "method")), default=list(distiller_dict),
                         metavar="LIST", help="as fsp,crd (default all)")
-    parser.add_argument("--json", type=file_path, default=None, metavar="FILE", help="write the answers here too")
+    parser.add_argument("--json", type=file_path(".json"), default=None, metavar="FILE",
+                        help="write the answers here too")
     opt, flags = parser.parse_known_args(argv)
     answers = {name: {pair: why_not(name, *pair, flags) for pair in PAIRS} for name in opt.methods}
     print("\n".join(report(answers)))

@@ -106,7 +106,7 @@ class ZooTable:
 
     def _line(self, name: str, mix: str) -> Line:
         flags = ["--path_t", self.opt.path_t, "--model_t", self.arch, "--model_s", self.opt.model_s, "--distill", name,
-                 *MIXINGS[mix], *self._scaled(name), "--train_fraction", f"{self.opt.train_fraction:g}",
+                 *MIXINGS[mix], *self._scaled(name), "--train_fraction", str(self.opt.train_fraction),
                  "--epochs", str(self.opt.epochs), "--lr_decay_epochs", ""]
         for place in ("dataset", "save_dir", "data_dir"):
             if getattr(self.opt, place) != self.opt.defaults[place]:

@@ -52,9 +52,19 @@ def test_the_hottest_temperature_can_be_squared():
 
 
 def test_files_and_folders_to_write(tmp_path):
-    new, file = str(tmp_path / "new"), tmp_path / "file"
+    new, file = str(tmp_path / "new.json"), tmp_path / "file"
     file.touch()
-    for kind, wrong in ((helper.argtypes.file_path, tmp_path), (helper.argtypes.folder_path, file)):
+    json_file = helper.argtypes.file_path(".json")
+    kept = [tmp_path / name for name in ("last.pth", "log.csv", "args.json", "summary.json", "index.json")]
+    for kind, *wrong in ((json_file, tmp_path, *kept), (helper.argtypes.folder_path, file)):
         assert kind(new) == new
-        with pytest.raises(argparse.ArgumentTypeError, match="name a f"):
-            kind(str(wrong))
+        for text in map(str, wrong):
+            with pytest.raises(argparse.ArgumentTypeError, match="name a(nother)? f"):
+                kind(text)
+
+
+@pytest.mark.parametrize("text", ["1,1", "1,01", "0,00", "a,1,a"])
+def test_one_seed_is_never_two_trials(text):
+    assert helper.argtypes.trial_list("1,2,a") == ["1", "2", "a"] and helper.argtypes.trial_list("01") == ["01"]
+    with pytest.raises(argparse.ArgumentTypeError, match="one seed"):
+        helper.argtypes.trial_list(text)

@@ -213,6 +213,31 @@ def test_a_finished_run_with_a_damaged_file_mends_it(whole, tmp_path, name, cont
     assert rundir.read_config(only_run(tmp_path)) and rundir.read_summary(only_run(tmp_path))
 
 
+def test_lost_last_weights_of_a_finished_run_are_written_anew(whole, tmp_path):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    (only_run(tmp_path) / "resnet8_last.pth").unlink()
+    ok(tmp_path, *WHOLE, "--resume", "auto")
+    assert compared(tmp_path) == compared(whole)
+
+
+@pytest.mark.parametrize("more", [[], ["--resume", "auto"]])
+def test_a_run_that_came_between_look_up_and_lock_is_kept(whole, tmp_path, monkeypatch, more):
+    lock = Run.lock
+
+    def late(run):
+        shutil.copytree(only_run(whole), run.folder)
+        lock(run)
+
+    monkeypatch.setattr(Run, "lock", late)
+    done = train(tmp_path, *WHOLE, *more)
+    if more:
+        assert done.status == 0, done.err
+    else:
+        refused(done, "holds a finished run", "--resume auto", "--overwrite")
+    monkeypatch.undo()
+    assert compared(tmp_path) == compared(whole)
+
+
 def test_other_code_is_told(tmp_path, monkeypatch):
     """Every code that trained a run stays on record, whatever is resumed, damaged or lost."""
     def by(commit, *flags):

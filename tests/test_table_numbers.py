@@ -152,7 +152,8 @@ def test_runs_of_another_recipe_stay_in_the_record_and_out_of_the_table(tmp_path
     assert read_csv(folder / "table.csv")["KD"]["last_top1_mean"] == "12.00"
     whole = (folder / "runs.csv").read_text()
     assert ",12.0," in whole
-    for damaged in ("row,column\nKD,x\n", whole.replace(",12.0,", ",nan,", 1)):
+    for damaged in ("row,column\nKD,x\n", whole.replace(",12.0,", ",nan,", 1), whole.replace(",12.0,", ",1500,", 1),
+                    whole + "1" * 200_000):
         (folder / "runs.csv").write_text(damaged)
         with pytest.raises(UserError, match="runs.csv: damaged"):
             render.write(plan, folder)

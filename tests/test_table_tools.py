@@ -14,9 +14,11 @@ import torch
 
 from helper import rundir
 from helper.errors import UserError
+from models import model_dict
 from scripts import report, run_table
 from scripts.table import plots, render
 from scripts.table.jobs import Child, Pool, slug
+from scripts.table.teachers import vanilla
 from tests.support import table_runs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -212,6 +214,56 @@ def test_threads_reach_the_runs_and_don_t_tell_them_apart(tmp_path):
     plain = table_runs.make_plan(words)
     assert "0" in table_runs.run_of(plain, "Teacher").done
     assert [*map(plan.configuration, plan.table.cells)] == [*map(plain.configuration, plain.table.cells)]
+
+
+def test_a_share_of_many_digits_is_found_again(tmp_path):
+    words = [table_runs.small_table(tmp_path), "--save_dir", str(tmp_path / "save"), "--train_fraction", "0.1234567"]
+    plan = table_runs.make_plan(words)
+    table_runs.finish(plan, table_runs.run_of(plan, "Teacher"), "0", 12.0)
+    assert "0" in table_runs.run_of(table_runs.make_plan(words), "Teacher").done
+    other = table_runs.make_plan([*words[:-1], "0.12345671"])
+    assert other.size.folder != plan.size.folder and other.size.label != plan.size.label
+
+
+@pytest.mark.parametrize("stated, index", [
+    (float("nan"), None), (726.0, None), ("x", None), (torch.zeros(2), None), (None, {"top1": "good"})])
+def test_a_teacher_whose_accuracy_can_t_be_true_is_refused(tmp_path, stated, index):
+    path = tmp_path / vanilla("resnet14")
+    path.parent.mkdir()
+    state = {"model": model_dict["resnet14"](num_classes=100).state_dict()}
+    torch.save(state if stated is None else {**state, "accuracy": stated}, path)
+    if index:
+        path.with_name("index.json").write_text(json.dumps({path.stem: index}))
+    words = [table_runs.small_table(tmp_path), "--teacher_dir", str(tmp_path), "--save_dir", str(tmp_path / "save")]
+    plan = table_runs.make_plan(words)
+    with pytest.raises(UserError, match=f"{path.name}: states an accuracy"):
+        plan.results(plan.table.cells[0])
+
+
+@pytest.mark.parametrize("text", ["{bad", "[]", '{"ckpt_epoch_240": 5}'])
+def test_an_index_that_can_t_be_read_says_nothing(tmp_path, text):
+    path = tmp_path / vanilla("resnet14")
+    path.parent.mkdir()
+    torch.save({"model": model_dict["resnet14"](num_classes=100).state_dict()}, path)
+    path.with_name("index.json").write_text(text)
+    plan = table_runs.make_plan([table_runs.small_table(tmp_path), "--teacher_dir", tmp_path, "--save_dir", tmp_path])
+    assert plan.results(plan.table.cells[0]) == []
+
+
+@pytest.mark.parametrize("flags, words", [
+    (["--device", "foo"], "--device foo"), (["--save_dir", "/dev/null/x"], "--save_dir"),
+    (["--gpus", "99"], "--gpus 99")])
+def test_places_that_runs_could_not_use_are_refused_first(tmp_path, flags, words):
+    with pytest.raises(UserError, match=words):
+        run_table.main([table_runs.small_table(tmp_path), "--out", str(tmp_path / "out"), *flags])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name, text", [("x.csv", "a\n" + "1" * 200_000), ("table.csv", "a,b\n1,2\n")])
+def test_a_damaged_table_is_named_by_the_report(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=f"{name}: .*move it away"):
+        report.main(["--out", str(tmp_path), "--save_dir", str(tmp_path / "save")])
 
 
 def test_nothing_to_report_is_one_line(tmp_path):

@@ -14,7 +14,7 @@ from helper.errors import UserError
 from helper.files import save_csv
 
 from .plan import Plan
-from .results import Result, digests
+from .results import Result, digests, per_cent
 from .spec import Cell
 
 FULL = "full recipe"
@@ -23,14 +23,14 @@ HEAD = (*CELL, *(field.name for field in fields(Result)))
 NEW_COLUMNS = {"teacher_origin"}  # which older files lack
 
 
-def finite(text: str) -> float:
+def seconds(text: str) -> float:
     """A number; ValueError for NaN and infinity, of which no mean can be made."""
     if not math.isfinite(value := float(text)):
-        raise ValueError(f"{text} is no figure")
+        raise ValueError(f"{text} is no time")
     return value
 
 
-NUMBERS = {"last_top1": finite, "best_top1": finite, "best_epoch": int, "wall_time_s": finite}
+NUMBERS = {"last_top1": per_cent, "best_top1": per_cent, "best_epoch": int, "wall_time_s": seconds}
 
 
 class Record:
@@ -80,7 +80,7 @@ class Record:
                     values = {field.name: NUMBERS.get(field.name, str)(line[field.name]) for field in fields(Result)
                               if field.name in line or field.name not in NEW_COLUMNS}
                     self._keep(tuple(line[name] for name in CELL), Result(**values))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise UserError(f"{self.path}: damaged, or of another version ({error!r}); move it away, the runs under "
                             "--save_dir are recorded anew") from None
 

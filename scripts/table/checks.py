@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import shlex
+from argparse import ArgumentTypeError
 
 from dataset import SIZES
+from helper.argtypes import trial_list
 from models import model_dict
 
 PICTURES = ("points", "curves", "surfaces")
@@ -34,6 +36,10 @@ def wrong_type(table) -> str:
     if not _is(list, table.columns, table.about) or not _is(dict, table.sources) or not _is(
             str, table.trial, table.title, table.x_label, *table.columns, *table.about, *table.sources.values()):
         return 'trial and title are texts, as "1,2,3", columns and about lists of texts, sources maps to texts'
+    try:
+        trial_list(table.trial)
+    except ArgumentTypeError as error:
+        return f"trial: {error}"
     if table.picture not in PICTURES:
         return f"picture {table.picture!r} is none of {', '.join(PICTURES)}"
     for row in table.rows:

@@ -153,12 +153,12 @@ class Plan:
     def seconds(self, run: Training) -> tuple[float, bool]:
         """Estimated time of the missing trials, and whether finished runs tell (else the networks' multiply-adds)."""
         opt = run.parse()
-        cuda = self.opt.device.startswith("cuda") or (self.opt.device == "auto" and torch.cuda.is_available())
+        cuda = self.opt.device != "cpu" and torch.cuda.is_available()
         train, test = self.size.images
         speed = self.store.images_per_s(run.kind, opt, cuda)
         if speed is not None:
             return START + (train + EVALUATION * test) * epochs_of(run, opt) / speed, True
-        device = self.opt.device if self.opt.device != "auto" else "cuda" if cuda else "cpu"
+        device = "cpu" if not cuda else "cuda" if self.opt.device == "auto" else self.opt.device
         return START + self._multiply_adds(run) / measured_rate(device), False
 
     def _multiply_adds(self, run: Training) -> float:
@@ -200,7 +200,7 @@ class Plan:
                   "lr_decay_epochs": ",".join(map(str, self._decay_epochs()))}
         flags = [part for name, value in recipe.items() for part in (f"--{name}", str(value))]
         if self.size.train_fraction != 1:
-            flags += ["--train_fraction", f"{self.size.train_fraction:g}"]
+            flags += ["--train_fraction", str(self.size.train_fraction)]
         if self.size.holdout:
             flags += ["--holdout", str(self.size.holdout)]
         places = ("save_dir", "data_dir", "device", "threads")

@@ -107,7 +107,7 @@ def _failures(failed: Mapping[str, str]) -> list[str]:
 
 def failures(text: Path) -> list[str]:
     """What :func:`write` noted in a table.md: 'label: reason' of the runs that have failed."""
-    _, _, after = text.read_text().partition(f"\n{FAILED}\n") if text.is_file() else ("", "", "")
+    _, _, after = text.read_text(errors="replace").partition(f"\n{FAILED}\n") if text.is_file() else ("", "", "")
     return [line[2:] for line in after.split("\n## ")[0].splitlines() if line.startswith("- ")]
 
 

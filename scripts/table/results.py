@@ -7,6 +7,7 @@ from argparse import Namespace
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from helper import rundir
 from helper.rundir import FREE, RunData, config_of, held
@@ -104,13 +105,26 @@ def _same_teacher(found: dict, teachers: tuple[Path, ...]) -> bool:
 
 def digests(path: Path) -> list[str]:
     """The weights in a file, as :class:`Result` names a teacher, and those that it is the half-precision copy of."""
-    names = [_digest(path, path.stat().st_mtime_ns)]
+    names, entry = [_digest(path, path.stat().st_mtime_ns)], index_entry(path)
+    if "sha256_full" in entry and entry.get("sha256") == names[0]:
+        names.append(entry["sha256_full"])
+    return [str(name)[:DIGITS] for name in names]
+
+
+def index_entry(path: Path) -> dict:
+    """What index.json beside an exported checkpoint says of it; empty where there is none that can be read."""
     try:
         entry = json.loads(path.with_name("index.json").read_text())[path.stem]
-        names += [entry["sha256_full"]] if entry["sha256"] == names[0] else []
-    except (OSError, ValueError, LookupError, TypeError):
-        pass  # no export
-    return [str(name)[:DIGITS] for name in names]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return {}
+    return entry if isinstance(entry, dict) else {}
+
+
+def per_cent(value: Any) -> float:
+    """A number from 0 to 100; ValueError or TypeError for all that is no accuracy."""
+    if not 0 <= (number := float(value)) <= 100:
+        raise ValueError(f"{value} is no accuracy in per cent")
+    return number
 
 
 @cache

@@ -103,8 +103,8 @@ class Size:
         if self.epochs != self.recipe_epochs:
             changes.append((f"epochs={self.epochs}", f"{self.epochs} of {self.recipe_epochs} epochs"))
         if self.train_fraction != 1:
-            changes.append((f"train_fraction={self.train_fraction:g}",
-                            f"{100 * self.train_fraction:g} % of the training images"))
+            changes.append((f"train_fraction={self.train_fraction}",
+                            f"{100 * self.train_fraction:.10g} % of the training images"))
         if self.holdout:
             changes.append((f"holdout={self.holdout}", f"validated on {self.holdout} images held out of training"))
         if self.dataset != self.recipe_dataset:

@@ -1,15 +1,14 @@
 """Teachers that a table takes as files: RepDistiller's, fetched or one's own, and those of models/pretrained/."""
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from helper import checkpoint
-from helper.errors import UserError
+from helper.errors import UserError, in_short
 from helper.known_teachers import known_teachers
 from helper.teacher import read_teacher
 
-from .results import Result
+from .results import Result, index_entry, per_cent
 from .spec import Size, Table
 
 TEACHER_TRIAL = "0"
@@ -38,10 +37,12 @@ def stated(path: Path) -> list[Result]:
 
     Such a teacher is of the full recipe, so this belongs into full tables only.
     """
-    accuracy = checkpoint.load(path).get("accuracy")
-    index = path.with_name("index.json")
-    if accuracy is None and index.is_file():
-        accuracy = json.loads(index.read_text()).get(path.stem, {}).get("top1")
+    accuracy = checkpoint.load(path).get("accuracy", index_entry(path).get("top1"))
     if accuracy is None:
         return []
-    return [Result(TEACHER_TRIAL, float(accuracy), float(accuracy), 0, 0.0, "", "", str(path.parent))]
+    try:
+        top1 = per_cent(accuracy)
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: a tensor of several numbers
+        raise UserError(f"teacher {path}: states an accuracy that is none ({in_short(error)}); take another copy of "
+                        "it, or of index.json beside it") from None
+    return [Result(TEACHER_TRIAL, top1, top1, 0, 0.0, "", "", str(path.parent))]
