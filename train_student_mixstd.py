@@ -21,7 +21,7 @@ from helper.options import data_of, loader_of, parse_student, show
 from helper.pair import check_batches, pair_of, warn_of_size
 from helper.resume import Claim, stored_flags
 from helper.rundir import student_name
-from helper.teacher import Teacher, build, read_teacher
+from helper.teacher import Teacher, build, check_data, read_teacher
 from models import any_model
 
 FOLDERS = ("student_model", "student_tensorboards")
@@ -34,6 +34,7 @@ def main(argv=None):
     file = read_teacher(opt.path_t, opt.model_t)
     opt.model_t, opt.teacher_sha256 = file.arch, file.sha256
     opt.teacher_origin = origin_of(file.sha256, file.path)
+    check_data(file, opt.dataset)
     claim = Claim.look_up(opt, FOLDERS, student_name)
     if claim.finished():
         return

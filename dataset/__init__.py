@@ -10,10 +10,12 @@ NAMES = (*cifar.CIFAR, "digits", *folder.NAMES)
 FOLDERS = folder.NAMES  # those of large images in folders, which have a recipe of their own
 SIZES = {**dict.fromkeys(cifar.CIFAR, cifar.SIZES), "digits": digits.SIZES,
          "imagenet": folder.SIZES}  # training and test images, where the name says how many
+CLASSES = {**{name: about[1] for name, about in cifar.CIFAR.items()}, "digits": digits.CLASSES,
+           "imagenet": folder.CLASSES}  # how many, where the name says it
 
-__all__ = ["FOLDERS", "LOADERS", "MIXES", "NAMES", "SAMPLINGS", "SIZES", "Batch", "Data", "DataError", "DeviceLoader",
-           "EpochPlan", "MixSpec", "Split", "TorchLoader", "digest", "eval_batches", "load", "make_loader",
-           "make_test_batches", "plan_epoch", "published_figures"]
+__all__ = ["CLASSES", "FOLDERS", "LOADERS", "MIXES", "NAMES", "SAMPLINGS", "SIZES", "Batch", "Data", "DataError",
+           "DeviceLoader", "EpochPlan", "MixSpec", "Split", "TorchLoader", "digest", "eval_batches", "load",
+           "make_loader", "make_test_batches", "plan_epoch", "published_figures"]
 
 
 def load(name, data_dir, holdout=0, train_fraction=1.0, download=True):

@@ -58,6 +58,7 @@ class Data:
     test: Split
     published: dict = field(default_factory=dict)
     classes: tuple = ()  # the names of classes that the name of the data set doesn't tell
+    left_out: tuple = ()  # files beside the images that are none
     resident: ClassVar[bool] = True  # the training images fit on a device: DeviceLoader can serve them
 
     @property

@@ -5,6 +5,7 @@ import torch
 from .data import Data, DataError, Split, stratified
 
 N_TEST = 360  # about a fifth of the 1,797 images
+CLASSES = 10
 SIZES = 1_797 - N_TEST, N_TEST
 MEAN, STD = 0.3051, 0.3756  # measured on the training split, all pixels
 
@@ -27,4 +28,4 @@ def load():
     everything = Split(images, torch.from_numpy(raw.target.astype(np.int64)))
     held = stratified(raw.target, N_TEST)
     train = everything.take(np.setdiff1d(np.arange(len(everything)), held))
-    return Data("digits", 10, (MEAN,) * 3, (STD,) * 3, 4, False, train, everything.take(held))
+    return Data("digits", CLASSES, (MEAN,) * 3, (STD,) * 3, 4, False, train, everything.take(held))

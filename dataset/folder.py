@@ -6,6 +6,7 @@ them (TorchLoader); they come as uint8 and are mirrored, normalised and mixed on
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -54,6 +55,7 @@ class FolderData:
     resized: int = RESIZED
     published: dict = field(default_factory=dict)
     classes: tuple = ()  # their names, in the order of the labels
+    left_out: tuple = ()  # paths of files that are no images by their names
     pad: ClassVar[None] = None  # crops come from two random numbers of the plan, not from a border
     resident: ClassVar[bool] = False
 
@@ -107,10 +109,18 @@ class TestFiles(Dataset):
 
 
 def read(path):
-    """The RGB image of a file, decoded whole. DataError where that can't be done."""
+    """The RGB image of a file, decoded whole, as it lies there: an orientation that EXIF asks for is not applied, as
+    torchvision's loader doesn't. 16 bits of grey become their upper 8, which torchvision clips to white.
+
+    DataError where it can't be read, or has numbers (32 bits, floats) that have no range to bring to 8 bits.
+    """
     from PIL import Image
     try:
         with Image.open(path) as image:
+            if image.mode.startswith("I;16"):
+                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            if image.mode in ("I", "F"):
+                raise ValueError(f"pixels of PIL's mode {image.mode}, 8 or 16 bits are needed")
             return image.convert("RGB")
     except Exception as error:  # PIL raises what its decoders meet in a damaged file
         reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -125,38 +135,51 @@ def load(name, data_dir):
     class alone, an ImageNet that has not its 1000 classes.
     """
     root = Path(data_dir).expanduser()
-    (train, classes), (val, val_classes) = (_files(root / part, name) for part in ("train", "val"))
+    (train, classes, more), (val, val_classes, others) = (_files(root / part, name) for part in ("train", "val"))
     if differ := sorted(set(classes) ^ set(val_classes)):
         there, not_there = ("train", "val") if differ[0] in classes else ("val", "train")
-        raise DataError(f"--data_dir {root}: class {differ[0]!r} is in {there}/ but not in {not_there}/"
-                        + (f", nor are {len(differ) - 1} more in both" if len(differ) > 1 else "")
-                        + "; both need the same class folders")
+        more = f" ({len(differ)} classes are in one of both only)" if len(differ) > 1 else ""
+        case = "; capital and small letters differ" if len({name.lower() for name in differ}) < len(differ) else ""
+        raise DataError(f"--data_dir {root}: class {differ[0]!r} is in {there}/ but not in {not_there}/{more}{case}; "
+                        "both need the same class folders")
     if len(classes) == 1:
         raise DataError(f"--data_dir {root}: one class alone, {classes[0]!r}, is nothing to learn; train/ and "
                         "val/ need a folder for each class")
     if name == "imagenet" and len(classes) != CLASSES:
         raise DataError(f"--dataset imagenet: {root / 'train'} has {len(classes)} of ImageNet's {CLASSES} classes; "
                         "complete it, or train on what is there with --dataset folder")
-    return FolderData(name, len(classes), train, val, published=alone(name), classes=tuple(classes))
+    return FolderData(name, len(classes), train, val, published=alone(name), classes=tuple(classes),
+                      left_out=(*more, *others))
 
 
 def _files(folder, name):
-    """(Files, names of the classes) of one folder of class folders."""
+    """(Files, names of the classes, files that are no images by their names) of one folder of class folders."""
     if not folder.is_dir():
         raise DataError(f"--dataset {name}: {folder} is no folder; give a --data_dir that holds train/CLASS/*.jpg and "
                         "val/CLASS/*.jpg")
     try:
-        found = _visible(folder)
+        found, left_out = _visible(folder)
     except FileNotFoundError as error:
         reason = str(error).split("Supported extensions")[0].strip().rstrip(".")
         raise DataError(f"--dataset {name}: {folder} has no images, or a class without any ({reason}); put them into "
                         f"{folder}/CLASS/*.jpg, or delete the class's folder") from None
     paths, labels = zip(*found.samples, strict=True)
-    return Files(paths, torch.from_numpy(np.array(labels, np.int64))), found.classes
+    _refuse_links(paths)
+    return Files(paths, torch.from_numpy(np.array(labels, np.int64))), found.classes, left_out
+
+
+def _refuse_links(paths):
+    """DataError where a link makes one folder's images count twice, perhaps under two classes."""
+    places = {}
+    for folder in dict.fromkeys(map(os.path.dirname, paths)):
+        if (other := places.setdefault(os.path.realpath(folder), folder)) != folder:
+            raise DataError(f"--data_dir: {other} and {folder} are one folder, by a link, so its images would count "
+                            "twice; remove the link")
 
 
 def _visible(folder):
-    """torchvision's ImageFolder, without what notebooks, desktops and NAS boxes leave beside the images."""
+    """torchvision's ImageFolder, without what notebooks, desktops and NAS boxes leave beside the images; and the other
+    files that it leaves out, because their names don't end as images' do."""
     from torchvision.datasets import ImageFolder
     from torchvision.datasets.folder import IMG_EXTENSIONS, has_file_allowed_extension
 
@@ -167,10 +190,17 @@ def _visible(folder):
                 raise FileNotFoundError(f"Couldn't find any class folder in {directory}.")
             return names, {name: place for place, name in enumerate(names)}
 
-    def counts(path):
-        return has_file_allowed_extension(path, IMG_EXTENSIONS) and not _hidden(path[len(str(folder)):])
+    left_out = []
 
-    return Visible(folder, is_valid_file=counts)
+    def counts(path):
+        if _hidden(path[len(str(folder)):]):
+            return False
+        if not has_file_allowed_extension(path, IMG_EXTENSIONS):
+            left_out.append(path)
+            return False
+        return True
+
+    return Visible(folder, is_valid_file=counts), left_out
 
 
 def _hidden(path):

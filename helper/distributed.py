@@ -9,6 +9,7 @@ Process 0 alone writes files and speaks; an error is told by one process. Withou
 """
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import sys
@@ -19,14 +20,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from inspect import signature
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from .errors import UserError, guard
+from .errors import UserError, guard, program
 
 if TYPE_CHECKING:
     from .interrupts import Interrupts
@@ -86,7 +87,16 @@ def launch(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | N
         store.set("told", "1")
     elif not _told(store):
         print(said.getvalue(), end="", file=sys.stderr, flush=True)
-    return status
+    _leave(status)
+
+
+def _leave(status: int) -> NoReturn:
+    """End this process without Python's own end, in which gloo's threads, that live on after a DistributedDataParallel,
+    may still free tensors: that aborts the process now and then (github.com/pytorch/pytorch/pull/179291)."""
+    atexit._run_exitfuncs()  # ends the data workers
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _guarded(main: Callable, argv: Sequence[str] | None) -> int:
@@ -97,8 +107,8 @@ def _guarded(main: Callable, argv: Sequence[str] | None) -> int:
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "by peer" not in str(error):
             raise
-        print(f"{os.path.basename(sys.argv[0])}: error: another process of this run has ended; the last good "
-              "checkpoint is kept, go on with --resume auto", file=sys.stderr, flush=True)
+        print(f"{program()}: error: another process of this run has ended; what was saved before is kept, go on with "
+              "--resume auto", file=sys.stderr, flush=True)
         return 1
 
 

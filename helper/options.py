@@ -245,6 +245,9 @@ def data_of(opt: Namespace) -> dataset.Data:
     data = one_by_one(lambda: dataset.load(opt.dataset, opt.data_dir, opt.holdout, opt.train_fraction))
     print(f"data: {data.name}, {data.num_classes} classes, {len(data.train)} training images and {len(data.test)} to "
           "test on")
+    if data.left_out:
+        print(f"WARNING {len(data.left_out)} files under --data_dir are no images by their names and don't count, as "
+              f"{data.left_out[0]}")
     return data
 
 

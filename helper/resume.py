@@ -23,7 +23,8 @@ from .rundir import BEFORE, FREE, NEWEST, completed, config_of, held, other_code
 
 NOT_STORED = {"save_dir", "resume", "overwrite"}  # belong to a command, not to a run
 BAD = "resume.bad.pth"
-DIGESTS = {"teacher_sha256": "--path_t with weights of sha256", "data_sha256": "--data_dir with files of sha256"}
+DIGESTS = {"teacher_sha256": "other weights in --path_t, sha256",
+           "data_sha256": "other images under --data_dir than the run's (put them back), sha256 of their names"}
 COLUMNS = {"init": {"train_loss", "seconds"},
            "main": {"train_loss", "train_acc", "test_loss", "test_acc", "test_acc_top5", "seconds"}}
 
@@ -59,19 +60,17 @@ def differing(config: dict[str, Any], other: dict[str, Any]) -> list[str]:
     config, other = completed(config), completed(other)
     free = FREE - {"data_dir"} if config.get("dataset") in dataset.FOLDERS else FREE
     names = sorted({*config, *map(str, other)} - free - {"epochs"})
-    differ = [f"{_flag(k)} {_brief(config.get(k))}, there {_brief(other.get(k))}" for k in names
+    differ = [f"{DIGESTS.get(k, f'--{k}')} {_brief(k, config.get(k))}, there {_brief(k, other.get(k))}" for k in names
               if config.get(k) != other.get(k)]
     here, there = config["epochs"], other.get("epochs")
     if type(there) is not int or here < there:
-        differ.append(f"--epochs {here}, there {_brief(there)}; it may grow, not shrink")
+        differ.append(f"--epochs {here}, there {_brief('epochs', there)}; it may grow, not shrink")
     return differ
 
 
-def _flag(name: str) -> str:
-    return DIGESTS.get(name, f"--{name}")
-
-
-def _brief(value: Any) -> str:
+def _brief(name: str, value: Any) -> str:
+    if name in DIGESTS:
+        return str(value)[:12]
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -201,7 +200,8 @@ def find_run(opt: Namespace, name: str, config: dict[str, Any], folders: tuple[s
     found = read_config(folder)
     if opt.resume:
         if found is not None and (differ := differing(config, found)):
-            raise UserError(f"--resume {folder}: another configuration: {'; '.join(differ)}")
+            raise UserError(f"--resume {folder}: another configuration: {'; '.join(differ)}; another --save_dir, or "
+                            "--overwrite in place of --resume, starts anew")
         # without args.json the resume state must say whose run it is; it then writes both anew
         run.finished = found is not None and run.summary().get("epochs") == opt.epochs
         if not any(folder.glob("*_last.pth")) and (folder / NEWEST).exists():

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import dataset
 from models import any_model, imagenet_dict
 from models.cpu_kernels import accelerate, fused
 from models.folding import folded
@@ -121,13 +122,28 @@ def network_named(text: str) -> str | None:
     return found[1] if found else None
 
 
-def build(file: TeacherFile, num_classes: int, classes: tuple[str, ...] = ()) -> nn.Module:
-    """The network with its weights; a mismatch is one line. classes: the data's, in order, where they have names."""
-    model = any_model[file.arch](num_classes=num_classes)
+def check_data(file: TeacherFile, name: str) -> None:
+    """Before data set ``name`` is loaded: raises UserError where its name tells that its classes are more or fewer;
+    a warning where the file was trained on another, whose classes can't be compared."""
+    if name in dataset.CLASSES:
+        _check_count(file, dataset.CLASSES[name])
+    trained = file.trained.get("dataset", name)
+    if trained != name and not {trained, name} <= set(dataset.FOLDERS):
+        print(f"WARNING {file.flags[0]} {file.path}: trained on {trained}, so its classes are perhaps not those of "
+              f"--dataset {name}", flush=True)
+
+
+def _check_count(file: TeacherFile, num_classes: int) -> None:
     last = [w for name, w in file.weights.items() if name.endswith("weight") and w.ndim == 2]
     if last and last[-1].shape[0] != num_classes:
         raise UserError(f"{file.flags[0]} {file.path}: a {file.arch} of {last[-1].shape[0]} classes, but the data "
                         f"set has {num_classes}; take a checkpoint trained on it, or another --dataset")
+
+
+def build(file: TeacherFile, num_classes: int, classes: tuple[str, ...] = ()) -> nn.Module:
+    """The network with its weights; a mismatch is one line. classes: the data's, in order, where they have names."""
+    model = any_model[file.arch](num_classes=num_classes)
+    _check_count(file, num_classes)
     if classes and file.classes and classes != file.classes:
         ours, theirs = next((a, b) for a, b in zip(classes, file.classes, strict=True) if a != b)
         raise UserError(f"{file.flags[0]} {file.path}: trained on other classes, {theirs!r} where --data_dir has "

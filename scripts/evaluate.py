@@ -53,7 +53,7 @@ def main(argv=None):
         raise UserError(f"--json {opt.json}: its folder doesn't exist; make it or name another file")
     common.take_dataset(opt, [file])
     device = common.prepare_device(opt)
-    data, total = common.load_data(opt)
+    data, total = common.load_data(opt, [file])
     model = build(file, data.num_classes, data.classes).to(device, memory_format=torch.channels_last)
     found = measure(model, dataset.make_test_batches(data, device)())
     print(f"{file.arch}: {file.path}\n{common.scope(data, total)}")

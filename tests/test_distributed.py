@@ -345,3 +345,35 @@ def test_on_two_devices_synchronised_norms_give_one_devices_run(tmp_path):
     common = ["--device", "cuda", "--precision", "fp32", "--step", "eager"]
     assert devices_difference(tmp_path / "synchronised", *common, "--sync_bn") < 1e-4
     assert devices_difference(tmp_path / "apart", *common) > 1e-3  # else the comparison could not fail
+
+
+LEAVES = """
+import atexit, pathlib, sys
+from helper.distributed import launch
+from helper.errors import UserError
+
+class Kept:
+    def __del__(self):
+        print("python has ended", flush=True)
+
+kept = Kept()
+atexit.register(print, "atexit ran")
+
+def main(argv):
+    if argv == ["wrong"]:
+        raise UserError("wrong")
+    print("main ran")
+
+sys.exit(launch(main, sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("word, status", [("right", 0), ("wrong", 1)])
+def test_python_does_not_end_beside_gloos_threads(tmp_path, word, status):
+    (tmp_path / "leaves.py").write_text(LEAVES)
+    done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
+                           str(tmp_path / "leaves.py"), word], capture_output=True, text=True, timeout=LIMIT,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == status and "python has ended" not in done.stdout, done.stdout + done.stderr
+    assert "atexit ran" in done.stdout and ("main ran" in done.stdout) == (status == 0)
+    assert done.stderr.count("error: wrong") == status

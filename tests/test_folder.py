@@ -223,7 +223,7 @@ def test_another_folders_run_is_not_taken_for_this_one(tmp_path):
     twin = make_tree(tmp_path / "twin")  # the same names
     assert "Epoch 1/1" in call(train_teacher.main, [*common, twin]).out
     (other / "train" / "dog" / "0.jpg").rename(other / "train" / "eel" / "10.jpg")
-    refused(call(train_teacher.main, [*common, other]), "--data_dir with files of sha256")
+    refused(call(train_teacher.main, [*common, other]), "other images under --data_dir", "put them back", "--overwrite")
 
 
 def test_a_damaged_validation_image_costs_no_training(tree, tmp_path):
@@ -255,6 +255,56 @@ def test_other_classes_are_not_this_networks(tree, tmp_path):
     refused(call(evaluate.main, [*words, "--path", checkpoint]), "--path", "other classes, 'ant' where", "'bee'")
     refused(call(train_student_mixstd.main, [*words, "--path_t", checkpoint, "--model_s", "resnet8", *training]),
             "--path_t", "other classes")
+
+
+def test_a_network_of_other_data_is_told(tree, tmp_path, capsys):
+    """As many classes as digits has, and none of their names is known there."""
+    ten = make_tree(tmp_path / "ten", "abcdefghij", train=1, val=1)
+    done = call(train_teacher.main, ["--dataset", "folder", "--data_dir", ten, "--device", "cpu", "--model", "resnet8",
+                                     "--epochs", 1, "--num_workers", 0, "--save_dir", tmp_path / "save"])
+    assert done.status == 0, done.err
+    checkpoint, = (tmp_path / "save").glob("models/*/resnet8_last.pth")
+    words = ["--path", checkpoint, "--device", "cpu", "--data_dir", tree]
+    done = call(evaluate.main, [*words, "--dataset", "digits"])
+    assert done.status == 0 and f"WARNING --path {checkpoint}: trained on folder" in done.out
+    refused(call(evaluate.main, [*words, "--dataset", "cifar100"]), "--path", "of 10 classes", "has 100")
+    assert not (tree / "cifar-100-python").exists()
+    assert "WARNING" not in call(evaluate.main, [*words[:-1], ten]).out
+
+
+def test_images_of_more_than_eight_bits(tree):
+    file = tree / "train" / "ant" / "deep.png"
+    levels = np.arange(0, 2**16, 97, dtype=np.uint16).reshape(26, 26)
+    Image.fromarray(levels).save(file)
+    assert np.array_equal(np.asarray(folder.read(file)), np.repeat((levels // 256).astype(np.uint8)[..., None], 3, 2))
+    floats = tree / "train" / "ant" / "float.tiff"
+    Image.fromarray(np.full((8, 8), 3.5, np.float32)).save(floats)
+    with pytest.raises(DataError, match="float.tiff: .*mode F"):
+        folder.read(floats)
+
+
+@pytest.mark.parametrize("link, target", [("train/ant/loop", "train"), ("train/eel", "train/ant")])
+def test_a_link_that_doubles_images_is_refused(tree, link, target):
+    (tree / link).symlink_to(tree / target)
+    if link.endswith("eel"):
+        shutil.copytree(tree / "val" / "ant", tree / "val" / "eel")
+    with pytest.raises(DataError, match="remove the link"):
+        dataset.load("folder", tree)
+
+
+def test_files_that_are_no_images_are_told(tree, tmp_path):
+    (tree / "train" / "ant" / "x.gif").write_text("")
+    (tree / "val" / "ant" / "notes.txt").write_text("")
+    assert [path.rpartition("/")[2] for path in dataset.load("folder", tree).left_out] == ["x.gif", "notes.txt"]
+    done = call(train_teacher.main, ["--dataset", "folder", "--data_dir", tree, "--model", "resnet8", "--epochs", 1,
+                                     "--num_workers", 0, "--save_dir", tmp_path / "save", "--device", "cpu"])
+    assert done.status == 0 and "WARNING 2 files under --data_dir are no images" in done.out
+
+
+def test_classes_that_differ_in_case_alone(tree):
+    (tree / "val" / "ant").rename(tree / "val" / "Ant")
+    with pytest.raises(DataError, match="'Ant' is in val/ but not in train/ .2 classes.*capital"):
+        dataset.load("folder", tree)
 
 
 def test_what_programs_leave_beside_images_is_no_image(tree):

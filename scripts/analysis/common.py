@@ -24,7 +24,7 @@ from helper.argtypes import Parser, folder_path, name_from, number, path
 from helper.errors import UserError
 from helper.options import add_dataset
 from helper.recipe import FULL
-from helper.teacher import TeacherFile, build, read_teacher
+from helper.teacher import TeacherFile, build, check_data, read_teacher
 from models import any_model
 from models.folding import folded
 
@@ -154,8 +154,10 @@ def take_dataset(opt: Namespace, checkpoints: Sequence[TeacherFile]) -> None:
         opt.dataset, = said
 
 
-def load_data(opt: Namespace) -> tuple[Data, int]:
-    """The data set with at most --limit test images, and how many there are in all."""
+def load_data(opt: Namespace, checkpoints: Sequence[TeacherFile] = ()) -> tuple[Data, int]:
+    """The data set with at most --limit test images, and how many there are in all; it must fit the checkpoints."""
+    for file in checkpoints:
+        check_data(file, opt.dataset)
     data = dataset.load(opt.dataset, opt.data_dir)
     total = len(data.test)
     if opt.limit and opt.limit < total:
@@ -188,7 +190,7 @@ class Study:
         if opt.dataset in dataset.FOLDERS:
             raise UserError(f"--dataset {opt.dataset}: this command holds all test images at once and is for "
                             "small ones; scripts.evaluate serves folders of images")
-        self.data, self.total = load_data(opt)
+        self.data, self.total = load_data(opt, files)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
