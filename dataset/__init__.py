@@ -8,8 +8,8 @@ from .published import published_figures
 
 NAMES = (*cifar.CIFAR, "digits", *folder.NAMES)
 FOLDERS = folder.NAMES  # those of large images in folders, which have a recipe of their own
-SIZES = {**dict.fromkeys(cifar.CIFAR, cifar.SIZES), "digits": digits.SIZES,
-         "imagenet": folder.SIZES}  # training and test images, where the name says how many
+# training and test images of those that tables serve
+SIZES = {**dict.fromkeys(cifar.CIFAR, cifar.SIZES), "digits": digits.SIZES}
 CLASSES = {**{name: about[1] for name, about in cifar.CIFAR.items()}, "digits": digits.CLASSES,
            "imagenet": folder.CLASSES}  # how many, where the name says it
 

@@ -123,6 +123,9 @@ def reduced(data, holdout=0, train_fraction=1.0):
     if not 0 < train_fraction <= 1:
         raise DataError(f"--train_fraction {train_fraction}: give a number above 0 and at most 1")
     train, test = data.train, data.test
+    if 0 < holdout < data.num_classes:
+        raise DataError(f"--holdout {holdout}: fewer than the {data.num_classes} classes of {data.name}; give more, "
+                        "or 0")
     if holdout:
         held = stratified(train.labels, holdout)
         test, train = train.take(held), train.take(np.setdiff1d(np.arange(n), held))

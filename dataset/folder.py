@@ -19,7 +19,6 @@ from .data import DataError
 from .published import alone
 
 NAMES = ("imagenet", "folder")
-SIZES = 1_281_167, 50_000  # ImageNet's training and validation images (ILSVRC 2012)
 CLASSES = 1000  # ImageNet's
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, which torchvision's weights were trained with
 IMAGE, RESIZED = 224, 256  # side of an image of a batch; the shorter side that validation resizes to before its crop

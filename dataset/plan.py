@@ -22,7 +22,7 @@ class MixSpec:
     """How batches are mixed (Choi et al., WACV 2023, sec. 3; Zhang et al., ICLR 2018; Yun et al., ICCV 2019). The
     fields have their flags' names and meaning; the parser checks the numbers.
 
-    mix: 'none', 'mixup' or 'cutmix'. beta_a: lambda ~ Beta(beta_a, beta_a), one for each SAMPLE.
+    mix: one of MIXES. beta_a: lambda ~ Beta(beta_a, beta_a), one for each SAMPLE.
     pmixup: False mixes every sample (FMU). True (PMU) keeps some clean, lambda = 1; how many say `partmixup` and
     `pmu_sampling`, with k = int(B * partmixup) for a batch of B:
     'original', as MIX-KD does it: k draws WITH replacement are set clean. At 0.9 and B = 64 about 41% stay mixed, not

@@ -55,7 +55,7 @@ def parse(argv=None) -> argparse.Namespace:
     parser.add_argument("--train_fraction", type=number(float, above=0, high=1), default=1.0, help="below 1 is reduced")
     parser.add_argument("--holdout", type=number(int, low=0), default=0, metavar="N",
                         help="validate on N training images; counts as reduced")
-    parser.add_argument("--dataset", type=name_from(SIZES, "data set"), default=None,
+    parser.add_argument("--dataset", type=name_from(SIZES, "data set of tables"), default=None,
                         help="another than the recipe's counts as reduced")
     parser.add_argument("--jobs", type=number(int, low=1, high=64), default=1, help="runs at once on each device")
     parser.add_argument("--gpus", type=gpu_list, default=[], metavar="IDS", help="CUDA devices to spread over, as 0,1")

@@ -61,7 +61,7 @@ def parse(argv=None) -> argparse.Namespace:
                         help="of two-stage methods (default 1)")
     parser.add_argument("--train_fraction", type=number(float, above=0, high=1), default=0.05,
                         help="share of the training images (default 0.05)")
-    parser.add_argument("--dataset", type=name_from(SIZES, "data set"), default=None,
+    parser.add_argument("--dataset", type=name_from(SIZES, "data set of tables"), default=None,
                         help="(default: the training script's)")
     parser.add_argument("--jobs", type=number(int, low=1, high=64), default=1, help="runs at once; blurs images/s")
     parser.add_argument("--save_dir", type=path, default="save", help="where run folders go (default ./save)")

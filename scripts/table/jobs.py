@@ -148,7 +148,8 @@ class Pool:
                 child.process.kill()
                 child.process.wait()
             said = child.reason() or "before it said anything"
-            print(f"==> stopped: {child.run.label}: {said}", flush=True)
+            done = "stopped" if child.process.returncode else "finished"
+            print(f"==> {done}: {child.run.label}: {said}", flush=True)
         self.children.clear()
 
 
