@@ -186,7 +186,8 @@ def test_stratified_rounds_by_largest_remainder():
 
 
 @pytest.mark.parametrize("arguments, flag", [
-    ((1000, 1.0), "--holdout 1000"), ((9, 1.0), "--holdout 9: fewer than the 10"), ((2000, 1.0), "--holdout 2000"), ((-1, 1.0), "--holdout -1"),
+    ((1000, 1.0), "--holdout 1000"), ((9, 1.0), "--holdout 9: fewer than the 10"), ((2000, 1.0), "--holdout 2000"),
+    ((-1, 1.0), "--holdout -1"),
     ((0, 0.0), "--train_fraction 0.0"), ((0, 1.5), "--train_fraction 1.5"), ((0, -0.1), "--train_fraction -0.1"),
     ((0, float("nan")), "--train_fraction nan"), ((999, 0.4), "--train_fraction 0.4: leaves none")])
 def test_bad_reductions(arguments, flag):
