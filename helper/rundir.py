@@ -150,14 +150,16 @@ def commits_in(text: str) -> list[str]:
 
 def other_code(commits: Iterable[str], here: str) -> str:
     """'A and B, here is C' where a run's code was not all of commit ``here``; '' where it was, or git tells nothing."""
-    def short(commit: str) -> str:
-        name, plus, changes = commit.partition("+")
-        return name[:8] + plus + changes[:4]
-
     commits = list(dict.fromkeys(commits))
     if not here or not set(commits) - {here}:
         return ""
-    return f"{' and '.join(map(short, commits))}, here is {short(here)} (+: uncommitted changes)"
+    return f"{' and '.join(map(short_commit, commits))}, here is {short_commit(here)} (+: uncommitted changes)"
+
+
+def short_commit(commit: str) -> str:
+    """The first digits of a commit, and of the digest of the changes to it."""
+    name, plus, changes = commit.partition("+")
+    return name[:8] + plus + changes[:4]
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from helper.files import csv_text, save_text
+from helper.rundir import commits_in, short_commit
 
 from .archive import FULL, Record
 from .plan import Plan
@@ -34,6 +35,7 @@ class Figure:
     best: float | None = None  # mean of the best epochs' accuracies
     trials: tuple[str, ...] = ()
     teacher_origin: str = ""
+    code: str = ""  # the commits that trained them
 
     @classmethod
     def of(cls, results: Sequence[Result]) -> Figure:
@@ -41,8 +43,10 @@ class Figure:
         if not last:
             return cls(0)
         std = statistics.stdev(last) if len(last) > 1 else None
+        commits = dict.fromkeys(commit for result in results for commit in commits_in(result.git_commit))
         return cls(len(last), statistics.fmean(last), std, statistics.fmean(result.best_top1 for result in results),
-                   tuple(result.trial for result in results), results[0].teacher_origin)
+                   tuple(result.trial for result in results), results[0].teacher_origin,
+                   ", ".join(map(short_commit, commits)))
 
     @property
     def text(self) -> str:
@@ -144,12 +148,13 @@ def _matrix(table: Table, size: Size, figures: dict) -> list[str]:
 def _details(plan: Plan, figures: dict) -> list[str]:
     reduced = bool(plan.size.label)
     numbers = ("last epoch, mean", "standard deviation", "best epoch, mean")
-    head = ["row", "column", "seeds", *(f"{name}{', reduced' if reduced else ''}" for name in numbers), "teacher from"]
+    head = ["row", "column", "seeds", *(f"{name}{', reduced' if reduced else ''}" for name in numbers), "teacher from",
+            "code"]
     lines = []
     for cell in plan.table.cells:
         figure = figures[cell.key]
         lines.append([cell.row.name, cell.column, str(figure.n),
-                      _two(figure.mean), _two(figure.std), _two(figure.best), figure.teacher_origin])
+                      _two(figure.mean), _two(figure.std), _two(figure.best), figure.teacher_origin, figure.code])
         if not reduced:
             lines[-1] += [_two(cell.published), _signed(_difference(cell, figure))]
     return _markdown_table(head + ([] if reduced else ["published", "difference of the last epoch"]), lines)
