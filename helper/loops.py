@@ -59,35 +59,51 @@ class Loop:
                     self._finish(learner)
 
     def _epoch(self, group: list[Learner], vote: distributed.Vote) -> None:
-        first, signum = group[0], 0
-        began, start = time.perf_counter(), first.step
+        began, start = time.perf_counter(), group[0].step
         for learner in group:
             learner.begin_epoch()
-        batches = [self.trainer.batches(self.loader, learner, PHASE[learner.stage], start) for learner in group]
-        bar = self._bar(first, start)
         try:
-            for step, row in enumerate(zip(*batches, strict=True), start + 1):
-                for learner in group:
-                    learner.whole = self.loader.whole(step - 1)
-                self._step(group, row)
-                for learner in group:
-                    learner.step = step
-                self._report(group, step, bar, began, start)
-                if signum := vote():
-                    break
+            signum = self._steps(group, vote, began, start)
         except DataError as error:  # a data worker died, perhaps of the signal that this process got too
             signum = vote.interrupts.signum
             if not signum or distributed.size() > 1:
                 raise self._kept(group, error) from None
         if signum:
             self._stop(group, signum)
-        if bar is not None:
-            bar.close()
         if self.trainer.device.type == "cuda":
             torch.cuda.synchronize(self.trainer.device)  # steps are still queued; the averages would wait for them too
-        seconds = time.perf_counter() - began
-        share, problems = (self.loader.steps - start) / self.loader.steps, []
-        closed = []
+        self._close(group, time.perf_counter() - began, (self.loader.steps - start) / self.loader.steps)
+
+    def _steps(self, group: list[Learner], vote: distributed.Vote, began: float, start: int) -> int:
+        """The epoch's steps after ``start``. Returns the signal that ended them early, or 0."""
+        batches = [self.trainer.batches(self.loader, learner, PHASE[learner.stage], start) for learner in group]
+        bar = self._bar(group[0], start)
+        for step, row in enumerate(zip(*batches, strict=True), start + 1):
+            for learner in group:
+                learner.whole = self.loader.whole(step - 1)
+            self._step(group, row)
+            for learner in group:
+                learner.step = step
+            self._report(group, step, bar, began, start)
+            if signum := vote():
+                return signum
+        if bar is not None:
+            bar.close()
+        return 0
+
+    def _step(self, group: list[Learner], row: Sequence) -> None:
+        try:
+            self.trainer.step(group, row)
+        except torch.cuda.OutOfMemoryError:
+            more = f" with {len(group)} trials at once" if len(group) > 1 else ""
+            raise UserError(f"CUDA ran out of memory at --batch_size {self.opt.batch_size}{more}; give a smaller one, "
+                            "fewer trials, or --loader torch") from None
+
+    # Between epochs -----------------------------------------------------------------------------------------------
+
+    def _close(self, group: list[Learner], seconds: float, share: float) -> None:
+        """Evaluate, print and save all; ``share``: the part of the epoch's steps that took the ``seconds``."""
+        closed, problems = [], []
         for learner in group:
             try:
                 self._close_epoch(learner, seconds, share, len(group))
@@ -99,16 +115,6 @@ class Loop:
         self._save(closed, now=bool(problems))
         if problems:
             raise UserError("; ".join(problems))
-
-    def _step(self, group: list[Learner], row: Sequence) -> None:
-        try:
-            self.trainer.step(group, row)
-        except torch.cuda.OutOfMemoryError:
-            more = f" with {len(group)} trials at once" if len(group) > 1 else ""
-            raise UserError(f"CUDA ran out of memory at --batch_size {self.opt.batch_size}{more}; give a smaller one, "
-                            "fewer trials, or --loader torch") from None
-
-    # Between epochs -----------------------------------------------------------------------------------------------
 
     def _close_epoch(self, learner: Learner, seconds: float, share: float, group_size: int) -> None:
         distributed.collect(learner.sums, learner.model, learner.method)
