@@ -115,6 +115,8 @@ def read(path):
     """
     from PIL import Image
     try:
+        if not os.path.isfile(path):  # a pipe would keep its reader waiting
+            raise ValueError("no file" if os.path.exists(path) else "gone")
         with Image.open(path) as image:
             if image.mode.startswith("I;16"):
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

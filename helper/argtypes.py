@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -122,6 +123,8 @@ def trial_list(text: str) -> list[str]:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,31}", trial) or (trial.isdigit() and len(trial) > 9):
             raise argparse.ArgumentTypeError(f"{text!r} is not a list of trial ids as 1,2,3 "
                                              "(letters, digits, . and -; numbers below 1000000000)")
+        if re.fullmatch(r"[0-9]+-[0-9]+", trial):
+            raise argparse.ArgumentTypeError(f"{text!r}: {trial} would be one trial; list them, as 1,2,3")
     seeds = [str(int(trial)) if trial.isdigit() else trial for trial in trials]
     if len(set(seeds)) < len(seeds):
         raise argparse.ArgumentTypeError(f"{text!r} names a trial twice, or two of one seed")
@@ -144,7 +147,8 @@ def file_path(*endings: str) -> Callable[[str], str]:
     endings: as .json; one of them must be the path's, so that no checkpoint and no log is overwritten.
     """
     def parse(text: str) -> str:
-        if (file := Path(path(text))).is_dir():
+        _writable((file := Path(path(text))).parent)
+        if file.is_dir():
             raise argparse.ArgumentTypeError(f"{text!r} is a folder; name a file in it")
         if file.suffix not in endings:
             raise argparse.ArgumentTypeError(f"{text!r}: name a file that ends in {' or '.join(endings)}")
@@ -158,6 +162,16 @@ def file_path(*endings: str) -> Callable[[str], str]:
 
 def folder_path(text: str) -> str:
     """Path of a folder to be written to: not a file's."""
-    if Path(name := path(text)).exists() and not Path(name).is_dir():
+    _writable(Path(name := path(text)))
+    if Path(name).exists() and not Path(name).is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is a file; name a folder")
     return name
+
+
+def _writable(folder: Path) -> None:
+    try:
+        existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    except OSError as error:  # a name too long
+        raise argparse.ArgumentTypeError(f"{str(folder)[:60]!r}...: {error.strerror}; name another place") from None
+    if not os.access(existing, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{str(folder)!r}: {existing} can't be written to; name another place")

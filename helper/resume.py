@@ -42,7 +42,8 @@ def stored_flags(opt: Namespace, folders: tuple[str, str]) -> tuple[Path, dict[s
     if config is None:
         raise UserError(f"--resume {folder}: holds no args.json of a run; give the run's folder, or auto")
     if folder.resolve().parent.name != folders[0]:
-        raise UserError(f"--resume {folder}: not a run of this script; its runs lie in {folders[0]}/")
+        raise UserError(f"--resume {folder}: runs of this script lie in SAVE_DIR/{folders[0]}/; move the folder there "
+                        "if it is one")
     root = folder.resolve().parent.parent
     if "save_dir" in opt.given and Path(opt.save_dir).resolve() != root:
         raise UserError(f"--save_dir {opt.save_dir}: the run of --resume lies under {root}; leave --save_dir out")
@@ -57,7 +58,7 @@ def differing(config: dict[str, Any], other: dict[str, Any]) -> list[str]:
 
     Data sets that are known by a digest may lie anywhere; a user's own images are told by their names and their place.
     """
-    config, other = completed(config), completed(other)
+    config, other = ({**completed(c), "data_dir": os.path.realpath(str(c.get("data_dir")))} for c in (config, other))
     free = FREE - {"data_dir"} if config.get("dataset") in dataset.FOLDERS else FREE
     names = sorted({*config, *map(str, other)} - free - {"epochs"})
     differ = [f"{DIGESTS.get(k, f'--{k}')} {_brief(k, config.get(k))}, there {_brief(k, other.get(k))}" for k in names
@@ -174,7 +175,10 @@ def warn_of_code(folder: Path, there: list[str]) -> None:
 def check_writable(save_dir: str) -> None:
     """Raises UserError where ``--save_dir`` is not, or can't become, a folder that can be written to."""
     wanted = Path(save_dir).absolute()
-    existing = next(folder for folder in (wanted, *wanted.parents) if folder.exists())
+    try:
+        existing = next(folder for folder in (wanted, *wanted.parents) if folder.exists())
+    except OSError as error:  # a name too long
+        raise UserError(f"--save_dir: {error.strerror}; name another folder than {save_dir[:60]}...") from None
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise UserError(f"--save_dir {save_dir}: {existing} is not a folder that can be written to")
 

@@ -49,6 +49,8 @@ def main(argv=None):
     file = read_teacher(opt.path, None, ("--path", "--path"))
     refuse_reduced(opt, file)
     folder, name = Path(opt.out), opt.name or name_of(file)
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise UserError(f"--name {name}: leads out of --out {opt.out}; name the folder there")
     entries = read_index(folder)
     original = file.sha256
     refuse_other(folder, name, entries, original)

@@ -1,5 +1,7 @@
 """The types of flags: whatever number is given, the answer is a number or one line."""
 import argparse
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -61,6 +63,19 @@ def test_files_and_folders_to_write(tmp_path):
         for text in map(str, wrong):
             with pytest.raises(argparse.ArgumentTypeError, match="name a(nother)? f"):
                 kind(text)
+
+
+def test_what_can_t_be_written_to_is_refused_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda folder, mode: Path(folder) != tmp_path)
+    for kind in (helper.argtypes.file_path(".json"), helper.argtypes.folder_path):
+        with pytest.raises(argparse.ArgumentTypeError, match="can't be written to"):
+            kind(str(tmp_path / "new" / "x.json"))
+
+
+def test_a_range_is_no_trial():
+    with pytest.raises(argparse.ArgumentTypeError, match="as 1,2,3"):
+        helper.argtypes.trial_list("1-3")
+    assert helper.argtypes.trial_list("a-3,2-b") == ["a-3", "2-b"]
 
 
 @pytest.mark.parametrize("text", ["1,1", "1,01", "0,00", "a,1,a"])

@@ -1,5 +1,6 @@
 """Images in folders: what a batch of them is, what is refused, and both scripts and every method on them."""
 import math
+import os
 import pickle
 import shutil
 from dataclasses import replace
@@ -220,6 +221,7 @@ def test_another_folders_run_is_not_taken_for_this_one(tmp_path):
         done = call(train_teacher.main, [*common, tree])
         assert done.status == 0 and wanted in done.out, done.err
     assert len(list((tmp_path / "save" / "models").iterdir())) == 2
+    assert "is finished" in call(train_teacher.main, [*common, os.path.relpath(one)]).out
     twin = make_tree(tmp_path / "twin")  # the same names
     assert "Epoch 1/1" in call(train_teacher.main, [*common, twin]).out
     (other / "train" / "dog" / "0.jpg").rename(other / "train" / "eel" / "10.jpg")
@@ -290,6 +292,12 @@ def test_a_link_that_doubles_images_is_refused(tree, link, target):
         shutil.copytree(tree / "val" / "ant", tree / "val" / "eel")
     with pytest.raises(DataError, match="remove the link"):
         dataset.load("folder", tree)
+
+
+def test_a_pipe_is_no_image(tree):
+    os.mkfifo(tree / "train" / "ant" / "pipe.jpg")
+    with pytest.raises(DataError, match="pipe.jpg: not a readable image .*no file"):
+        folder.read(str(tree / "train" / "ant" / "pipe.jpg"))
 
 
 def test_files_that_are_no_images_are_told(tree, tmp_path):

@@ -16,7 +16,7 @@ from helper import rundir
 from helper.errors import UserError
 from models import model_dict
 from scripts import report, run_table
-from scripts.table import plots, render
+from scripts.table import jobs, plots, render
 from scripts.table.jobs import Child, Pool, slug
 from scripts.table.teachers import vanilla
 from tests.support import table_runs
@@ -51,6 +51,18 @@ def test_a_failed_run_is_reported_and_the_others_go_on(tmp_path, capsys):
     assert (tmp_path / "order").read_text().split() == ["good", "after"] and len(calls) == 3
     assert pool.reason(bad) == "bad luck" and pool.reason(child) == "bad failed" and not pool.reason(good)
     assert "FAILED: bad: bad luck" in capsys.readouterr().out
+
+
+def test_a_run_that_another_process_trains_is_tried_again(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(jobs, "AGAIN", 0.2)
+    busy = ("print('train.py: error: x: process 7 is training in this folder; wait for it')\n"
+            "mark = here / 'tries'\nmark.open('a').write('x')\nsys.exit(2 * (len(mark.read_text()) < 3))")
+    teacher = Fake(tmp_path, "teacher", busy)
+    pool = Pool(1, [], tmp_path / "logs")
+    assert pool.train([teacher, Fake(tmp_path, "student", NOTE, teacher=teacher)], lambda: None) == 0
+    out = capsys.readouterr().out
+    assert (tmp_path / "tries").read_text() == "xxx" and (tmp_path / "order").read_text() == "student "
+    assert out.count("waiting: teacher: another process trains it") == 1 and "FAILED" not in out
 
 
 def test_a_run_that_said_nothing_has_its_status_as_the_reason(tmp_path):

@@ -80,7 +80,7 @@ class RayPool(Pool):
 
     def _tries_again(self, child: Child) -> bool:
         if child.process.returncode != LOST:
-            return False
+            return super()._tries_again(child)
         tries = self.lost[id(child.run)] = self.lost.get(id(child.run), 0) + 1
         if tries > RETRIES:
             print(f"==> machine lost{child.process.place}: {child.run.label}, for the last time", flush=True)

@@ -21,6 +21,7 @@ from .launch import launch
 from .plan import Training
 
 PATIENCE = 120  # seconds a stopped run may take to save before it is killed
+BUSY, AGAIN = "is training in this folder", 60.0  # what a run says that another process trains; seconds to look again
 COMMAND = "$ "  # begins the line of a log that tells a run's command
 
 
@@ -65,6 +66,7 @@ class Pool:
         self.children: list[Child] = []
         self.waiting: list[Training] = []
         self.failed: dict[int, str] = {}
+        self.later: dict[int, float] = {}  # runs that another process trains, with the time to look again
 
     def train(self, runs: list[Training], after_each) -> int:
         """Train all; ``after_each()`` is called as runs finish. Returns the signal that stopped it, or 0."""
@@ -85,6 +87,8 @@ class Pool:
 
     def _start_what_can(self) -> None:
         for run in list(self.waiting):
+            if time.monotonic() < self.later.get(id(run), 0.0):
+                continue
             before = run.teacher
             if before is not None and self.reason(before):
                 self.failed[id(run)] = f"{before.label} failed"
@@ -133,8 +137,15 @@ class Pool:
         return bool(ended)
 
     def _tries_again(self, child: Child) -> bool:
-        """Whether an ended run was put back into ``waiting``; a process on this machine ends for good."""
-        return False
+        """Whether an ended run was put back into ``waiting``: one that another table trains, as a teacher of both."""
+        if not child.process.returncode or BUSY not in child.reason():
+            return False
+        if id(child.run) not in self.later:
+            print(f"==> waiting: {child.run.label}: another process trains it; looking again every {AGAIN:.0f} s",
+                  flush=True)
+        self.later[id(child.run)] = time.monotonic() + AGAIN
+        self.waiting.insert(0, child.run)
+        return True
 
     def _stop(self) -> None:
         """SIGTERM: every run finishes its step and saves. Patience ends in a kill; what was saved before stays."""

@@ -216,6 +216,8 @@ def load(name: str) -> Table:
         raise UserError(f"table {name!r}: unknown{near(name, names())}; tables: {', '.join(names())}, or a .json file")
     try:
         content = json.loads(path.read_text(), parse_constant=no_number)
+        if "name" in content:
+            raise ValueError("its name is the file's; leave 'name' out")
         rows = [Row(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}) for row in content["rows"]]
         table = Table(path.stem, **{**content, "rows": rows})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
