@@ -19,9 +19,8 @@ from .device import describe
 from .errors import UserError, in_short
 from .learner import Learner
 from .record import Onlooker, Run, git_commit
-from .rundir import BEFORE, FREE, NEWEST, completed, config_of, held, other_code, read, read_config
+from .rundir import BEFORE, FREE, NEWEST, NOT_STORED, completed, config_of, held, other_code, read, read_config
 
-NOT_STORED = {"save_dir", "resume", "overwrite"}  # belong to a command, not to a run
 BAD = "resume.bad.pth"
 DIGESTS = {"teacher_sha256": "other weights in --path_t, sha256",
            "data_sha256": "other images under --data_dir than the run's (put them back), sha256 of their names"}

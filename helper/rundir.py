@@ -19,10 +19,12 @@ from typing import Any
 
 ROLES = ("models", "student_model")  # folders under --save_dir: networks alone, distilled students
 NEWEST, BEFORE = "resume.pth", "resume.prev.pth"
-# Flags that say where and how a run computes, not what: a resumed run may have others.
+# What a flag is to a run's folder. Those that say where and how a run computes, not what: a resumed run may have others.
 FREE = {"save_dir", "data_dir", "print_freq", "tb_freq", "save_freq", "num_workers", "loader", "device", "threads",
         "step", "kernels", "on_nan", "resume", "resume_every", "overwrite",
         "teacher_origin"}  # told by the weights, whose digest is compared
+LATE = {"precision", "step", "path_t", "teacher_sha256", "data_sha256"}  # settled only when a run starts
+NOT_STORED = {"save_dir", "resume", "overwrite"}  # belong to a command, not to a run
 NOT_CONFIG = {"given", "defaults", "warnings", "trial"}
 TEACHER_SHOWN = {"model", "dataset", "learning_rate", "weight_decay", "trial"}
 STUDENT_SHOWN = {"model_s", "model_t", "dataset", "distill", "gamma", "alpha", "beta", "pmixup", "partmixup", "beta_a",

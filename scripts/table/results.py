@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from helper import rundir
-from helper.rundir import FREE, RunData, config_of, held
+from helper.rundir import FREE, LATE, RunData, config_of, held
 from helper.teacher import read_teacher
 
 from .spec import Size
 
-# Settled only when a run starts. The teacher is compared by its weights, see Store.find.
-LATE = {"precision", "step", "path_t", "teacher_sha256", "data_sha256"}
 DIGITS = 12  # of a teacher's sha256 that are kept
 DEFAULT_PRECISIONS = ("fp32", "tf32")
 
@@ -89,7 +87,7 @@ class Store:
 
 
 def _same(config: dict, found: dict) -> bool:
-    compared = {*config, *found} - FREE - LATE
+    compared = {*config, *found} - FREE - LATE  # the teacher is compared by its weights
     wanted = [config["precision"]] if config.get("precision") else DEFAULT_PRECISIONS
     return found.get("precision") in wanted and all(config.get(k) == found.get(k) for k in compared)
 
