@@ -19,7 +19,8 @@ from typing import Any
 
 ROLES = ("models", "student_model")  # folders under --save_dir: networks alone, distilled students
 NEWEST, BEFORE = "resume.pth", "resume.prev.pth"
-# What a flag is to a run's folder. Those that say where and how a run computes, not what: a resumed run may have others.
+# What a flag is to a run's folder.
+# Those that say where and how a run computes, not what: a resumed run may have others.
 FREE = {"save_dir", "data_dir", "print_freq", "tb_freq", "save_freq", "num_workers", "loader", "device", "threads",
         "step", "kernels", "on_nan", "resume", "resume_every", "overwrite",
         "teacher_origin"}  # told by the weights, whose digest is compared
