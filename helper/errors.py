@@ -49,8 +49,8 @@ def _complain(message: str, status: int) -> int:
 
 def program() -> str:
     """What the user started: train_teacher.py, or python -m scripts.run_table."""
-    spec = sys.modules["__main__"].__spec__
-    return f"python -m {spec.name}" if spec else os.path.basename(sys.argv[0])
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return f"python -m {spec.name.removesuffix('.__main__')}" if spec else os.path.basename(sys.argv[0])
 
 
 def in_short(error: Exception, width: int = 160) -> str:
