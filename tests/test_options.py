@@ -210,7 +210,7 @@ SOME = {
     "pmixup": ["True", "False"],
     "beta_a": ["1", "0.5"],
     "data_dir": ["a", "a/b", "a_b", "data"],
-    "trial": ["1", "2", "1-2", "1.2"],
+    "trial": ["1", "2", "a-2", "1.2"],
     "train_fraction": ["0.1", "0.11"],
     "momentum": ["0.9", "0.8"],
     "holdout": ["0", "1"],

@@ -363,7 +363,7 @@ def test_another_configuration_is_refused_by_its_flags(whole, tmp_path):
     refused(train(tmp_path, "--resume", folder), "--save_dir", "leave --save_dir out")
     refused(train(whole, "--resume", folder, "--trial", "1,2"), "--resume auto for several")
     refused(train(whole, "--resume", folder, "--overwrite"), "exclude each other")
-    refused(call(MAINS["student"], ["--resume", folder]), "not a run of this script")
+    refused(call(MAINS["student"], ["--resume", folder]), "runs of this script lie in SAVE_DIR/student_model/")
 
 
 def test_free_flags_may_differ(whole, tmp_path):
