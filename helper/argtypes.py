@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from distiller_zoo.ranges import number, temperature
 from .errors import near, program
 
 __all__ = ["Parser", "Stored", "boolean", "epoch_list", "file_path", "folder_path", "name_from", "number", "path",
-           "temperature", "trial_list"]
+           "seed_of", "temperature", "trial_list"]
 
 KEPT = ("args.json", "summary.json", "index.json")  # by runs and by exports
 Stored = Callable[[argparse.Namespace], tuple[Path, dict[str, Any]] | None]
@@ -125,10 +126,14 @@ def trial_list(text: str) -> list[str]:
                                              "(letters, digits, . and -; numbers below 1000000000)")
         if re.fullmatch(r"[0-9]+-[0-9]+", trial):
             raise argparse.ArgumentTypeError(f"{text!r}: {trial} would be one trial; list them, as 1,2,3")
-    seeds = [str(int(trial)) if trial.isdigit() else trial for trial in trials]
-    if len(set(seeds)) < len(seeds):
+    if len({*map(seed_of, trials)}) < len(trials):
         raise argparse.ArgumentTypeError(f"{text!r} names a trial twice, or two of one seed")
     return trials
+
+
+def seed_of(trial: str) -> int:
+    """A trial's seed: a whole number is its own, any other id its CRC-32."""
+    return int(trial) if trial.isdigit() else zlib.crc32(trial.encode())
 
 
 def path(text: str) -> str:

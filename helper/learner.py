@@ -16,9 +16,9 @@ from models import any_model, cpu_kernels
 from models.synchronised import synchronised
 
 from . import distributed
+from .argtypes import seed_of
 from .device import FORMAT, autocast
 from .evaluate import which_hit
-from .options import seed_of
 from .recipe import learning_rate_at
 
 COUNTS = ("images", "loss", "top1", "top5", "mixed", "skipped")  # sums over an epoch; the loss terms follow

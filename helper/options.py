@@ -1,7 +1,6 @@
 """The flags of the two training scripts: names, short forms and defaults of RepDistiller and MIX-KD, and new ones."""
 from __future__ import annotations
 
-import zlib
 from argparse import Namespace
 from collections.abc import Sequence
 
@@ -256,8 +255,3 @@ def loader_of(opt: Namespace, data: dataset.Data, device: torch.device):
     mix = MixSpec(opt.mix, opt.pmixup, opt.partmixup, opt.pmu_sampling, opt.beta_a)
     return dataset.make_loader(data, opt.batch_size, mix, device, opt.loader, opt.num_workers, len(opt.trial), FORMAT,
                                distributed.share())
-
-
-def seed_of(trial: str) -> int:
-    """A trial's seed: a whole number is its own, any other id its CRC-32."""
-    return int(trial) if trial.isdigit() else zlib.crc32(trial.encode())

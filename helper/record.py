@@ -24,6 +24,7 @@ from . import checkpoint, files, rundir
 from .errors import UserError
 from .rundir import BEFORE, NEWEST
 
+BUSY = "is training in this folder"  # what the second process in a folder says of the first
 CODE = ("dataset", "distiller_zoo", "helper", "models", "train_student_mixstd.py", "train_teacher.py")
 WRITTEN = ("args.json", "log.csv", "timing.csv", "curves.png", "summary.json", "*.pth", ".*.partial",
            "events.out.tfevents.*")  # all that a run writes but its lock
@@ -67,7 +68,7 @@ class Run:
             pid = handle.read(20).strip()
             handle.close()
             self._made = []
-            raise UserError(f"{self.folder}: process {pid if pid.isdigit() else '?'} is training in this folder; wait "
+            raise UserError(f"{self.folder}: process {pid if pid.isdigit() else '?'} {BUSY}; wait "
                             "for it, or change --trial or --save_dir") from None
         handle.truncate(0)
         handle.write(str(os.getpid()))

@@ -7,8 +7,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from distiller_zoo import DistillError, distiller_dict
+from helper.argtypes import seed_of
 from helper.errors import UserError, guard
-from helper.options import SLOW_NETWORKS, parse_student, parse_teacher, seed_of
+from helper.options import SLOW_NETWORKS, parse_student, parse_teacher
 from helper.rundir import config_of, student_name, teacher_name
 from models import model_dict
 from tests.support.small_runs import call

@@ -16,12 +16,13 @@ import torch
 
 from helper.errors import Interrupted, UserError
 from helper.interrupts import Interrupts
+from helper.record import BUSY
 
 from .launch import launch
 from .plan import Training
 
 PATIENCE = 120  # seconds a stopped run may take to save before it is killed
-BUSY, AGAIN = "is training in this folder", 60.0  # what a run says that another process trains; seconds to look again
+AGAIN = 60.0  # seconds until a run that another process trains is looked at again
 COMMAND = "$ "  # begins the line of a log that tells a run's command
 
 
