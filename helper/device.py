@@ -46,8 +46,6 @@ def _pick_kernels(opt: Namespace, device: torch.device) -> str:
     asked, unfit = opt.kernels == "native", ""
     if device.type != "cpu":
         unfit = f"they are for the CPU, not for --device {opt.device}"
-    elif opt.precision == "bf16":
-        unfit = "they compute in single precision, not in --precision bf16"
     elif opt.kernels != "torch":
         try:
             cpu_kernels.load()

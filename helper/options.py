@@ -165,7 +165,7 @@ def _add_running(parser: Parser) -> None:
     group.add_argument("--step", type=name_from(("graph", "eager", "compile"), "step"), default=None,
                        help="graph: one CUDA graph; eager; compile (default: graph on CUDA, eager on the CPU)")
     group.add_argument("--kernels", type=name_from(("auto", "native", "torch"), "kind of kernels"), default="auto",
-                       help="3x3 convolutions and batch norms on the CPU in fp32: native (those of models/cpu_kernels, "
+                       help="3x3 convolutions and batch norms on the CPU: native (those of models/cpu_kernels, "
                             "compiled on first use), torch, or auto: native where a C++ compiler is (default auto)")
     group.add_argument("--threads", type=number(int, low=0, high=1024), default=0,
                        help="CPU threads (default: all cores)")

@@ -72,6 +72,23 @@ def test_training_is_torchs_in_double_precision(shape, call, threads):
         assert one.shape == other.shape and near(one, other, 2e-5)
 
 
+@pytest.mark.parametrize("call", CALLS)
+def test_in_bfloat16_only_what_is_held_is_rounded(call):
+    """Output and the gradients of input and shortcut; the rest keeps single precision's digits."""
+    x, residual = (t.bfloat16() for t in (images(5, 32, 6, 7), images(5, 32, 6, 7).square()))
+    dy = images(5, 32, 6, 7).roll(1, 0).contiguous(memory_format=LAST).bfloat16()
+    got, _ = outcome(CALLS[call], norm.replace_norms(layer(32)), x, residual, dy)
+    want, _ = outcome(CALLS[call], layer(32, torch.float64), *(t.double() for t in (x, residual, dy)))
+    for one, other in zip(got, want, strict=True):
+        held = one.dtype == torch.bfloat16
+        assert held == (one.dim() == 4) and one.shape == other.shape
+        assert ((one - other).abs() <= 2e-5 * other.abs().max() + (2 ** -8 * other.abs() if held else 0)).all()
+    fast, exact = norm.replace_norms(layer(32)).eval(), layer(32, torch.float64).eval()
+    with torch.no_grad():
+        one, other = CALLS[call](fast, x, residual), CALLS[call](exact, x.double(), residual.double())
+    assert one.dtype == torch.bfloat16 and ((one - other).abs() <= 2 ** -8 * other.abs() + 1e-6).all()
+
+
 def test_a_large_mean_costs_no_digits():
     """Where the mean is 1000 deviations, the variance keeps what single precision has left of the values."""
     x = images(8, 16, 8, 8, offset=1000.0)
@@ -99,13 +116,16 @@ def test_what_is_not_a_number_stays_one():
     assert y[:, 3].isnan().all() and y.isnan().sum() == y[:, 3].numel()
 
 
-@pytest.mark.parametrize("change", ["double", "half", "layout", "dims", "channels", "single", "shortcut"])
+@pytest.mark.parametrize("change", ["double", "half", "mixed", "layout", "dims", "channels", "single", "shortcut"])
 def test_torch_computes_what_the_kernel_does_not_serve(change, monkeypatch):
     monkeypatch.setattr(norm, "kernels", lambda: pytest.fail("the kernel was called"))
     plain, fast = layer(16), norm.replace_norms(layer(16))
     x = images(4, 16, 4, 4)
     if change == "shortcut":
         residual = torch.randn(1, 16, 1, 1)
+        torch.testing.assert_close(fast(x, residual), plain(x, residual))
+    elif change == "mixed":  # a shortcut held in other numbers than the images
+        residual = x.bfloat16()
         torch.testing.assert_close(fast(x, residual), plain(x, residual))
     elif change in ("double", "half"):
         x, plain, fast = (t.double() if change == "double" else t.bfloat16() for t in (x, plain, fast))

@@ -110,13 +110,45 @@ def test_what_does_not_fit_is_torchs_error_or_torchs_result():
         fast(x)
 
 
-def test_few_tiles_and_autocast_are_left_to_torch():
+def test_few_tiles_and_other_numbers_are_left_to_torch():
     fast, x = winograd.replace_convolutions(layer(64, 64)), torch.randn(3, 64, 8, 8)
     assert not uses_kernel(fast, x) and uses_kernel(fast, torch.randn(4, 64, 8, 8))
     fast, x = winograd.replace_convolutions(layer(16, 16)), torch.randn(4, 16, 8, 8)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert fast(x).dtype == torch.bfloat16 and not uses_kernel(fast, x)
+    with torch.autocast("cpu", dtype=torch.float16):
+        assert fast(x).dtype == torch.float16 and not uses_kernel(fast, x)
     assert uses_kernel(fast, x)
+    with pytest.raises(RuntimeError, match="type"):
+        fast(x.bfloat16())  # without autocast inputs and filters have one type
+
+
+@pytest.mark.parametrize("n, c, k, h, w", SHAPES)
+def test_in_bfloat16_only_what_is_held_is_rounded(n, c, k, h, w):
+    """Under autocast: output and input gradient are the exact ones of the rounded input, rounded; the filters' and the
+    bias's gradient keep single precision's digits."""
+    exact, fast = layer(c, k).double(), winograd.replace_convolutions(layer(c, k))
+    x, dy = torch.randn(n, c, h, w).bfloat16(), torch.randn(n, k, h, w).bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert 64 * n * h * w // 4 < c * k or uses_kernel(fast, x)
+        got = outcome(fast, x.float(), dy)
+    if 64 * n * h * w // 4 < c * k:
+        return
+    want = outcome(exact, x, dy, torch.Tensor.double)
+    assert [t.dtype for t in got] == [torch.bfloat16, *[torch.float32] * 3]
+    for one, other, held in zip(got, want, (True, True, False, False), strict=True):
+        bound = 1e-5 * other.abs().max() + (2 ** -8 * other.abs() if held else 0)
+        assert ((one - other).abs() <= bound).all()
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_teacher_in_bfloat16(residual):
+    """Filters held in bfloat16 too, as helper/teacher.py has them."""
+    fast, x = winograd.replace_convolutions(layer(16, 32).bfloat16()), torch.randn(4, 16, 8, 8).bfloat16()
+    exact, shortcut = layer(16, 32).bfloat16().double(), torch.randn(4, 32, 8, 8).bfloat16() if residual else None
+    with torch.no_grad():
+        want = exact(x.double()) + (shortcut.double() if residual else 0)
+        got = fast(x, shortcut, True)
+        assert uses_kernel(fast, x) and got.dtype == torch.bfloat16
+    assert ((got - want.relu()).abs() <= 1e-5 * want.abs().max() + 2 ** -8 * want.abs()).all()
 
 
 def test_only_convolutions_of_its_kind_are_changed():
@@ -259,12 +291,7 @@ def test_without_a_compiler_training_goes_on_and_says_so(tmp_path):
     assert "==> --kernels torch, which are slower: no C++ compiler no-such-compiler, as CXX names it" in done.stdout
 
 
-@pytest.mark.parametrize("flags, environment, line", [
-    ([], {"CXX": "no-such-compiler"},
-     "--kernels native: no C++ compiler no-such-compiler, as CXX names it; use --kernels auto"),
-    (["--precision", "bf16"], {},
-     "--kernels native: they compute in single precision, not in --precision bf16; use --kernels auto"),
-])
-def test_asked_for_in_vain_it_is_refused(tmp_path, flags, environment, line):
-    done = command(tmp_path, "--kernels", "native", *flags, **environment)
+def test_asked_for_in_vain_it_is_refused(tmp_path):
+    done = command(tmp_path, "--kernels", "native", CXX="no-such-compiler")
+    line = "--kernels native: no C++ compiler no-such-compiler, as CXX names it; use --kernels auto"
     assert done.returncode == 2 and line in done.stderr and not (tmp_path / "save").exists()

@@ -9,7 +9,7 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import torch
 
 HERE = Path(__file__).parent
 FLAGS = ["-std=c++17", "-O3", "-march=native", "-fopenmp"]
+NUMBERS = {torch.float32: "float32", torch.bfloat16: "bfloat16"}  # that images may hold, as the functions' names end
 
 
 class Unavailable(Exception):
@@ -34,12 +35,13 @@ def library() -> ctypes.CDLL:
     return load(HERE)
 
 
-def declare(functions: dict[str, list]) -> ctypes.CDLL:
-    """The library, told the types of these functions' arguments; none returns anything."""
-    for name, arguments in functions.items():
-        function = getattr(library(), name)
-        function.argtypes, function.restype = arguments, None
-    return library()
+def declare(functions: dict[str, list]) -> dict[tuple[str, torch.dtype], Callable[..., None]]:
+    """The functions of these names, by name and the type of the images' numbers, told their arguments' types."""
+    found = {(name, dtype): getattr(library(), f"{name}_{ending}")
+             for name in functions for dtype, ending in NUMBERS.items()}
+    for (name, _), function in found.items():
+        function.argtypes, function.restype = functions[name], None
+    return found
 
 
 def load(folder: Path) -> ctypes.CDLL:

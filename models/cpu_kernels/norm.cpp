@@ -80,11 +80,10 @@ struct Lanes {
   Vector gradient(Vector dy, Vector x) const { return relu ? (value(x) <= 0 ? Vector{} : dy) : dy; }
 };
 
-}  // namespace
-
 // mean[c] and inverse[c] = 1 / sqrt(variance + eps) of x[rows][c]; the running mean and unbiased variance move on.
-extern "C" void statistics(const float* x, float* mean, float* inverse, float* running_mean, float* running_var,
-                           double momentum, double eps, Int rows, Int c, int threads) {
+template <class Number>
+void statistics(const Number* x, float* mean, float* inverse, float* running_mean, float* running_var, double momentum,
+                double eps, Int rows, Int c, int threads) {
   Moments all(c);
 #pragma omp parallel for ordered schedule(static, 1) num_threads(threads)
   for (int part = 0; part < threads; part++) {
@@ -122,9 +121,8 @@ extern "C" void statistics(const float* x, float* mean, float* inverse, float* r
 }
 
 // y = (x - mean) * inverse * weight + bias, plus `residual` where there is one, through a ReLU if `relu`.
-extern "C" void normalize(const float* x, const float* mean, const float* inverse, const float* weight,
-                          const float* bias, const float* residual, bool relu, float* y, Int rows, Int c, int threads) {
-  const Norm norm{mean, inverse, weight, bias, relu};
+template <class Number>
+void normalize(const Number* x, const Norm& norm, const Number* residual, Number* y, Int rows, Int c, int threads) {
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
   for (int part = 0; part < threads; part++)
     each_block(rows, part, threads, true, [&](const Block& block) {
@@ -133,19 +131,18 @@ extern "C" void normalize(const float* x, const float* mean, const float* invers
         for (Int at = block.first * c + j; at < (block.first + block.rows) * c; at += c) {
           Vector value = lanes.value(load(x + at));
           if (residual) value += load(residual + at);
-          store(y + at, relu ? rectified(value) : value);
+          store(y + at, norm.relu ? rectified(value) : value);
         }
       }
     });
 }
 
-// The gradients of x, weight and bias for dy, that of the output; after a ReLU only where the output was positive. After
-// a sum and a ReLU `y` is that output, and `cut` becomes the gradient of the sum; else `y` is null.
-extern "C" void norm_gradient(const float* dy, const float* x, const float* mean, const float* inverse,
-                              const float* weight, const float* bias, bool relu, const float* y, float* cut, float* dx,
-                              float* dweight, float* dbias, Int rows, Int c, int threads) {
-  const Norm norm{mean, inverse, weight, bias, relu && !y};
-  const float* from = y ? cut : dy;  // what is left to go through the norm
+// The gradients of x, weight and bias for dy, that of the output; after a ReLU only where the output was positive.
+// After a sum and a ReLU `y` is that output, and `cut` becomes the gradient of the sum; else `y` is null.
+template <class Number>
+void norm_gradient(const Number* dy, const Number* x, const Norm& norm, const Number* y, Number* cut, Number* dx,
+                   float* dweight, float* dbias, Int rows, Int c, int threads) {
+  const Number* from = y ? cut : dy;  // what is left to go through the norm
   Buffer<double> totals(2 * c * threads);
   Buffer<float> shares(2 * c);
   totals.clear();
@@ -178,9 +175,9 @@ extern "C" void norm_gradient(const float* dy, const float* x, const float* mean
         weighted += totals.data[2 * c * part + c + j];
       }
       dbias[j] = plain;
-      dweight[j] = weighted * inverse[j];
+      dweight[j] = weighted * norm.inverse[j];
       shares.data[j] = plain / rows;
-      shares.data[c + j] = weighted * inverse[j] * inverse[j] / rows;
+      shares.data[c + j] = weighted * norm.inverse[j] * norm.inverse[j] / rows;
     }
 #pragma omp for schedule(static, 1)
     for (int part = 0; part < threads; part++)
@@ -196,3 +193,26 @@ extern "C" void norm_gradient(const float* dy, const float* x, const float* mean
       });
   }
 }
+
+}  // namespace
+
+// The functions for a number type of the images, under names that end in NAME.
+#define EXPORT(NUMBER, NAME)                                                                                           \
+  extern "C" void statistics_##NAME(const NUMBER* x, float* mean, float* inverse, float* running_mean,                 \
+                                    float* running_var, double momentum, double eps, Int rows, Int c, int threads) {   \
+    statistics(x, mean, inverse, running_mean, running_var, momentum, eps, rows, c, threads);                          \
+  }                                                                                                                    \
+  extern "C" void normalize_##NAME(const NUMBER* x, const float* mean, const float* inverse, const float* weight,      \
+                                   const float* bias, const NUMBER* residual, bool relu, NUMBER* y, Int rows, Int c,   \
+                                   int threads) {                                                                      \
+    normalize(x, Norm{mean, inverse, weight, bias, relu}, residual, y, rows, c, threads);                              \
+  }                                                                                                                    \
+  extern "C" void norm_gradient_##NAME(const NUMBER* dy, const NUMBER* x, const float* mean, const float* inverse,     \
+                                       const float* weight, const float* bias, bool relu, const NUMBER* y,             \
+                                       NUMBER* cut, NUMBER* dx, float* dweight, float* dbias, Int rows, Int c,         \
+                                       int threads) {                                                                  \
+    norm_gradient(dy, x, Norm{mean, inverse, weight, bias, relu && !y}, y, cut, dx, dweight, dbias, rows, c, threads); \
+  }
+
+EXPORT(float, float32)
+EXPORT(BFloat16, bfloat16)

@@ -10,7 +10,8 @@ and in the same pass the sum with a shortcut and the ReLU that follow. With g th
     dw = r sum(g (x - m)),    db = sum(g),    dx = r w (g - db / N - (x - m) r dw / N).
 
 Means and sums are gathered in double precision from sums of 64 values, the variance around each block's own mean, so
-that a large mean costs no digits. The running variance takes v N / (N - 1), as torch has it.
+that a large mean costs no digits. The running variance takes v N / (N - 1), as torch has it. Images may be held in
+bfloat16; the rest is in single precision.
 """
 from __future__ import annotations
 
@@ -29,8 +30,8 @@ POINTER, INT, REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 
 
 @cache
-def kernels() -> ctypes.CDLL:
-    """The kernels. Raises :class:`native.Unavailable` with the reason."""
+def kernels() -> dict:
+    """The kernels, by name and type. Raises :class:`native.Unavailable` with the reason."""
     sizes = [INT, INT, ctypes.c_int]
     return native.declare({
         "statistics": [POINTER] * 5 + [REAL] * 2 + sizes,
@@ -45,8 +46,9 @@ def _sizes(x: Tensor) -> tuple[int, int, int]:
 
 def _normalize(x, mean, inverse, weight, bias, residual, relu) -> Tensor:
     y = torch.empty_like(x)  # channels_last, as x
-    kernels().normalize(x.data_ptr(), mean.data_ptr(), inverse.data_ptr(), weight.data_ptr(), bias.data_ptr(),
-                        None if residual is None else residual.data_ptr(), relu, y.data_ptr(), *_sizes(x))
+    given = (t.data_ptr() for t in (x, mean, inverse, weight, bias))
+    kernels()["normalize", x.dtype](*given, None if residual is None else residual.data_ptr(), relu, y.data_ptr(),
+                                    *_sizes(x))
     return y
 
 
@@ -56,8 +58,8 @@ class _Norm(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, residual, norm, relu):
         mean, inverse = torch.empty_like(weight), torch.empty_like(weight)
-        kernels().statistics(x.data_ptr(), mean.data_ptr(), inverse.data_ptr(), norm.running_mean.data_ptr(),
-                             norm.running_var.data_ptr(), norm.momentum, norm.eps, *_sizes(x))
+        filled = (t.data_ptr() for t in (x, mean, inverse, norm.running_mean, norm.running_var))
+        kernels()["statistics", x.dtype](*filled, norm.momentum, norm.eps, *_sizes(x))
         y = _normalize(x, mean, inverse, weight, bias, residual, relu)
         ctx.relu, ctx.summed = relu, residual is not None
         ctx.save_for_backward(x, mean, inverse, weight, bias, *([y] if relu and ctx.summed else []))
@@ -70,9 +72,9 @@ class _Norm(torch.autograd.Function):
         dy = dy.contiguous(memory_format=torch.channels_last)
         dx, dweight, dbias = (torch.empty_like(given[i]) for i in (0, 3, 4))
         cut = torch.empty_like(dx) if outputs else dy  # the gradient of the sum
-        kernels().norm_gradient(dy.data_ptr(), *(t.data_ptr() for t in given), ctx.relu,
-                                outputs[0].data_ptr() if outputs else None, cut.data_ptr(), dx.data_ptr(),
-                                dweight.data_ptr(), dbias.data_ptr(), *_sizes(dy))
+        kernels()["norm_gradient", dy.dtype](
+            *(t.data_ptr() for t in (dy, *given)), ctx.relu, outputs[0].data_ptr() if outputs else None,
+            *(t.data_ptr() for t in (cut, dx, dweight, dbias)), *_sizes(dy))
         return dx, dweight, dbias, cut if ctx.summed else None, None, None
 
 
@@ -90,7 +92,7 @@ class NativeBatchNorm2d(BatchNorm2d):
         return super().forward(x, residual, relu)
 
     def _suits(self, x: Tensor, residual: Tensor | None) -> bool:
-        """Single precision on the CPU, channels_last, more than one value a channel; in evaluation without autograd.
+        """Numbers it knows on the CPU, channels_last, more than one value a channel; in evaluation without autograd.
 
         Not where torch.compile makes its own kernels: those take in what follows too.
         """
@@ -98,19 +100,20 @@ class NativeBatchNorm2d(BatchNorm2d):
             return False
         if not _serves(self) or not _lies_ready(x) or x.numel() <= x.shape[1]:
             return False
-        if residual is not None and (residual.shape != x.shape or not _lies_ready(residual)):
+        if residual is not None and ((residual.shape, residual.dtype) != (x.shape, x.dtype)
+                                     or not _lies_ready(residual)):
             return False
         own = (self.weight, self.bias, self.running_mean, self.running_var)
         wanted = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, residual, *own))
         if wanted and not self.training:
             return False
-        return all(_plain(t) and t.is_contiguous() for t in own)
+        return all(_plain(t) and t.dtype == torch.float32 and t.is_contiguous() for t in own)
 
 
 def _plain(x: Tensor) -> bool:
-    """Single precision values in the CPU's memory: no subclass of Tensor, which may hold none, and no view that torch
-    negates only when it is read."""
-    return (type(x) in (Tensor, nn.Parameter) and x.device.type == "cpu" and x.dtype == torch.float32
+    """Numbers that the kernels know in the CPU's memory: no subclass of Tensor, which may hold none, and no view that
+    torch negates only when it is read."""
+    return (type(x) in (Tensor, nn.Parameter) and x.device.type == "cpu" and x.dtype in native.NUMBERS
             and x.layout == torch.strided and not x.is_neg())
 
 

@@ -4,9 +4,8 @@
 
 #include "vector.h"
 
-constexpr int TILES = 8;        // of a block: as many sums as fit the registers
-constexpr int TILES_BACK = 32;  // of a block of the weights' gradient, which sums over tiles
-constexpr int ROWS = 8;         // input channels at once there
+constexpr int TILES = 8;  // of a block: as many sums as fit the registers
+constexpr int ROWS = 8;   // input channels at once in the weights' gradient
 
 // Floats from a point of a transformed block to the next: a line more than the tiles take. Points that lie a power of
 // two apart would share a few lines of the first cache.
@@ -39,9 +38,42 @@ struct Tile {
   }
 };
 
+// Fetches what the next block of tiles will read or write into the cache, a few lines at a time between the products of
+// this one: memory is read while the processor multiplies. All at once would wait for the first line.
+class Ahead {
+  struct Stream {
+    const char* at;
+    Int lines, due;
+  } streams[3];
+  int used = 0;
+  Int first, times;
+
+ public:
+  // first: tile of the next block. times: how often fetch() will be called.
+  Ahead(Int first, Int times) : first(first), times(times) {}
+
+  // The images x of c channels, as far as `tiles` tiles go, begun a row further down, which a patch reads too; null is
+  // none.
+  template <class Number>
+  void add(const Number* x, const Grid& grid, Int c, Int tiles) {
+    const Int pixels = grid.side * grid.side;
+    if (x)
+      streams[used++] = {reinterpret_cast<const char*>(x + (first * pixels + grid.w) * c),
+                         tiles * pixels * c * Int(sizeof(Number)) / 64, 0};
+  }
+
+  void fetch() {
+    for (Stream* stream = streams; stream < streams + used; stream++)
+      for (stream->due += stream->lines; stream->due >= times; stream->due -= times, stream->at += 64)
+        __builtin_prefetch(stream->at);
+  }
+};
+
 // What happens to an output: a bias, the same pixel of a residual, a ReLU. Null pointers stand for none.
+template <class Number>
 struct Finish {
-  const float *bias, *residual;
+  const float* bias;
+  const Number* residual;
   bool relu;
 };
 
@@ -57,12 +89,12 @@ inline void product(const float* v, const float* u, Int c, float (*m)[LANES]) {
   for (int t = 0; t < TILES; t++) store(m[t], sum[t]);
 }
 
-// A whole convolution by a Method: its SIDE of a tile of outputs, the POINTS that a patch has after its transformation,
-// and how filters, patches and products are transformed. Each thread owns whole blocks of tiles, so a result depends on
-// nothing but the inputs.
-template <class Method>
-void convolve(const float* x, const float* g, const Int* stride, const Finish& finish, float* y, Int n, Int h, Int w,
-              Int c, Int k, int threads) {
+// A whole convolution by a Method: its Number in memory, its SIDE of a tile of outputs, the POINTS that a patch has
+// after its transformation, and how filters, patches and products are transformed. Each thread owns whole blocks of
+// tiles, so a result depends on nothing but the inputs.
+template <class Method, class Number = typename Method::Number>
+void convolve(const Number* x, const float* g, const Int* stride, const Finish<Number>& finish, Number* y, Int n, Int h,
+              Int w, Int c, Int k, int threads) {
   const Grid grid{n, h, w, Method::SIDE};
   constexpr Int POINTS = Method::POINTS;
   Buffer<float> filters(POINTS * c * k);
@@ -71,22 +103,27 @@ void convolve(const float* x, const float* g, const Int* stride, const Finish& f
 #pragma omp for schedule(static)
     for (Int f = 0; f < k; f += LANES)
       Method::transform_filters(g + f * stride[0], stride, c, filters.data + POINTS * c * f);
-    Buffer<float> patches(POINTS * apart(TILES, c)), zeros(c);
+    Buffer<float> patches(POINTS * apart(TILES, c));
+    Buffer<Number> zeros(c);
     patches.clear();  // a last block that is not full multiplies the rest too
     zeros.clear();
 #pragma omp for schedule(static)
     for (Int first = 0; first < grid.tiles(); first += TILES) {
       const Int count = std::min<Int>(TILES, grid.tiles() - first);
+      Ahead ahead(first + TILES, POINTS * k / LANES);
+      ahead.add(x, grid, c, TILES);
+      ahead.add(y, grid, k, TILES);
+      ahead.add(finish.residual, grid, k, TILES);
       Method::transform_input(x, zeros.data, grid, c, first, count, patches.data);
-      Method::multiply(patches.data, filters.data, finish, grid, c, k, first, count, y);
+      Method::multiply(patches.data, filters.data, finish, grid, c, k, first, count, y, ahead);
     }
   }
 }
 
-// sum[points][c][k] += v' z over `count` tiles, for the patches v[points][TILES_BACK][c] and the gradients
-// z[points][TILES_BACK][k].
-inline void accumulate(Int points, const float* v, const float* z, Int c, Int k, Int count, float* sum) {
-  for (Int p = 0; p < points; p++, v += apart(TILES_BACK, c), z += apart(TILES_BACK, k))
+// sum[points][c][k] += v' z over `count` tiles, for the patches v[points][T][c] and the gradients z[points][T][k].
+template <int T>
+void accumulate(Int points, const float* v, const float* z, Int c, Int k, Int count, float* sum, Ahead& ahead) {
+  for (Int p = 0; p < points; p++, v += apart(T, c), z += apart(T, k))
     for (Int f = 0; f < k; f += LANES)
       for (Int j = 0; j < c; j += ROWS) {
         float* to = sum + (p * c + j) * k + f;
@@ -100,31 +137,37 @@ inline void accumulate(Int points, const float* v, const float* z, Int c, Int k,
         }
 #pragma GCC unroll 8
         for (int i = 0; i < ROWS; i++) store(to + i * k, part[i]);
+        ahead.fetch();
       }
 }
 
 // The filters' gradient dg by a Method, which transforms patches, gradients and sums; stride: of filter, channel, row
 // and column of dg. Each thread sums over whole blocks of tiles.
-template <class Method>
-void weight_gradient(const float* x, const float* dy, float* dg, const Int* stride, Int n, Int h, Int w, Int c, Int k,
+template <class Method, class Number = typename Method::Number>
+void weight_gradient(const Number* x, const Number* dy, float* dg, const Int* stride, Int n, Int h, Int w, Int c, Int k,
                      int threads) {
   const Grid grid{n, h, w, Method::SIDE};
   constexpr Int POINTS = Method::POINTS;
-  const Int size = POINTS * c * k, blocks = (grid.tiles() + TILES_BACK - 1) / TILES_BACK;
+  constexpr int T = Method::TILES_BACK;
+  const Int size = POINTS * c * k, blocks = (grid.tiles() + T - 1) / T;
   Buffer<float> sums(size * threads);
 #pragma omp parallel num_threads(threads)
   {
-    Buffer<float> patches(POINTS * apart(TILES_BACK, c)), gradients(POINTS * apart(TILES_BACK, k)), zeros(c);
+    Buffer<float> patches(POINTS * apart(T, c)), gradients(POINTS * apart(T, k));
+    Buffer<Number> zeros(c);
     zeros.clear();
 #pragma omp for schedule(static)
     for (int part = 0; part < threads; part++) {
       float* mine = sums.data + part * size;
       std::fill(mine, mine + size, 0.f);
       for (Int b = blocks * part / threads; b < blocks * (part + 1) / threads; b++) {
-        const Int first = b * TILES_BACK, count = std::min<Int>(TILES_BACK, grid.tiles() - first);
+        const Int first = b * T, count = std::min<Int>(T, grid.tiles() - first);
+        Ahead ahead(first + T, size / (LANES * ROWS));
+        ahead.add(x, grid, c, T);
+        ahead.add(dy, grid, k, T);
         Method::transform_patches(x, zeros.data, grid, c, first, count, patches.data);
         Method::transform_gradient(dy, grid, k, first, count, gradients.data);
-        accumulate(POINTS, patches.data, gradients.data, c, k, count, mine);
+        accumulate<T>(POINTS, patches.data, gradients.data, c, k, count, mine, ahead);
       }
     }
 #pragma omp for schedule(static)
@@ -140,3 +183,15 @@ void weight_gradient(const float* x, const float* dy, float* dg, const Int* stri
       }
   }
 }
+
+// The functions of a Method for a number type, under names that end in NAME.
+#define EXPORT(METHOD, NUMBER, NAME)                                                                                   \
+  extern "C" void convolve_##NAME(const NUMBER* x, const float* g, const Int* stride, const float* bias,               \
+                                  const NUMBER* residual, bool relu, NUMBER* y, Int n, Int h, Int w, Int c, Int k,     \
+                                  int threads) {                                                                       \
+    convolve<METHOD<NUMBER>>(x, g, stride, Finish<NUMBER>{bias, residual, relu}, y, n, h, w, c, k, threads);           \
+  }                                                                                                                    \
+  extern "C" void weight_gradient_##NAME(const NUMBER* x, const NUMBER* dy, float* dg, const Int* stride, Int n,       \
+                                         Int h, Int w, Int c, Int k, int threads) {                                    \
+    weight_gradient<METHOD<NUMBER>>(x, dy, dg, stride, n, h, w, c, k, threads);                                        \
+  }

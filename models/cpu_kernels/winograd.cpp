@@ -11,23 +11,19 @@
 namespace {
 
 // out[16][T][c] = B'dB for the 4x4 patch d that each of `count` tiles reads; outside the image it reads `zeros`, of c.
-template <int T>
-void transform_input(const float* x, const float* zeros, const Grid& grid, Int c, Int first, Int count, float* out) {
+template <int T, class Number>
+void transform_input(const Number* x, const Number* zeros, const Grid& grid, Int c, Int first, Int count, float* out) {
   const Int step = apart(T, c);
   Tile tile(grid, first);
   for (Int t = 0; t < count; t++, tile.next(grid)) {
-    const float* patch = x + (tile.pixel - grid.w - 1) * c;
+    const Number* patch = x + (tile.pixel - grid.w - 1) * c;
     const bool outside_y[4] = {tile.y == 0, false, false, tile.y + 2 == grid.h};
     const bool outside_x[4] = {tile.x == 0, false, false, tile.x + 2 == grid.w};
-    const float* at[4][4];
+    const Number* at[4][4];
 #pragma GCC unroll 4
     for (int a = 0; a < 4; a++)
 #pragma GCC unroll 4
       for (int b = 0; b < 4; b++) at[a][b] = outside_y[a] || outside_x[b] ? zeros : patch + (a * grid.w + b) * c;
-    for (Int j = 0; j < 2 * c; j += 16) {  // the tile below reads two rows more
-      __builtin_prefetch(patch + (4 * grid.w + 1) * c + j);
-      __builtin_prefetch(patch + (5 * grid.w + 1) * c + j);
-    }
     for (Int j = 0; j < c; j += LANES) {
       Vector e[4][4];
 #pragma GCC unroll 4
@@ -74,11 +70,15 @@ void transform_filters(const float* g, const Int* stride, Int c, float* out) {
 }
 
 // y = A'mA, finished, for each of `count` tiles, m the 16 products of its patch v with the filters u.
-void multiply(const float* v, const float* u, const Finish& finish, const Grid& grid, Int c, Int k, Int first,
-              Int count, float* y) {
+template <class Number>
+void multiply(const float* v, const float* u, const Finish<Number>& finish, const Grid& grid, Int c, Int k, Int first,
+              Int count, Number* y, Ahead& ahead) {
   alignas(64) float m[16][TILES][LANES];
   for (Int f = 0; f < k; f += LANES, u += 16 * c * LANES) {
-    for (int p = 0; p < 16; p++) product(v + p * apart(TILES, c), u + p * c * LANES, c, m[p]);
+    for (int p = 0; p < 16; p++) {
+      product(v + p * apart(TILES, c), u + p * c * LANES, c, m[p]);
+      ahead.fetch();
+    }
     const Vector shift = finish.bias ? load(finish.bias + f) : Vector{};
     const auto put = [&](Int at, Vector value) {
       value += shift;
@@ -88,10 +88,6 @@ void multiply(const float* v, const float* u, const Finish& finish, const Grid& 
     Tile tile(grid, first);
     for (Int t = 0; t < count; t++, tile.next(grid)) {
       Int at = tile.pixel * k + f;
-      for (Int z = 0; z < 2; z++) {  // what the next block will write
-        __builtin_prefetch(y + at + (2 * TILES + z) * k, 1);
-        __builtin_prefetch(y + at + (2 * TILES + z + grid.w) * k, 1);
-      }
       Vector e[2][4];
 #pragma GCC unroll 4
       for (int q = 0; q < 4; q++) {
@@ -109,12 +105,12 @@ void multiply(const float* v, const float* u, const Finish& finish, const Grid& 
 }
 
 // out[16][T][k] = A dy A' for the 2x2 outputs dy of each of `count` tiles.
-template <int T>
-void transform_gradient(const float* dy, const Grid& grid, Int k, Int first, Int count, float* out) {
+template <int T, class Number>
+void transform_gradient(const Number* dy, const Grid& grid, Int k, Int first, Int count, float* out) {
   const Int step = apart(T, k);
   Tile tile(grid, first);
   for (Int t = 0; t < count; t++, tile.next(grid)) {
-    const float* from = dy + tile.pixel * k;
+    const Number* from = dy + tile.pixel * k;
     for (Int f = 0; f < k; f += LANES) {
       Vector e[4][2];
 #pragma GCC unroll 2
@@ -154,24 +150,20 @@ void transform_sums(const Vector* m, Vector* taps) {
   }
 }
 
+template <class Real>
 struct TwoByTwo {
+  typedef Real Number;
   static constexpr Int SIDE = 2, POINTS = 16;
+  static constexpr int TILES_BACK = 32;
   static constexpr auto& transform_filters = ::transform_filters;
-  static constexpr auto& transform_input = ::transform_input<TILES>;
-  static constexpr auto& multiply = ::multiply;
-  static constexpr auto& transform_patches = ::transform_input<TILES_BACK>;
-  static constexpr auto& transform_gradient = ::transform_gradient<TILES_BACK>;
+  static constexpr auto& transform_input = ::transform_input<TILES, Real>;
+  static constexpr auto& multiply = ::multiply<Real>;
+  static constexpr auto& transform_patches = ::transform_input<TILES_BACK, Real>;
+  static constexpr auto& transform_gradient = ::transform_gradient<TILES_BACK, Real>;
   static constexpr auto& transform_sums = ::transform_sums;
 };
 
 }  // namespace
 
-extern "C" void convolve_2(const float* x, const float* g, const Int* stride, const float* bias,
-                           const float* residual, bool relu, float* y, Int n, Int h, Int w, Int c, Int k, int threads) {
-  convolve<TwoByTwo>(x, g, stride, Finish{bias, residual, relu}, y, n, h, w, c, k, threads);
-}
-
-extern "C" void weight_gradient_2(const float* x, const float* dy, float* dg, const Int* stride, Int n, Int h, Int w,
-                                  Int c, Int k, int threads) {
-  weight_gradient<TwoByTwo>(x, dy, dg, stride, n, h, w, c, k, threads);
-}
+EXPORT(TwoByTwo, float, 2_float32)
+EXPORT(TwoByTwo, BFloat16, 2_bfloat16)

@@ -20,8 +20,10 @@ The gradient of the input is the same convolution with filters turned by 180 deg
 filters is G' [ sum over tiles (B' d B) * (A dY A') ] G, in 36 multiplications a tile of 4x4 too.
 In single precision the outputs and input gradients of 2x2 tiles are nearer the exact ones than the direct method's (a
 quarter of the products to sum up), those of 4x4 tiles up to twice as far off, 1e-6 to 2e-6 of the largest value; the
-filters' gradient is off by a few 1e-6 of its largest entry. What is not finite spreads over the patch that holds it,
-infinity as NaN, within its image and filter. No second derivatives, no torch.func.
+filters' gradient is off by a few 1e-6 of its largest entry. Images may be held in bfloat16, inputs, outputs and their
+gradients rounded to it; filters and all sums stay in single precision, where torch's autocast rounds the filters and
+their gradient too. What is not finite spreads over the patch that holds it, infinity as NaN, within its image and
+filter. No second derivatives, no torch.func.
 """
 from __future__ import annotations
 
@@ -45,8 +47,8 @@ GRADIENT = [POINTER] * 4 + [INT] * 5 + [ctypes.c_int]
 
 
 @cache
-def kernels() -> ctypes.CDLL:
-    """The kernels, with tiles of 2x2 and of 4x4. Raises :class:`Unavailable`."""
+def kernels() -> dict:
+    """The kernels, with tiles of 2x2 and of 4x4, by name and type. Raises :class:`Unavailable`."""
     return native.declare({"convolve_2": CONVOLVE, "convolve_4": CONVOLVE, "weight_gradient_2": GRADIENT,
                            "weight_gradient_4": GRADIENT})
 
@@ -70,15 +72,15 @@ _operators.define("weight_gradient(Tensor x, Tensor dy, Tensor weight) -> Tensor
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, relu: bool,
               transposed: bool) -> Tensor:
     """(B, C, H, W) with (K, C, 3, 3) to (B, K, H, W); ``transposed``: (B, K, H, W) back to (B, C, H, W)."""
-    x, y = _last(x), _convolve_shape(x, weight, bias, residual, relu, transposed)
+    x, weight, y = _last(x), weight.float(), _convolve_shape(x, weight, bias, residual, relu, transposed)
     by_filter, by_channel, row, column = weight.stride()
     strides, start = (by_filter, by_channel, row, column), weight.data_ptr()
     if transposed:  # channels exchanged, walked from the last tap to the first
         strides = (by_channel, by_filter, -row, -column)
         start += 2 * (row + column) * weight.element_size()
-    bias = None if bias is None else bias.contiguous()
+    bias = None if bias is None else bias.float().contiguous()
     residual = None if residual is None else _last(residual)
-    kernel = kernels().convolve_4 if _large(x, weight) else kernels().convolve_2
+    kernel = kernels()["convolve_4" if _large(x, weight) else "convolve_2", x.dtype]
     kernel(x.data_ptr(), start, (INT * 4)(*strides), *(None if t is None else t.data_ptr()
            for t in (bias, residual)), relu, y.data_ptr(), *_sizes(x, y.shape[1]))
     return y
@@ -97,10 +99,10 @@ def _convolve_shape(x, weight, bias, residual, relu, transposed) -> Tensor:
 
 def _weight_gradient(x: Tensor, dy: Tensor, weight: Tensor) -> Tensor:
     """dL/dweight for the inputs (B, C, H, W) and dL/doutput (B, K, H, W); it lies in memory as the weight does."""
-    x, dy, gradient = _last(x), _last(dy), torch.empty_like(weight)
-    kernel = kernels().weight_gradient_4 if _large(x, weight) else kernels().weight_gradient_2
+    x, dy, gradient = _last(x), _last(dy), torch.empty_like(weight, dtype=torch.float32)
+    kernel = kernels()["weight_gradient_4" if _large(x, weight) else "weight_gradient_2", x.dtype]
     kernel(x.data_ptr(), dy.data_ptr(), gradient.data_ptr(), (INT * 4)(*gradient.stride()), *_sizes(x, dy.shape[1]))
-    return gradient
+    return gradient.to(weight.dtype)
 
 
 _operators.impl("convolve", _convolve, "CPU")
@@ -122,7 +124,7 @@ class _Convolution(torch.autograd.Function):
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
         return (torch.ops.mixkd.convolve(dy, weight, None, None, False, True) if needs_x else None,
                 torch.ops.mixkd.weight_gradient(x, dy, weight) if needs_weight else None,
-                dy.sum((0, 2, 3)) if needs_bias else None)
+                dy.sum((0, 2, 3), dtype=torch.float32) if needs_bias else None)
 
 
 class WinogradConv2d(nn.Conv2d):
@@ -132,6 +134,8 @@ class WinogradConv2d(nn.Conv2d):
         """(B, C, H, W) to (B, K, H, W), plus ``residual``, through a ReLU if ``relu``; with the kernel channels_last,
         whatever ``x`` is."""
         suits = self._suits(x)
+        if suits:
+            x = x.to(_wanted(x))
         if suits and not torch.is_grad_enabled() and (residual is None or self._takes(residual, x)):
             return torch.ops.mixkd.convolve(x, self.weight, self.bias, residual, relu, False)
         y = _Convolution.apply(x, self.weight, self.bias) if suits else super().forward(x)
@@ -143,16 +147,23 @@ class WinogradConv2d(nn.Conv2d):
                 and residual.device == x.device and residual.layout == torch.strided)
 
     def _suits(self, x: Tensor) -> bool:
-        """Single precision on the CPU, even height and width, and enough tiles to pay for transforming the filters."""
-        if not _serves(self) or x.dim() != 4 or x.shape[1] != self.in_channels or torch.is_autocast_enabled("cpu"):
+        """Numbers it knows on the CPU, even height and width, and enough tiles to pay for transforming the filters."""
+        if not _serves(self) or x.dim() != 4 or x.shape[1] != self.in_channels or _wanted(x) not in native.NUMBERS:
             return False
         given = [t for t in (x, self.weight, self.bias) if t is not None]
-        if any(t.device.type != "cpu" or t.dtype != torch.float32 or t.layout != torch.strided for t in given):
+        if any(t.device.type != "cpu" or t.dtype not in native.NUMBERS or t.layout != torch.strided for t in given):
+            return False
+        if not torch.is_autocast_enabled("cpu") and len({t.dtype for t in given}) > 1:
             return False
         if x.shape[2] % 2 or x.shape[3] % 2:
             return False
         tiles = x.shape[0] * x.shape[2] * x.shape[3] // 4
         return 64 * tiles >= self.in_channels * self.out_channels  # measured from 16 to 512 channels
+
+
+def _wanted(x: Tensor) -> torch.dtype:
+    """What a convolution of ``x`` computes in."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
 
 
 def _serves(conv: nn.Conv2d) -> bool:

@@ -41,14 +41,14 @@ inline void transform_back(const Vector* m, Vector* out) {
 }
 
 // out[36][T][c] = B'dB for the 6x6 patch d that each of `count` tiles reads; outside the image it reads `zeros`.
-template <int T>
-void transform_input(const float* x, const float* zeros, const Grid& grid, Int c, Int first, Int count, float* out) {
+template <int T, class Number>
+void transform_input(const Number* x, const Number* zeros, const Grid& grid, Int c, Int first, Int count, float* out) {
   Tile tile(grid, first);
   for (Int t = 0; t < count; t++, tile.next(grid)) {
-    const float* patch = x + (tile.pixel - grid.w - 1) * c;
+    const Number* patch = x + (tile.pixel - grid.w - 1) * c;
     const bool outside_y[SIDE] = {tile.y == 0, false, false, false, false, tile.y + 4 == grid.h};
     const bool outside_x[SIDE] = {tile.x == 0, false, false, false, false, tile.x + 4 == grid.w};
-    const float* at[SIDE][SIDE];
+    const Number* at[SIDE][SIDE];
 #pragma GCC unroll 6
     for (int a = 0; a < SIDE; a++)
 #pragma GCC unroll 6
@@ -104,11 +104,15 @@ void transform_filters(const float* g, const Int* stride, Int c, float* out) {
 }
 
 // y = A'mA, finished, for each of `count` tiles, m the 36 products of its patch v with the filters u.
-void multiply(const float* v, const float* u, const Finish& finish, const Grid& grid, Int c, Int k, Int first,
-              Int count, float* y) {
+template <class Number>
+void multiply(const float* v, const float* u, const Finish<Number>& finish, const Grid& grid, Int c, Int k, Int first,
+              Int count, Number* y, Ahead& ahead) {
   alignas(64) float m[POINTS][TILES][LANES];
   for (Int f = 0; f < k; f += LANES, u += POINTS * c * LANES) {
-    for (int p = 0; p < POINTS; p++) product(v + p * apart(TILES, c), u + p * c * LANES, c, m[p]);
+    for (int p = 0; p < POINTS; p++) {
+      product(v + p * apart(TILES, c), u + p * c * LANES, c, m[p]);
+      ahead.fetch();
+    }
     const Vector shift = finish.bias ? load(finish.bias + f) : Vector{};
     Tile tile(grid, first);
     for (Int t = 0; t < count; t++, tile.next(grid)) {
@@ -142,12 +146,13 @@ inline void transform_outputs(const Vector* d, Vector* out) {
   out[5] = d[3];
 }
 
-// out[36][TILES_BACK][k] = A dy A' for the 4x4 outputs dy of each of `count` tiles.
-void transform_gradient(const float* dy, const Grid& grid, Int k, Int first, Int count, float* out) {
+// out[36][T][k] = A dy A' for the 4x4 outputs dy of each of `count` tiles.
+template <int T, class Number>
+void transform_gradient(const Number* dy, const Grid& grid, Int k, Int first, Int count, float* out) {
   Tile tile(grid, first);
   for (Int t = 0; t < count; t++, tile.next(grid)) {
     for (Int f = 0; f < k; f += LANES) {
-      const float* from = dy + tile.pixel * k + f;
+      const Number* from = dy + tile.pixel * k + f;
       Vector columns[SIDE][4];
       for (int b = 0; b < 4; b++) {
         Vector d[4], e[SIDE];
@@ -159,7 +164,7 @@ void transform_gradient(const float* dy, const Grid& grid, Int k, Int first, Int
       for (int a = 0; a < SIDE; a++) {
         Vector e[SIDE];
         transform_outputs(columns[a], e);
-        for (int b = 0; b < SIDE; b++, to += apart(TILES_BACK, k)) store(to, e[b]);
+        for (int b = 0; b < SIDE; b++, to += apart(T, k)) store(to, e[b]);
       }
     }
   }
@@ -186,24 +191,20 @@ void transform_sums(const Vector* m, Vector* taps) {
   for (int a = 0; a < 3; a++) transform_sums_1d(rows[a], taps + 3 * a);
 }
 
+template <class Real>
 struct FourByFour {
+  typedef Real Number;
   static constexpr Int SIDE = 4, POINTS = ::POINTS;
+  static constexpr int TILES_BACK = 16;  // twice as many outgrow the second cache at 64 channels
   static constexpr auto& transform_filters = ::transform_filters;
-  static constexpr auto& transform_input = ::transform_input<TILES>;
-  static constexpr auto& multiply = ::multiply;
-  static constexpr auto& transform_patches = ::transform_input<TILES_BACK>;
-  static constexpr auto& transform_gradient = ::transform_gradient;
+  static constexpr auto& transform_input = ::transform_input<TILES, Real>;
+  static constexpr auto& multiply = ::multiply<Real>;
+  static constexpr auto& transform_patches = ::transform_input<TILES_BACK, Real>;
+  static constexpr auto& transform_gradient = ::transform_gradient<TILES_BACK, Real>;
   static constexpr auto& transform_sums = ::transform_sums;
 };
 
 }  // namespace
 
-extern "C" void convolve_4(const float* x, const float* g, const Int* stride, const float* bias,
-                           const float* residual, bool relu, float* y, Int n, Int h, Int w, Int c, Int k, int threads) {
-  convolve<FourByFour>(x, g, stride, Finish{bias, residual, relu}, y, n, h, w, c, k, threads);
-}
-
-extern "C" void weight_gradient_4(const float* x, const float* dy, float* dg, const Int* stride, Int n, Int h, Int w,
-                                  Int c, Int k, int threads) {
-  weight_gradient<FourByFour>(x, dy, dg, stride, n, h, w, c, k, threads);
-}
+EXPORT(FourByFour, float, 4_float32)
+EXPORT(FourByFour, BFloat16, 4_bfloat16)
