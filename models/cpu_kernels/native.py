@@ -6,8 +6,8 @@ import ctypes
 import hashlib
 import logging
 import os
-import shlex
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -46,15 +46,28 @@ def declare(functions: dict[str, list]) -> dict[tuple[str, torch.dtype], Callabl
 
 def load(folder: Path) -> ctypes.CDLL:
     """The library of the sources in ``folder``, from the cache or made anew. Raises :class:`Unavailable`."""
-    with contextlib.suppress(OSError, RuntimeError):  # no home, none that can be written to, or a damaged library
-        kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mixkd", f"{digest(folder)}.so")
-        if not kept.exists():
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=kept.parent) as place:  # a process that looks on never sees half of it
-                os.replace(build(folder, place), kept)
-        return ctypes.CDLL(str(kept))
+    with contextlib.suppress(OSError, RuntimeError):  # no home, none that can be written to, or no library after all
+        kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mixkd")
+        kept.mkdir(parents=True, exist_ok=True)
+        return ctypes.CDLL(str(_find(kept, digest(folder)) or _keep(folder, kept)))
     with tempfile.TemporaryDirectory() as place:
         return ctypes.CDLL(build(folder, place))
+
+
+def _find(kept: Path, name: str) -> Path | None:
+    """The whole library among those kept under this name. Half a file, as a power cut leaves it, would end the process
+    with a bus error as it is loaded, so the name ends in a digest of what is in the file."""
+    return next((path for path in kept.glob(f"{name}-*.so") if path.stem.endswith(_contents(path))), None)
+
+
+def _keep(folder: Path, kept: Path) -> Path:
+    with tempfile.TemporaryDirectory(dir=kept) as place:  # a process that looks on never sees half of it
+        made = Path(build(folder, place))
+        return made.replace(kept / f"{digest(folder)}-{_contents(made)}.so")
+
+
+def _contents(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def build(folder: Path, place: str) -> str:
@@ -63,18 +76,15 @@ def build(folder: Path, place: str) -> str:
     from torch.utils import cpp_extension  # slow to import, and needed once a machine
 
     compiler = os.environ.get("CXX") or "c++"
-    try:
-        program = shlex.split(compiler)[0]
-    except (ValueError, IndexError) as error:
-        raise Unavailable(f"no C++ compiler {compiler}, as CXX names it: {error}") from None
-    if not shutil.which(program):
-        raise Unavailable(f"no C++ compiler {program}" + (", as CXX names it" if "CXX" in os.environ else ""))
+    if not shutil.which(compiler):
+        asked = ", as CXX names it (a program, without arguments)" if "CXX" in os.environ else ""
+        raise Unavailable(f"no C++ compiler {compiler}{asked}")
     sources = [str(path) for path in sorted(folder.glob("*.cpp"))]
     try:
         with _ninja_found():
             return cpp_extension.load("mixkd", sources, extra_cflags=FLAGS, extra_ldflags=["-fopenmp"],
                                       build_directory=place, is_python_module=False)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
         lines = str(error).splitlines()
         why = next((line for line in lines if "error:" in line), lines[0] if lines else type(error).__name__)
         raise Unavailable(f"{compiler} can't compile {folder.name}: {why.strip()}") from None

@@ -11,7 +11,8 @@ and in the same pass the sum with a shortcut and the ReLU that follow. With g th
 
 Means and sums are gathered in double precision from sums of 64 values, the variance around each block's own mean, so
 that a large mean costs no digits. The running variance takes v N / (N - 1), as torch has it. Images may be held in
-bfloat16; the rest is in single precision.
+bfloat16; the rest is in single precision. A channel that holds an infinity has NaN for its mean, where torch has
+infinity.
 """
 from __future__ import annotations
 
@@ -111,8 +112,8 @@ class NativeBatchNorm2d(BatchNorm2d):
 
 
 def _plain(x: Tensor) -> bool:
-    """Numbers that the kernels know in the CPU's memory: no subclass of Tensor, which may hold none, and no view that
-    torch negates only when it is read."""
+    """Whether the kernels can read it: float32 or bfloat16 in the CPU's memory, no subclass of Tensor, which may have
+    no memory, and no view that torch negates only when it is read."""
     return (type(x) in (Tensor, nn.Parameter) and x.device.type == "cpu" and x.dtype in native.NUMBERS
             and x.layout == torch.strided and not x.is_neg())
 

@@ -40,6 +40,9 @@ struct Tile {
 
 // Fetches what the next block of tiles will read or write into the cache, a few lines at a time between the products of
 // this one: memory is read while the processor multiplies. All at once would wait for the first line.
+//
+// Tiles are counted as pixels in a row. Where a block is not whole rows of tiles that is a little early for some lines
+// and late for others. Past the last image it fetches what is never read, which does no harm.
 class Ahead {
   struct Stream {
     const char* at;
@@ -52,16 +55,16 @@ class Ahead {
   // first: tile of the next block. times: how often fetch() will be called.
   Ahead(Int first, Int times) : first(first), times(times) {}
 
-  // The images x of c channels, as far as `tiles` tiles go, begun a row further down, which a patch reads too; null is
-  // none.
+  // `tiles` tiles of the images x of c channels, from `rows` rows further down on; three calls at most. Null is none.
   template <class Number>
-  void add(const Number* x, const Grid& grid, Int c, Int tiles) {
+  void add(const Number* x, const Grid& grid, Int c, Int tiles, Int rows = 0) {
     const Int pixels = grid.side * grid.side;
     if (x)
-      streams[used++] = {reinterpret_cast<const char*>(x + (first * pixels + grid.w) * c),
+      streams[used++] = {reinterpret_cast<const char*>(x + (first * pixels + rows * grid.w) * c),
                          tiles * pixels * c * Int(sizeof(Number)) / 64, 0};
   }
 
+  // The share of a stream's lines that a call owes: their number over that of the calls, rounded so that none is lost.
   void fetch() {
     for (Stream* stream = streams; stream < streams + used; stream++)
       for (stream->due += stream->lines; stream->due >= times; stream->due -= times, stream->at += 64)
@@ -111,7 +114,7 @@ void convolve(const Number* x, const float* g, const Int* stride, const Finish<N
     for (Int first = 0; first < grid.tiles(); first += TILES) {
       const Int count = std::min<Int>(TILES, grid.tiles() - first);
       Ahead ahead(first + TILES, POINTS * k / LANES);
-      ahead.add(x, grid, c, TILES);
+      ahead.add(x, grid, c, TILES, 1);  // a patch reads a row below its outputs
       ahead.add(y, grid, k, TILES);
       ahead.add(finish.residual, grid, k, TILES);
       Method::transform_input(x, zeros.data, grid, c, first, count, patches.data);
@@ -142,7 +145,7 @@ void accumulate(Int points, const float* v, const float* z, Int c, Int k, Int co
 }
 
 // The filters' gradient dg by a Method, which transforms patches, gradients and sums; stride: of filter, channel, row
-// and column of dg. Each thread sums over whole blocks of tiles.
+// and column of dg. Each thread sums over whole blocks of tiles, so the last digits depend on the number of threads.
 template <class Method, class Number = typename Method::Number>
 void weight_gradient(const Number* x, const Number* dy, float* dg, const Int* stride, Int n, Int h, Int w, Int c, Int k,
                      int threads) {
@@ -163,7 +166,7 @@ void weight_gradient(const Number* x, const Number* dy, float* dg, const Int* st
       for (Int b = blocks * part / threads; b < blocks * (part + 1) / threads; b++) {
         const Int first = b * T, count = std::min<Int>(T, grid.tiles() - first);
         Ahead ahead(first + T, size / (LANES * ROWS));
-        ahead.add(x, grid, c, T);
+        ahead.add(x, grid, c, T, 1);
         ahead.add(dy, grid, k, T);
         Method::transform_patches(x, zeros.data, grid, c, first, count, patches.data);
         Method::transform_gradient(dy, grid, k, first, count, gradients.data);

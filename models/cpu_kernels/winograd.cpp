@@ -3,7 +3,7 @@
 // Images lie as (n, h, w, channel), h and w even, channels in whole multiples of 16. The image is cut into tiles of 2x2
 // outputs. A block of tiles is transformed into 16 small matrices (tile, channel) that stay in the cache, each is
 // multiplied with its matrix of filters, and the products are transformed back: 16 multiplications where the definition
-// has 36. Each thread owns whole tiles, so a result depends on nothing but the inputs and the number of threads.
+// has 36.
 #include <algorithm>
 
 #include "tiles.h"

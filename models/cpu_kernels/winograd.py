@@ -20,10 +20,11 @@ The gradient of the input is the same convolution with filters turned by 180 deg
 filters is G' [ sum over tiles (B' d B) * (A dY A') ] G, in 36 multiplications a tile of 4x4 too.
 In single precision the outputs and input gradients of 2x2 tiles are nearer the exact ones than the direct method's (a
 quarter of the products to sum up), those of 4x4 tiles up to twice as far off, 1e-6 to 2e-6 of the largest value; the
-filters' gradient is off by a few 1e-6 of its largest entry. Images may be held in bfloat16, inputs, outputs and their
-gradients rounded to it; filters and all sums stay in single precision, where torch's autocast rounds the filters and
-their gradient too. What is not finite spreads over the patch that holds it, infinity as NaN, within its image and
-filter. No second derivatives, no torch.func.
+filters' gradient is off by a few 1e-6 of its largest entry. Images may be held in bfloat16: inputs, outputs and their
+gradients are rounded to it; filters, their gradient and all sums are not, though torch's autocast rounds them too. A
+sum with a residual is rounded once without autograd, twice with it. What is not finite spreads over the tiles that
+read it, infinity as NaN, within its image and filter: one NaN over up to 64 pixels where the definition has 9. No
+second derivatives, no torch.func: use ``--kernels torch`` for those.
 """
 from __future__ import annotations
 
@@ -87,7 +88,7 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor |
 
 
 def _large(x: Tensor, weight: Tensor) -> bool:
-    """Whether tiles of 4x4 fit and pay: with more channels their filters outgrow the second cache."""
+    """Whether tiles of 4x4 fit and pay: with more channels their filters outgrow a second-level cache of 1 MB."""
     return x.shape[2] % 4 == x.shape[3] % 4 == 0 and max(weight.shape[:2]) <= 256
 
 

@@ -195,7 +195,7 @@ template <class Real>
 struct FourByFour {
   typedef Real Number;
   static constexpr Int SIDE = 4, POINTS = ::POINTS;
-  static constexpr int TILES_BACK = 16;  // twice as many outgrow the second cache at 64 channels
+  static constexpr int TILES_BACK = 16;  // at 64 channels twice as many outgrow a second-level cache of 1 MB
   static constexpr auto& transform_filters = ::transform_filters;
   static constexpr auto& transform_input = ::transform_input<TILES, Real>;
   static constexpr auto& multiply = ::multiply<Real>;
