@@ -79,6 +79,7 @@ def launch(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | N
     store, number, processes = next(dist.rendezvous("env://"))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=dist.PrefixStore("group", store), rank=number, world_size=processes)
+    _await_all(store, processes)
     with _speaking(number) as said:
         status = _guarded(main, argv)
     if status == 0:
@@ -88,6 +89,14 @@ def launch(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | N
     elif not _told(store):
         print(said.getvalue(), end="", file=sys.stderr, flush=True)
     _leave(status)
+
+
+def _await_all(store: dist.Store, processes: int) -> None:
+    """Wait until every process is connected: one that finds an error at once would leave while others still connect to
+    it, which they would tell as an error of their own."""
+    if store.add("connected", 1) == processes:
+        store.set("all connected", "1")
+    store.wait(["all connected"])
 
 
 def _leave(status: int) -> NoReturn:

@@ -348,7 +348,8 @@ def test_on_two_devices_synchronised_norms_give_one_devices_run(tmp_path):
 
 
 LEAVES = """
-import atexit, pathlib, sys
+import atexit, os, pathlib, sys, time
+import torch.distributed as dist
 from helper.distributed import launch
 from helper.errors import UserError
 
@@ -359,7 +360,16 @@ class Kept:
 kept = Kept()
 atexit.register(print, "atexit ran")
 
+def connected_late(*given, connect=dist.init_process_group, **more):
+    connect(*given, **more)
+    time.sleep(1)
+    pathlib.Path(__file__).with_name("connected").write_text("")
+
+if os.environ["RANK"] == "0":
+    dist.init_process_group = connected_late
+
 def main(argv):
+    assert pathlib.Path(__file__).with_name("connected").exists()
     if argv == ["wrong"]:
         raise UserError("wrong")
     print("main ran")
@@ -369,7 +379,8 @@ sys.exit(launch(main, sys.argv[1:]))
 
 
 @pytest.mark.parametrize("word, status", [("right", 0), ("wrong", 1)])
-def test_python_does_not_end_beside_gloos_threads(tmp_path, word, status):
+def test_processes_start_together_and_leave_without_pythons_end(tmp_path, word, status):
+    """None begins, or leaves with an error, while another still connects; Python does not end beside gloo's threads."""
     (tmp_path / "leaves.py").write_text(LEAVES)
     done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
                            str(tmp_path / "leaves.py"), word], capture_output=True, text=True, timeout=LIMIT,
