@@ -12,10 +12,12 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import train_student_mixstd
@@ -27,6 +29,9 @@ SCRIPTS = {"teacher": train_teacher, "student": train_student_mixstd}
 LIMIT = 240  # seconds after which a process counts as hung
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["tests.faults.warm", "tests.faults.disks"])
+# A process that is started makes multiprocessing ask for every other's status. It can be read once: of two threads that
+# read one at the same time the second finds nothing and calls it 255.
+STATUS = threading.Lock()
 
 
 def nothing() -> None:
@@ -69,27 +74,29 @@ class Training:
         log.parent.mkdir(parents=True, exist_ok=True)
         self.skip = log.stat().st_size if log.exists() else 0
         self.process = SERVER.Process(target=become, args=(role, list(argv), log, before))
-        self.process.start()
+        with STATUS:
+            self.process.start()
         self.pid = self.process.pid
 
     @property
     def status(self) -> int | None:
-        return self.process.exitcode
+        with STATUS:
+            return self.process.exitcode
 
     @property
     def log(self) -> str:
         return self.file.read_bytes()[self.skip:].decode(errors="replace") if self.file.exists() else ""
 
     def running(self) -> bool:
-        return self.process.is_alive()
+        return self.status is None
 
     def wait(self) -> int:
         """The status; a process that hangs is killed and counts as 124."""
-        self.process.join(LIMIT)
+        wait([self.process.sentinel], LIMIT)
         if not self.running():
             return self.status
         self.kill()
-        self.process.join(LIMIT)
+        wait([self.process.sentinel], LIMIT)
         return 124
 
     def until(self, seen: Callable[[], object], pause: float = 0.002) -> bool:
