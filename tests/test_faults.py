@@ -142,7 +142,7 @@ def test_a_run_without_args_json_is_still_a_run(whole, halfway, tmp_path):
 
 HOLDER = """
 import fcntl, sys, time
-file = open(sys.argv[1], "a+"); fcntl.lockf(file, fcntl.LOCK_EX); print("held", flush=True); time.sleep(60)
+file = open(sys.argv[1], "a+"); fcntl.lockf(file, fcntl.LOCK_EX); print("held", flush=True); time.sleep(240)
 """
 
 
@@ -169,7 +169,7 @@ def test_the_lock_survives_the_clearing_of_a_folder(tmp_path):
     run.clear()
     probe = subprocess.run([sys.executable, "-c", "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+'), "
                             "fcntl.LOCK_EX | fcntl.LOCK_NB)", run.folder / ".lock"],
-                           capture_output=True, timeout=60)
+                           capture_output=True, timeout=240)
     assert b"BlockingIOError" in probe.stderr
     run.unlock()
 

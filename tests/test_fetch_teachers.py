@@ -55,7 +55,7 @@ def fetch(tmp_path, server):
 
     def run(*args, **more):
         return subprocess.run(["bash", str(ROOT / "scripts" / "fetch_pretrained_teachers.sh"), *args], text=True,
-                              env={**environment, **more}, capture_output=True, timeout=60)
+                              env={**environment, **more}, capture_output=True, timeout=240)
 
     return run
 
@@ -145,7 +145,7 @@ def test_repdistillers_teachers(fetch, server, tmp_path):
     file = tmp_path / "fetched" / "vgg13_vanilla" / "ckpt_epoch_240.pth"
     assert file.read_text() == "vgg13"
     subprocess.run(["sha256sum", "--check", "--quiet", f"{file.name}.sha256"], cwd=file.parent, check=True,
-                   timeout=60)
+                   timeout=240)
     file.write_text("altered")
     assert "not what was downloaded" in error_line(fetch("--zoo", "repdistiller", "vgg13"))
     assert file.read_text() == "altered"

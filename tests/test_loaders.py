@@ -253,7 +253,7 @@ def test_a_process_ends_with_epochs_still_open():
                "loader = TorchLoader(data, 4, MixSpec('mixup'), num_workers=2, at_once=2)\n"
                "epochs = [loader.epoch(seed, 0) for seed in (1, 2)]\n"
                "print([len(next(batches).labels) for batches in epochs])\n")
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert (done.returncode, done.stdout) == (0, "[4, 4]\n"), done.stderr
 
 

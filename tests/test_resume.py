@@ -264,7 +264,7 @@ def test_other_code_is_told(tmp_path, monkeypatch):
 def test_the_commit_tells_changes_apart(tmp_path, monkeypatch):
     def git(*words):
         subprocess.run(["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a", *words], check=True,
-                       capture_output=True, timeout=60)
+                       capture_output=True, timeout=240)
 
     def commit():
         record.git_commit.cache_clear()

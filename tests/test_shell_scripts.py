@@ -41,7 +41,7 @@ def commands(tmp_path):
 
     def run(script, *args, **more):
         done = subprocess.run(["bash", str(ROOT / "scripts" / script), *args], env={**environment, **more}, text=True,
-                              capture_output=True, timeout=60)
+                              capture_output=True, timeout=240)
         noted = tmp_path / "noted"
         lines = [line.split("\0")[:-1] for line in noted.read_text().split("\n")[:-1]] if noted.exists() else []
         noted.unlink(missing_ok=True)
@@ -132,4 +132,4 @@ def test_a_missing_teacher_says_how_to_get_one(commands, tmp_path):
 
 @pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "scripts").glob("*.sh")))
 def test_scripts_are_shell(script):
-    subprocess.run(["bash", "-n", str(ROOT / "scripts" / script)], check=True, timeout=60)
+    subprocess.run(["bash", "-n", str(ROOT / "scripts" / script)], check=True, timeout=240)

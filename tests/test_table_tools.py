@@ -87,7 +87,7 @@ def test_several_jobs_run_at_once_each_on_its_device(tmp_path, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     code = ("(here / os.environ['CUDA_VISIBLE_DEVICES'] / pathlib.Path(sys.argv[0]).stem).touch()\n"
-            "end = time.time() + 20\nwhile len(list(here.glob('[01]/*'))) < 4 and time.time() < end: time.sleep(0.02)\n"
+            "end = time.time() + 99\nwhile len(list(here.glob('[01]/*'))) < 4 and time.time() < end: time.sleep(0.02)\n"
             "sys.exit(len(list(here.glob('[01]/*'))) < 4)")
     for gpu in "01":
         (tmp_path / gpu).mkdir()
@@ -100,7 +100,7 @@ def test_several_jobs_run_at_once_each_on_its_device(tmp_path, monkeypatch):
 
 def test_ctrl_c_lets_every_run_save_and_leaves_none(tmp_path):
     code = ("signal.signal(signal.SIGTERM, lambda *a: ((here / (sys.argv[0][-4] + '.saved')).touch(), sys.exit(143)))\n"
-            "(here / (sys.argv[0][-4] + '.started')).touch()\ntime.sleep(60)")
+            "(here / (sys.argv[0][-4] + '.started')).touch()\ntime.sleep(240)")
     runs = [Fake(tmp_path, f"run{i}", code) for i in range(3)]
     pool = Pool(2, [], tmp_path / "logs")
 
@@ -113,8 +113,8 @@ def test_ctrl_c_lets_every_run_save_and_leaves_none(tmp_path):
     thread.start()
     began = time.monotonic()
     assert pool.train(runs, lambda: None) == signal.SIGINT
-    thread.join(60)
-    assert len(list(tmp_path.glob("*.saved"))) == 2 and not pool.children and time.monotonic() - began < 30
+    thread.join(240)
+    assert len(list(tmp_path.glob("*.saved"))) == 2 and not pool.children and time.monotonic() - began < 120
 
 
 def test_file_names_are_plain():

@@ -28,12 +28,12 @@ def small_disk(folder: Path) -> Iterator[bool]:
     folder.mkdir(parents=True)
     command = ["mount", "-t", "tmpfs", "-o", "size=6m", "drill", str(folder)]
     able = os.geteuid() == 0 and shutil.which("mount")
-    mounted = able and subprocess.run(command, capture_output=True, timeout=60).returncode == 0
+    mounted = able and subprocess.run(command, capture_output=True, timeout=240).returncode == 0
     try:
         yield bool(mounted)
     finally:
         if mounted:
-            subprocess.run(["umount", "-l", str(folder)], check=True, timeout=60)
+            subprocess.run(["umount", "-l", str(folder)], check=True, timeout=240)
 
 
 def fill(file: Path) -> None:
@@ -89,7 +89,7 @@ def read_only(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcom
 
         def protect(on: bool) -> None:
             if mounted:
-                subprocess.run(["mount", "-o", "remount," + ("ro" if on else "rw"), str(disk)], check=True, timeout=60)
+                subprocess.run(["mount", "-o", "remount," + ("ro" if on else "rw"), str(disk)], check=True, timeout=240)
             for folder in [disk, *disk.rglob("*/")] if not mounted else ():
                 folder.chmod(0o500 if on else 0o700)
 
