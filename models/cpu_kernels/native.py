@@ -49,7 +49,8 @@ def load(folder: Path) -> ctypes.CDLL:
     with contextlib.suppress(OSError, RuntimeError):  # no home, none that can be written to, or no library after all
         kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mixkd")
         kept.mkdir(parents=True, exist_ok=True)
-        return ctypes.CDLL(str(_find(kept, digest(folder)) or _keep(folder, kept)))
+        name = digest(folder)
+        return ctypes.CDLL(str(_find(kept, name) or _keep(folder, kept, name)))
     with tempfile.TemporaryDirectory() as place:
         return ctypes.CDLL(build(folder, place))
 
@@ -60,10 +61,10 @@ def _find(kept: Path, name: str) -> Path | None:
     return next((path for path in kept.glob(f"{name}-*.so") if path.stem.endswith(_contents(path))), None)
 
 
-def _keep(folder: Path, kept: Path) -> Path:
+def _keep(folder: Path, kept: Path, name: str) -> Path:
     with tempfile.TemporaryDirectory(dir=kept) as place:  # a process that looks on never sees half of it
         made = Path(build(folder, place))
-        return made.replace(kept / f"{digest(folder)}-{_contents(made)}.so")
+        return made.replace(kept / f"{name}-{_contents(made)}.so")
 
 
 def _contents(path: Path) -> str:
