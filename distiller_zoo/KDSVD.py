@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .base import Pair
 from .features import in_single, unit
-from .right_vectors import RightVectors
+from .right_vectors import ByEigh, ByPowers, RightVectors
 from .wiring import StageDistiller
 
 
@@ -25,11 +25,13 @@ class KDSVD(nn.Module):
     its value depends on the library; here the largest entry of a vector is positive, which for the first vector of
     features after a ReLU makes all of it so. As there, the gradient, which grows where a chosen singular value nears
     another, is not clipped.
+
+    way: how the vectors are found, :class:`ByEigh`, or :class:`ByPowers` where the step is a CUDA graph.
     """
 
-    def __init__(self, k: int = 1):
+    def __init__(self, k: int = 1, way: type[ByEigh] | type[ByPowers] = ByEigh):
         super().__init__()
-        self.k = k
+        self.k, self.way = k, way
 
     @in_single
     def forward(self, g_s: Sequence[Tensor], g_t: Sequence[Tensor]) -> list[Tensor]:
@@ -49,11 +51,10 @@ class KDSVD(nn.Module):
             choice = torch.where(nearest, cosine.sign(), torch.zeros_like(cosine))
         return v_s @ choice * s_t, v_t * s_t
 
-    @staticmethod
-    def svd(feat: Tensor, n: int) -> tuple[Tensor, Tensor]:
-        """First n singular values (B, n) and right singular vectors (B, C, n)."""
-        s, v = RightVectors.apply(feat.flatten(2).mT)
-        return s[:, :n], v[:, :, :n]
+    def svd(self, feat: Tensor, n: int) -> tuple[Tensor, Tensor]:
+        """First n singular values (B, n) and right singular vectors (B, C, n), or as many as there are."""
+        x = feat.flatten(2).mT
+        return RightVectors.apply(x, min(n, *x.shape[1:]), self.way)
 
     @staticmethod
     def rbf(v: Tensor, below: Tensor) -> Tensor:
@@ -69,8 +70,11 @@ class KDSVDDistiller(StageDistiller):
 
     paper = "Lee, Kim, Song, ECCV 2018"
     weights = (1.0, 0.0, 1.0)
-    uncapturable = "its decomposition, torch.linalg.eigh, waits for the device"
     criterion_class = KDSVD
+
+    def __init__(self, opt: Namespace, pair: Pair):
+        super().__init__(opt, pair)
+        self.criterion = KDSVD(way=ByPowers if opt.step == "graph" else ByEigh)
 
     @classmethod
     def unsupported(cls, opt: Namespace, pair: Pair) -> str:

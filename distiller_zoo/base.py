@@ -89,7 +89,7 @@ class Distiller(nn.Module):
     per_image: tuple[str, ...] = ()
 
     def __init__(self, opt: Namespace, pair: Pair):
-        """opt: the resolved flags (gamma, alpha, beta, kd_T, rescale and the method's own). pair: see :class:`Pair`."""
+        """opt: the resolved flags (gamma, alpha, beta, kd_T, rescale, step, its own). pair: see :class:`Pair`."""
         super().__init__()
         self.gamma, self.alpha, self.beta = opt.gamma, opt.alpha, opt.beta
         self.rescaled = opt.rescale == "std"

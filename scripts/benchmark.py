@@ -225,8 +225,7 @@ def measure_operations(opt, data, pair: str, method: str) -> None:
     small = Namespace(**{**vars(opt), "device": "cpu", "precision": "fp32", "step": "eager", "kernels": "torch",
                          "trial": ["1"]})
     model_t = any_model[name_t](num_classes=data.num_classes)
-    bench = Bench(small, data, model_t, name_s, method, torch.device("cpu"), batch_size=8)
-    bench.opt.step = "graph"  # a step as it is captured, though none is here
+    bench = Bench(small, data, model_t, name_s, method, torch.device("cpu"), batch_size=8, as_captured=True)
     learner, steps = bench.learners[0], max(1, IMAGES["cuda"] // opt.batch_size)
     bench.trainer.ahead = steps
     teacher = bench.trainer.teacher

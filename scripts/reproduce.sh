@@ -56,7 +56,9 @@ for step in "${steps[@]}"; do
         --profile result/reproduce/profile.txt
       once speed_three speed --what step,train --trial 1,2,3 --json result/reproduce/speed_three.json
       once speed_bf16 speed --what step --precision bf16 --json result/reproduce/speed_bf16.json
-      once speed_methods speed --what step --methods kd,crd,reviewkd,rkd --json result/reproduce/speed_methods.json ;;
+      once speed_methods speed --what step --methods kd,crd,reviewkd,rkd,kdsvd --json result/reproduce/speed_methods.json
+      once speed_kdsvd_eager speed --what step --methods kdsvd --step eager \
+        --json result/reproduce/speed_kdsvd_eager.json ;; # by eigh, where the captured step squares
     first) # the rows that matter most: the teachers, then kd, FMU and PMU of three pairs
       for pair in "resnet56 > resnet20" "wrn_40_2 > wrn_16_2" "resnet110 > resnet32"; do
         for row in "KD, T=4, $pair" "MIXSTD + FMU, $pair" "MIXSTD + PMU, $pair"; do

@@ -1,47 +1,96 @@
-"""kdsvd's right singular vectors against torch's SVD in double precision."""
+"""kdsvd's right singular vectors, by both ways, against torch's SVD in double precision."""
 import pytest
 import torch
 
-from distiller_zoo.right_vectors import RightVectors
+from distiller_zoo.right_vectors import ByEigh, ByPowers, RightVectors
 from tests.references.features import draw
 
+both_ways = pytest.mark.parametrize("way", [ByEigh, ByPowers])
 
-def by_svd(x):
-    """Singular values and right vectors by torch's SVD, with its gradient; the largest entry of a vector positive."""
+
+def by_svd(x, n):
+    """First n singular values and right vectors by torch's SVD, with its gradient; the largest entry positive."""
     _, s, vh = torch.linalg.svd(x, full_matrices=False)
-    v = vh.mT
-    return s, v * v.detach().gather(1, v.detach().abs().argmax(1, keepdim=True)).sign()
+    v = vh.mT[:, :, :n]
+    return s[:, :n], v * v.detach().gather(1, v.detach().abs().argmax(1, keepdim=True)).sign()
 
 
+@both_ways
+@pytest.mark.parametrize("n", [1, 2, 4])
 @pytest.mark.parametrize("shape", [(3, 7, 4), (3, 4, 7), (3, 5, 5)], ids=str)
-def test_vectors_and_their_gradient_are_those_of_torchs_svd(shape):
-    x, weight = draw(*shape).requires_grad_(), draw(shape[0], shape[2], min(shape[1:]), seed=1)
-    (s, v), (s_svd, v_svd) = RightVectors.apply(x), by_svd(x)
+def test_vectors_and_their_gradient_are_those_of_torchs_svd(shape, n, way):
+    x, weight = draw(*shape).requires_grad_(), draw(shape[0], shape[2], n, seed=1)
+    (s, v), (s_svd, v_svd) = RightVectors.apply(x, n, way), by_svd(x, n)
     torch.testing.assert_close((s, v), (s_svd.detach(), v_svd.detach()))
     torch.testing.assert_close(*(torch.autograd.grad((vectors * weight).sum(), x)[0] for vectors in (v, v_svd)))
-    assert torch.autograd.gradcheck(lambda x: RightVectors.apply(x)[1], x)
+    assert torch.autograd.gradcheck(lambda x: RightVectors.apply(x, n, way)[1], x)
 
 
+@both_ways
+@pytest.mark.parametrize("shape", [(8, 256, 16), (8, 64, 64), (4, 16, 128)], ids=str)
+def test_features_of_a_networks_size(shape, way):
+    x, weight = draw(*shape).relu().requires_grad_(), draw(shape[0], shape[2], 4, seed=1)
+    (s, v), (s_svd, v_svd) = RightVectors.apply(x, 4, way), by_svd(x, 4)
+    torch.testing.assert_close((s, v), (s_svd.detach(), v_svd.detach()))
+    grads = [torch.autograd.grad((vectors * weight).sum(), x)[0] for vectors in (v, v_svd)]
+    torch.testing.assert_close(*grads, rtol=1e-6, atol=1e-8)
+
+
+def with_values(values, size, seed):
+    """A matrix (2, size, size) with the given singular values, between random directions."""
+    left, right = (torch.linalg.qr(draw(2, size, size, seed=seed + i))[0] for i in (0, 1))
+    return left * torch.tensor(values + [0.0] * (size - len(values)), dtype=left.dtype) @ right.mT
+
+
+@both_ways
+@pytest.mark.parametrize("values", [[3.0, 2.9997, 2.9994, 1.0, 0.99], [1.0, 1e-2, 1e-3, 1e-4, 5e-5],
+                                    [1e-20, 8e-21, 5e-21, 3e-21, 1e-21], [1e20, 8e19, 5e19, 3e19, 1e19]], ids=str)
+def test_values_that_are_near_far_small_and_large(values, way):
+    x, weight = with_values(values, 8, seed=3).requires_grad_(), draw(2, 8, 4, seed=9)
+    (s, v), (s_svd, v_svd) = RightVectors.apply(x, 4, way), by_svd(x, 4)
+    torch.testing.assert_close(s, s_svd.detach(), rtol=1e-7, atol=0)
+    torch.testing.assert_close(v, v_svd.detach(), rtol=0, atol=1e-7)
+    shift = draw(*x.shape, seed=5) * values[3] * 1e-6
+    grad, = torch.autograd.grad((v * weight).sum(), x)
+    up, down = ((by_svd(x.detach() + sign * shift, 4)[1] * weight).sum() for sign in (1, -1))
+    torch.testing.assert_close((grad * shift).sum(), (up - down) / 2, rtol=1e-4, atol=0)
+
+
+@both_ways
+@pytest.mark.parametrize("rank", range(4))
 @pytest.mark.parametrize("shape", [(2, 9, 6), (2, 6, 9)], ids=str)
-def test_of_features_of_low_rank(shape):
+def test_features_of_low_rank(shape, rank, way):
     """Vectors of values that are 0 are 0; those of the others, and their gradient, are torch's of any such matrix."""
-    x = (draw(shape[0], shape[1], 3) @ draw(shape[0], 3, shape[2], seed=1)).requires_grad_()
-    s, v = RightVectors.apply(x)
-    assert not s[:, 3:].any() and not v[:, :, 3:].any()
-    s_svd, v_svd = by_svd(x.detach())
-    torch.testing.assert_close((s[:, :3], v[:, :, :3]), (s_svd[:, :3], v_svd[:, :, :3]))
-    weight, shift = draw(shape[0], shape[2], 3, seed=2), draw(*shape, seed=3) * 1e-6
-    grad, = torch.autograd.grad((v[:, :, :3] * weight).sum(), x)
-    up, down = ((by_svd(x.detach() + sign * shift)[1][:, :, :3] * weight).sum() for sign in (1, -1))
+    x = (draw(shape[0], shape[1], rank) @ draw(shape[0], rank, shape[2], seed=1)).requires_grad_()
+    s, v = RightVectors.apply(x, 4, way)
+    assert not s[:, rank:].any() and not v[:, :, rank:].any()
+    s_svd, v_svd = by_svd(x.detach(), rank)
+    torch.testing.assert_close((s[:, :rank], v[:, :, :rank]), (s_svd, v_svd))
+    weight, shift = draw(shape[0], shape[2], 4, seed=2), draw(*shape, seed=3) * 1e-6
+    grad, = torch.autograd.grad((v * weight).sum(), x)
+    up, down = ((by_svd(x.detach() + sign * shift, rank)[1] * weight[:, :, :rank]).sum() for sign in (1, -1))
     torch.testing.assert_close((grad * shift).sum(), (up - down) / 2, rtol=1e-5, atol=0)
 
 
-def test_in_single_precision_is_near_double():
+@both_ways
+@pytest.mark.parametrize("values", [[1.0] * 8, [5.0] + [1.0] * 7, [1.0, 1.0, 0.5, 0.5, 0.5, 0.1]], ids=str)
+def test_equal_values_leave_numbers(values, way):
+    """Nothing fixes their vectors: any of unit length that span their space, and a gradient that is a number."""
+    x = with_values(values, 8, seed=4).float().requires_grad_()
+    s, v = RightVectors.apply(x, 4, way)
+    torch.testing.assert_close(s.detach(), torch.tensor([values[:4]] * 2))
+    torch.testing.assert_close(v.mT @ v, torch.eye(4).expand(2, 4, 4), rtol=0, atol=1e-5)
+    grad, = torch.autograd.grad((v * draw(2, 8, 4, seed=1).float()).sum(), x)
+    assert torch.isfinite(grad).all()
+
+
+@both_ways
+def test_single_precision_is_near_double(way):
     x, weight = draw(4, 64, 16).relu(), draw(4, 16, 4, seed=1)
     grads = []
     for dtype in (torch.float32, torch.float64):
         leaf = x.to(dtype).requires_grad_()
-        v = RightVectors.apply(leaf)[1][:, :, :4]
+        v = RightVectors.apply(leaf, 4, way)[1]
         assert v.dtype == dtype and (v[:, :, 0] >= 0).all()
         grads.append(torch.autograd.grad((v * weight.to(dtype)).sum(), leaf)[0].double())
     torch.testing.assert_close(*grads, rtol=1e-4, atol=1e-6)

@@ -42,12 +42,19 @@ def options_for(opt: Namespace, model_s: str, method: str, batch_size: int) -> N
 
 
 class Bench:
-    """The project's trainer for a pair and a method, fed with endless batches."""
+    """The project's trainer for a pair and a method, fed with endless batches.
 
-    def __init__(self, opt: Namespace, data, model_t, model_s: str, method: str, device, batch_size: int):
+    as_captured: learners and methods do what they do in a CUDA graph, though the trainer takes eager steps.
+    """
+
+    def __init__(self, opt: Namespace, data, model_t, model_s: str, method: str, device, batch_size: int,
+                 as_captured: bool = False):
         self.opt, self.data, self.device = options_for(opt, model_s, method, batch_size), data, device
         kind = distiller_dict[method]
         resolve_device(self.opt, kind.uncapturable)
+        of_trainer = Namespace(**vars(self.opt))
+        if as_captured:
+            self.opt.step = "graph"
         pair = pair_of(any_model[model_s](num_classes=data.num_classes), model_t, data, kind)
         if why := kind.unsupported(self.opt, pair):
             raise DistillError(why)
@@ -57,8 +64,8 @@ class Bench:
             learner.enter("main")
             learner.begin_epoch()
         self.loader = loader_of(self.opt, data, device)
-        self.trainer = Trainer(self.opt, Teacher(model_t, self.opt, device, kind.needs_features, kind.teacher_preact()),
-                               self.learners, device)
+        teacher = Teacher(model_t, self.opt, device, kind.needs_features, kind.teacher_preact())
+        self.trainer = Trainer(of_trainer, teacher, self.learners, device)
         self.images = batch_size * len(self.learners)
 
     def batches(self) -> Iterator:

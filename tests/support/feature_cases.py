@@ -27,7 +27,8 @@ def options(name, **changes):
     cls = distiller_dict[name]
     gamma, alpha, beta = cls.weights
     own = {flag: kwargs["default"] for flag, kwargs in cls.flags.items()}
-    return Namespace(**{**own, "gamma": gamma, "alpha": alpha, "beta": beta, "kd_T": 4.0, "rescale": "none", **changes})
+    defaults = {"gamma": gamma, "alpha": alpha, "beta": beta, "kd_T": 4.0, "rescale": "none", "step": "eager"}
+    return Namespace(**{**own, **defaults, **changes})
 
 
 def outputs(feature_shapes, seed):
