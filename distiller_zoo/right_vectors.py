@@ -8,6 +8,7 @@ from torch.autograd.function import once_differentiable
 from .features import unit
 
 SQUARINGS = 26  # a value 1e-6 smaller than the first, squared so often, is exp(-67) beside it
+MORE = 3  # products with that power: a vector is of the power 2^28
 BEFORE_OVERFLOW = 6  # squarings between two scalings; of values up to K, K^64 is still a number
 
 
@@ -15,14 +16,17 @@ class ByEigh:
     """The first n eigenvalues (B, n) and vectors (B, K, n) of positive semidefinite matrices (B, K, K).
 
     By torch.linalg.eigh, which reads its status on the host: a CUDA graph can't hold it. Values below ``noise``
-    (B, 1), which rounding alone tells from 0, are 0; differences below ``unresolved`` (B, 1 or n) are rounding too.
+    (B, 1), which rounding alone tells from 0, are 0; differences of values below ``unresolved`` (B, 1 or n) count as
+    0, here where rounding alone tells them from it. Of a matrix that is not finite all is NaN; eigh would raise.
     """
 
     def __init__(self, matrix: Tensor, n: int):
-        values, vectors = torch.linalg.eigh(matrix)
-        values, vectors = values.flip(-1), vectors.flip(-1)
+        finite = matrix.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
+        values, vectors = torch.linalg.eigh(torch.where(finite, matrix, 0))
+        values = torch.where(finite.squeeze(-1), values, math.nan).flip(-1)
+        vectors = torch.where(finite, vectors, math.nan).flip(-1)
         self.noise = self.unresolved = _noise(matrix, values[..., :1])
-        values = torch.where(values > self.noise, values, 0)
+        values = torch.where(values <= self.noise, 0, values)
         self.values, self.vectors = values[..., :n], vectors[..., :n]
         self.other_values, self.other_vectors = values[..., n:], vectors[..., n:]
 
@@ -36,8 +40,9 @@ class ByPowers:
     """The same as :class:`ByEigh`, by products of matrices alone, which a CUDA graph can hold.
 
     A matrix squared 26 times is the projection on its first vector, times a number; the next vector is the first of
-    what is left of the matrix without it. Of values nearer to each other than 1e-7 of their size the vectors are any of
-    the space that they span.
+    what the projection away from it leaves of the matrix. The numbers are those of eigh where values differ by 1e-6 of
+    their size and are above 1e-10 of the first. Nearer to each other than 5e-8 of their size, their vectors become any
+    of the space that they span; below 3e-7 the gradient's terms of their difference are damped, towards 0.
     """
 
     def __init__(self, matrix: Tensor, n: int):
@@ -46,9 +51,9 @@ class ByPowers:
         for _ in range(n):
             vector = unit(_without(self._first(matrix), vectors), -2)
             value = (vector.mT @ matrix @ vector).squeeze(-1)
-            values.append(torch.where(value > _noise(matrix, values[0]), value, 0) if values else value)
+            values.append(torch.where(value <= _noise(matrix, values[0]), 0, value) if values else value)
             vector = vector * (values[-1] > 0).unsqueeze(-1)
-            matrix = matrix - values[-1].unsqueeze(-1) * vector * vector.mT
+            matrix = _without(_without(matrix, vector).mT, vector)
             vectors = torch.cat([vectors, vector], -1)
         self.values, self.vectors = torch.cat(values, -1), vectors
         self.noise = _noise(matrix, values[0])
@@ -65,12 +70,16 @@ class ByPowers:
                 power = power / largest.clamp_min(torch.finfo(power.dtype).tiny)
             power = power @ power
         place = power.diagonal(dim1=-2, dim2=-1).argmax(-1).view(-1, 1, 1).expand(-1, power.shape[-1], 1)
-        return unit(power.gather(-1, place), -2)
+        vector = power.gather(-1, place)
+        for _ in range(MORE):
+            vector = power @ vector
+        return unit(vector, -2)
 
     def solve_beyond(self, c: Tensor) -> Tensor:
         """As that of :class:`ByEigh`: (v - m)^-1 = (1 + m/v) (1 + (m/v)^2) (1 + (m/v)^4) ... / v, where m < v.
 
-        m is what is left of the matrix, v a value; by what rounding may have added to m, v is enlarged.
+        m is what is left of the matrix, v a value; by what rounding may have added to m, v is enlarged. Times
+        (1 - (m/v)^N)^2, N = 2^26, which is 0 for values of m that are v and 1 for those that differ.
         """
         values = (self.values + self.noise).unsqueeze(-2)
         last = values[..., -1:]
@@ -78,6 +87,8 @@ class ByPowers:
         for _ in range(SQUARINGS):
             y = torch.addcmul(y, ratio, power @ y)
             power, ratio = power @ power, ratio.square()
+        for _ in range(2):
+            y = y - ratio * (power @ y)
         return y
 
 
@@ -90,7 +101,7 @@ class RightVectors(torch.autograd.Function):
     sign a decomposition leaves open, the entry of largest magnitude is positive.
 
     Values that rounding alone tells from 0 are 0 and so are their vectors. The gradient divides by differences of
-    squared singular values; where rounding alone tells them from 0 that part of it is 0. torch's own is NaN there for
+    squared singular values; where they are none (see ``unresolved``) that part of it is 0. torch's own is NaN there for
     the whole matrix, as with the zeros of two dead channels, though nobody uses their vectors.
     """
 

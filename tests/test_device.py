@@ -2,8 +2,9 @@
 import pytest
 import torch
 
-from helper.device import pick_device, set_precision
+from helper.device import pick_device, resolve_device, set_precision
 from helper.errors import UserError
+from tests.support.training import options
 
 
 @pytest.mark.parametrize("name, numbered", [("auto", []), ("cuda", []), ("cuda:1", [1])])
@@ -37,6 +38,15 @@ def arithmetic():
         switch.fp32_precision = value
     if old:
         cudnn.allow_tf32, matmul.allow_tf32 = old
+
+
+@pytest.mark.parametrize("why, step", [("", "graph"), ("its loss asks the host", "eager")])
+def test_a_step_that_cannot_be_captured_is_eager_and_says_why(why, step, monkeypatch, capsys, arithmetic):
+    monkeypatch.setattr("helper.device.pick_device", lambda name: torch.device("cuda"))
+    opt = options(device="cuda", step=None, precision="fp32", resume_every=None, threads=0)
+    resolve_device(opt, why)
+    assert opt.step == step
+    assert capsys.readouterr().out == (f"==> --step eager in place of graph: {why}\n" if why else "")
 
 
 @pytest.mark.parametrize("precision, convolutions", [("fp32", "ieee"), ("tf32", "tf32"), ("bf16", "tf32")])

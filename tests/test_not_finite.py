@@ -22,6 +22,14 @@ def test_not_finite_at_once(tmp_path, answer):
         assert not list(only_run(tmp_path).glob("*.pth"))
 
 
+def test_not_finite_features_of_a_method_that_decomposes_them(tmp_path):
+    """torch.linalg.eigh raises on such a matrix; the run must end as any other."""
+    ok(tmp_path, "--epochs", 1)
+    method = ["--path_t", only_run(tmp_path) / "resnet8_best.pth", "--distill", "kdsvd"]
+    done = train(tmp_path, "--epochs", 1, *method, "--learning_rate", "1e12", role="student")
+    refused(done, "epoch 1: the loss or the weights are not finite", "--learning_rate 1000000000000.0")
+
+
 def test_not_finite_later_keeps_the_last_good_checkpoint(tmp_path):
     flags = [*WHOLE, "--lr_decay_epochs", 1, "--lr_decay_rate", "1e30"]
     refused(train(tmp_path, *flags), "epoch 2", "resume.pth, is kept")

@@ -85,6 +85,44 @@ def test_equal_values_leave_numbers(values, way):
 
 
 @both_ways
+@pytest.mark.parametrize("weak", [1e-3, 1e-4, 1e-5])
+def test_a_pair_of_nearly_equal_values_leaves_the_weak_ones_alone(weak, way):
+    """Of the pair either way may take any vectors; what they take must not leak into values far below."""
+    x = with_values([1.0, 1 - 1e-8, weak, 0.7 * weak, 0.5 * weak], 16, seed=6).requires_grad_()
+    (s, v), (s_svd, v_svd) = RightVectors.apply(x, 4, way), by_svd(x, 4)
+    weight = draw(2, 16, 2, seed=1)
+    torch.testing.assert_close(s, s_svd.detach(), rtol=1e-5, atol=0)
+    torch.testing.assert_close(v[:, :, 2:], v_svd[:, :, 2:].detach(), rtol=0, atol=1e-5)
+    grads = [torch.autograd.grad((vectors[:, :, 2:] * weight).sum(), x)[0] for vectors in (v, v_svd)]
+    torch.testing.assert_close(*grads, rtol=0, atol=2e-3 * grads[1].abs().max())
+
+
+@both_ways
+@pytest.mark.parametrize("values, n", [([1.0] * 4, 1), ([5.0, 4.0, 3.0, 1.0, 1.0, 1.0], 4), ([3.0, 2.0, 1.0, 1.0], 3)])
+def test_equal_values_at_the_last_place_give_no_large_gradient(values, n, way):
+    """The part of it between them is 0: with a vector that nothing else moves, all of it."""
+    x = torch.diag(torch.tensor(values)).expand(2, -1, -1).clone().requires_grad_()
+    _, v = RightVectors.apply(x, n, way)
+    weight = draw(2, len(values), n, seed=1).float()
+    grad, = torch.autograd.grad((v * weight).sum(), x)
+    assert grad.abs().max() < 5  # the rest has gaps of 1 and more; those of rounding would make it 1e8
+    if n == 1:
+        assert grad.abs().max() < 0.01
+
+
+@both_ways
+def test_a_feature_that_is_not_finite_is_not_hidden(way):
+    """Its image has NaN, as any other loss has, and no other image of the batch."""
+    x = draw(3, 6, 4)
+    x[1, 2, 3] = torch.nan
+    x[2, 0, 0] = torch.inf
+    s, v = RightVectors.apply(x.requires_grad_(), 3, way)
+    assert v[1:].isnan().all() and s[1:, 0].isnan().all() and s[0].isfinite().all() and v[0].isfinite().all()
+    grad, = torch.autograd.grad(v.sum(), x)
+    assert grad[0].isfinite().all() and not grad[1:].isfinite().any()
+
+
+@both_ways
 def test_single_precision_is_near_double(way):
     x, weight = draw(4, 64, 16).relu(), draw(4, 16, 4, seed=1)
     grads = []
