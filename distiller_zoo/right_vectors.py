@@ -32,8 +32,8 @@ class ByEigh:
 
     def solve_beyond(self, c: Tensor) -> Tensor:
         """(value_i - matrix)^-1 c_i for each column of c (B, K, n), in the space of the vectors beyond the n-th."""
-        gap = gaps(self.values, self.other_values, self.unresolved)
-        return self.other_vectors @ quotient(self.other_vectors.mT @ c, gap)
+        gap = _gaps(self.values, self.other_values, self.unresolved)
+        return self.other_vectors @ _quotient(self.other_vectors.mT @ c, gap)
 
 
 class ByPowers:
@@ -83,7 +83,7 @@ class ByPowers:
         """
         values = (self.values + self.noise).unsqueeze(-2)
         last = values[..., -1:]
-        power, ratio, y = quotient(self.left, last), quotient(last, values), quotient(c, values)
+        power, ratio, y = _quotient(self.left, last), _quotient(last, values), _quotient(c, values)
         for _ in range(SQUARINGS):
             y = torch.addcmul(y, ratio, power @ y)
             power, ratio = power @ power, ratio.square()
@@ -111,7 +111,7 @@ class RightVectors(torch.autograd.Function):
         ctx.tall = x.shape[-2] >= x.shape[-1]
         ctx.gram = way(y.mT @ y if ctx.tall else y @ y.mT, n)
         s = ctx.gram.values.sqrt().unsqueeze(-2)
-        v = ctx.gram.vectors * (s > 0) if ctx.tall else quotient(y.mT @ ctx.gram.vectors, s)
+        v = ctx.gram.vectors * (s > 0) if ctx.tall else _quotient(y.mT @ ctx.gram.vectors, s)
         v = v * v.gather(-2, v.abs().argmax(-2, keepdim=True)).sign()
         ctx.save_for_backward(y, v)
         s = s.squeeze(-2).to(x.dtype)
@@ -128,23 +128,23 @@ class RightVectors(torch.autograd.Function):
         if ctx.tall:
             z = _solve(gram, across)
         else:  # (l - x'x)^-1 = (1 + x' (l - xx')^-1 x) / l
-            z = quotient(across + y.mT @ _solve(gram, y @ across), gram.values.unsqueeze(-2))
+            z = _quotient(across + y.mT @ _solve(gram, y @ across), gram.values.unsqueeze(-2))
         return ((y @ z) @ v.mT + (y @ v) @ z.mT).to(dtype), None, None
 
 
 def _solve(gram: ByEigh | ByPowers, c: Tensor) -> Tensor:
     """(value_i - matrix)^+ c_i of each column of c (B, K, n)."""
-    within = quotient(gram.vectors.mT @ c, gaps(gram.values, gram.values, gram.unresolved))
+    within = _quotient(gram.vectors.mT @ c, _gaps(gram.values, gram.values, gram.unresolved))
     beyond = gram.solve_beyond(_without(c, gram.vectors))
     return gram.vectors @ within + _without(beyond, gram.vectors)
 
 
-def quotient(x: Tensor, y: Tensor) -> Tensor:
+def _quotient(x: Tensor, y: Tensor) -> Tensor:
     """x / y, and 0 where y is 0."""
     return torch.where(y == 0, 0, x / torch.where(y == 0, 1, y))
 
 
-def gaps(values: Tensor, others: Tensor, unresolved: Tensor) -> Tensor:
+def _gaps(values: Tensor, others: Tensor, unresolved: Tensor) -> Tensor:
     """(B, m, n): values (B, n) less others (B, m), 0 where it is not above ``unresolved``."""
     gap = values.unsqueeze(-2) - others.unsqueeze(-1)
     return torch.where(gap.abs() > unresolved.unsqueeze(-2), gap, 0)
