@@ -70,11 +70,9 @@ class KDSVDDistiller(StageDistiller):
 
     paper = "Lee, Kim, Song, ECCV 2018"
     weights = (1.0, 0.0, 1.0)
-    criterion_class = KDSVD
 
-    def __init__(self, opt: Namespace, pair: Pair):
-        super().__init__(opt, pair)
-        self.criterion = KDSVD(way=ByPowers if opt.step == "graph" else ByEigh)
+    def make_criterion(self, opt: Namespace, pair: Pair) -> KDSVD:
+        return KDSVD(way=ByPowers if opt.step == "graph" else ByEigh)
 
     @classmethod
     def unsupported(cls, opt: Namespace, pair: Pair) -> str:

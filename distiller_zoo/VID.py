@@ -1,5 +1,6 @@
 """Variational information distillation: Ahn, Hu, Damianou, Lawrence, Dai, CVPR 2019."""
 import math
+from argparse import Namespace
 
 import torch
 import torch.nn.functional as F
@@ -58,5 +59,5 @@ class VIDDistiller(StageDistiller):
     paper = "Ahn, Hu, Damianou, Lawrence, Dai, CVPR 2019"
     weights = (1.0, 0.0, 1.0)
 
-    def make_criterion(self, pair: Pair) -> nn.Module:
+    def make_criterion(self, opt: Namespace, pair: Pair) -> nn.Module:
         return _StageVID(VIDLoss(s[1], t[1], t[1]) for s, t in self.stage_shapes(pair))

@@ -19,9 +19,9 @@ class StageDistiller(Distiller):
 
     def __init__(self, opt: Namespace, pair: Pair):
         super().__init__(opt, pair)
-        self.criterion = self.make_criterion(pair)
+        self.criterion = self.make_criterion(opt, pair)
 
-    def make_criterion(self, pair: Pair) -> nn.Module:
+    def make_criterion(self, opt: Namespace, pair: Pair) -> nn.Module:
         return self.criterion_class()
 
     @staticmethod
