@@ -46,7 +46,7 @@ def main(argv=None):
     teacher = Teacher(model_t, opt, device, method.needs_features, method.teacher_preact())
     show(opt)
     distributed.check_shares(opt, len(data.train), 1 if method.compares_images else method.min_batch)
-    report_teacher(teacher, opt, data, device)
+    teacher.top1 = report_teacher(teacher, opt, data, device)
     loader = loader_of(opt, data, device)
     claim.take(opt, learners, device)
     loops.train(opt, claim, learners, teacher, data, loader, device, opt.model_s, "student")
@@ -63,7 +63,8 @@ def make_students(opt, method, model_t, data, device):
 
 
 def report_teacher(teacher, opt, data, device):
-    """Print the teacher's origin and its accuracy beside the one published for it; a point off is a warning.
+    """The teacher's top-1 on the validation images, per cent, printed with its origin beside the one published for it;
+    a point off is a warning.
 
     Of weights that known_teachers.json lists that is their own zoo's figure, of others RepDistiller's.
     """
@@ -73,10 +74,11 @@ def report_teacher(teacher, opt, data, device):
     published = published_top1(opt.teacher_sha256, opt.model_t, data)
     if published is None or opt.holdout:
         print(f"teacher accuracy: {found:.2f}" + (" on the hold-out images" if opt.holdout else ""))
-        return
+        return found
     print(f"teacher accuracy: {found:.2f} (published {published:.2f})")
     if abs(found - published) > 1:
         print(f"WARNING the teacher is {found - published:+.2f} points off the published {opt.model_t}", flush=True)
+    return found
 
 
 if __name__ == "__main__":

@@ -34,14 +34,15 @@ class Loop:
 
     loader: see dataset.DeviceLoader. test: callable that returns fresh (images, labels) batches.
     about: what every checkpoint says beside weights (arch, num_classes, dataset). configs: per trial, for resume.
+    measured: what summary.json says beside the student's own figures.
     """
 
     def __init__(self, opt: Namespace, trainer: Trainer, learners: Sequence[Learner], runs: Sequence[Run],
-                 configs: Sequence[dict], loader, test: Callable, about: dict):
+                 configs: Sequence[dict], loader, test: Callable, about: dict, measured: dict | None = None):
         self.opt, self.trainer, self.learners, self.loader, self.test = opt, trainer, learners, loader, test
         self.runs = {learner.trial: run for learner, run in zip(learners, runs, strict=True)}
         self.configs = {learner.trial: config for learner, config in zip(learners, configs, strict=True)}
-        self.about = about
+        self.about, self.measured = about, measured or {}
         self.unsaved: dict = {}  # path -> checkpoint
         self.saved_at = time.monotonic()
         self.after_epoch: Callable[[], None] = lambda: None  # the benchmark's clock
@@ -231,7 +232,7 @@ class Loop:
             "last_top1": last["test_acc"], "last_top5": last["test_acc_top5"], "last_test_loss": last["test_loss"],
             "best_top1": best["top1"], "best_top5": best["top5"], "best_epoch": best["epoch"],
             "validated_on": "holdout" if self.opt.holdout else "test", "train_fraction": self.opt.train_fraction,
-            "wall_time_s": round(sum(row["seconds"] for row in learner.history), 1)})
+            "wall_time_s": round(sum(row["seconds"] for row in learner.history), 1), **self.measured})
 
     # What is shown ------------------------------------------------------------------------------------------------
 
@@ -285,7 +286,8 @@ def train(opt: Namespace, claim: Claim, learners: Sequence[Learner], teacher, da
              "classes": list(data.classes)}
     trainer = Trainer(opt, teacher, learners, device)
     test = dataset.make_test_batches(data, device, FORMAT, opt.num_workers, distributed.share())
-    Loop(opt, trainer, learners, claim.runs, claim.configs, loader, test, about).fit()
+    measured = {"teacher_top1": teacher.top1} if teacher else {}
+    Loop(opt, trainer, learners, claim.runs, claim.configs, loader, test, about, measured).fit()
     last = torch.tensor([learner.history[-1]["test_acc"] for learner in learners], dtype=torch.float64)
     best = [learner.best["top1"] for learner in learners]
     for learner, folder, top1 in zip(learners, claim.runs, best, strict=True):

@@ -143,6 +143,9 @@ def read_summary(folder: Path) -> dict[str, Any]:
     numbers = [summary.get(name) for name in ("epochs", "last_top1", "best_top1", "best_epoch", "wall_time_s")]
     if not all(type(n) in (int, float) and math.isfinite(n) for n in numbers):
         return {}
+    teacher = summary.get("teacher_top1", 0.0)  # a teacher has none, nor has a student of older versions
+    if type(teacher) not in (int, float) or not 0 <= teacher <= 100:
+        return {}
     return summary if 0 <= summary["last_top1"] <= summary["best_top1"] <= 100 else {}
 
 

@@ -172,6 +172,7 @@ class Teacher:
         dtype = torch.bfloat16 if opt.precision == "bf16" else torch.float32
         if device.type == "cuda" and opt.step != "compile" and offered(device, dtype):
             self.model = fused_for_cuda(self.model, features, features and preact)
+        self.top1: float | None = None  # on a run's validation images, per cent; measured when it starts
         self.precision, self.device = opt.precision, device
         self.features, self.preact = features, preact
         self.compiled = torch.compile(self.model, dynamic=False) if opt.step == "compile" else self.model

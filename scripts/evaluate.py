@@ -19,7 +19,7 @@ from helper import files
 from helper.argtypes import file_path, name_from, path
 from helper.errors import UserError, guard
 from helper.evaluate import Accuracy, evaluate
-from helper.known_teachers import origin_of, published_top1
+from helper.known_teachers import known_teachers, published_top1
 from helper.teacher import build, read_teacher
 from models import any_model
 
@@ -61,7 +61,8 @@ def main(argv=None):
         print(f"{name:<10}  top-1 {accuracy.top1:6.2f}  top-5 {accuracy.top5:6.2f}  loss {accuracy.loss:.4f}")
     published = published_top1(file.sha256, file.arch, data)
     if published is not None and len(data.test) == total:
-        print(f"published top-1 {published:.2f} ({origin_of(file.sha256, file.path)})")
+        known = known_teachers().get(file.sha256)
+        print(f"published top-1 {published:.2f} ({known.origin if known else f'a {file.arch} trained alone'})")
     if opt.json:
         about = {"path": str(file.path), "model": file.arch, "sha256": file.sha256, "dataset": data.name,
                  "images": len(data.test), "reduced": len(data.test) < total}

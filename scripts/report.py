@@ -28,7 +28,7 @@ from helper.files import save_text
 from helper.recipe import less_than
 from helper.rundir import RunData
 
-from .table.render import WIDEST, failures
+from .table.render import WIDEST, duration, failures
 from .table.spec import filled
 
 LONGEST = 400  # rows of a CSV that are shown; the file is linked
@@ -158,9 +158,10 @@ def matrix(file: Path) -> dict[str, Any]:
     columns = list(dict.fromkeys(line["column"] for line in lines))
     rows = list(dict.fromkeys(line["row"] for line in lines))
     texts = {(line["row"], line["column"]): numbers(line) for line in lines}
+    there, published = ({(line["row"], line["column"]) for line in lines if line.get(name, empty) != empty}
+                        for name, empty in (("seeds", "0"), ("published", "")))
+    rows, columns = filled(rows, columns, there.__contains__, published)
     if any("last_top1_mean" not in line for line in lines):  # a head must say it too
-        there = {(line["row"], line["column"]) for line in lines if line["seeds"] != "0"}
-        rows, columns = filled(rows, columns, there.__contains__)
         texts = {(row, f"{column} (reduced)"): text for (row, column), text in texts.items()}
         columns = [f"{column} (reduced)" for column in columns]
     if len(columns) > WIDEST:
@@ -226,7 +227,7 @@ def run_blocks(runs: list[RunData], page: Path, reduced: bool) -> list[dict]:
         summary = run.summary
         best = f"{two(summary['best_top1'])} (epoch {summary.get('best_epoch')})" if summary else ""
         rows.append([run.folder.name, run.config.get("trial", ""), two(summary.get("last_top1")), best, trained(run),
-                     hours(summary.get("wall_time_s")), found])
+                     duration(summary["wall_time_s"]) if summary else "", found])
         if (run.folder / "curves.png").is_file():
             curves.append(link(run.folder / "curves.png", page, run.folder.name))
     blocks = [table(head, rows)]
@@ -249,10 +250,6 @@ def trained(run: RunData) -> str:
 
 def two(value) -> str:
     return f"{value:.2f}" if isinstance(value, (int, float)) else ""
-
-
-def hours(seconds) -> str:
-    return f"{seconds / 3600:.2f} h" if isinstance(seconds, (int, float)) else ""
 
 
 if __name__ == "__main__":

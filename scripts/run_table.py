@@ -211,13 +211,13 @@ def show(plan: Plan, opt: argparse.Namespace) -> None:
     for run in sorted(shown, key=lambda run: run.kind != "models"):
         seconds, known = plan.seconds(run) if run.missing else (0.0, True)
         total, told = total + seconds, told and known
-        print(f"  [{state(run)}] {run.label}" + (f"  about {duration(seconds)}" if run.missing else ""))
+        print(f"  [{state(run)}] {run.label}" + (f"  about {render.duration(seconds)}" if run.missing else ""))
         if run.missing:
             print(f"      {run.command()}")
     trials = sum(len(run.wanted) for run in shown)
     missing = sum(len(run.missing) for run in shown)
     slots = opt.jobs * max(1, len(opt.gpus))
-    print(f"{trials} runs, {trials - missing} done, {missing} to do; about {duration(total)} one after another"
+    print(f"{trials} runs, {trials - missing} done, {missing} to do; about {render.duration(total)} one after another"
           + (f", {slots} at once" if slots > 1 else ""))
     warn_of_code(plan)
     if missing:
@@ -249,13 +249,6 @@ def origin(path: Path) -> str:
 def state(run: Training) -> str:
     done = len(run.wanted) - len(run.missing)
     return "done" if not run.missing else f"{done}/{len(run.wanted)} done" if done else "to do"
-
-
-def duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{seconds / 3600:.1f} h"
 
 
 if __name__ == "__main__":

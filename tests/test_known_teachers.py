@@ -14,6 +14,7 @@ from helper.evaluate import evaluate
 from helper.known_teachers import KnownTeacher, known_teachers, origin_of
 from helper.teacher import build, read_teacher
 from models import model_dict
+from scripts import evaluate as evaluate_file
 from tests.support.small_runs import ok
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -89,6 +90,18 @@ def test_a_run_prints_and_stores_where_its_teacher_came_from(listed, tmp_path):
     assert "teacher origin: someone (example.org/zoo)" in done.out
     args = next(tmp_path.glob("save/student_model/*/args.json"))
     assert json.loads(args.read_text())["config"]["teacher_origin"] == "someone (example.org/zoo)"
+    measured = json.loads(args.with_name("summary.json").read_text())["teacher_top1"]
+    assert f"teacher accuracy: {measured:.2f} on the hold-out" in done.out
+
+
+def test_evaluate_says_whose_the_published_figure_is(listed, monkeypatch, capsys):
+    """A zoo's own of its weights; else that of networks of this name trained alone, as beside a distilled student."""
+    evaluate_file.main(["--path", str(listed), "--dataset", "digits", "--device", "cpu"])
+    assert "published top-1 55.50 (someone (example.org/zoo))" in capsys.readouterr().out
+    torch.save(model_dict["resnet8"](num_classes=10).state_dict(), listed)
+    monkeypatch.setattr(evaluate_file, "published_top1", lambda *_: 60.25)
+    evaluate_file.main(["--path", str(listed), "--dataset", "digits", "--device", "cpu"])
+    assert "published top-1 60.25 (a resnet8 trained alone)" in capsys.readouterr().out
 
 
 def test_other_teachers_are_unknown_or_trained_here(tmp_path):

@@ -36,5 +36,13 @@ def test_damaged_files_are_empty_and_raise_nothing(tmp_path, content):
     assert run.images_per_s is None
 
 
+@pytest.mark.parametrize("teacher_top1", ["70", None, -1.0, 101, float("nan")])
+def test_a_summary_whose_teacher_can_t_be_true_is_none(tmp_path, teacher_top1):
+    _, summary = written(tmp_path)
+    for value, found in ((72.5, {**summary, "teacher_top1": 72.5}), (teacher_top1, {})):
+        files.save_json({**summary, "teacher_top1": value}, tmp_path / "summary.json")
+        assert rundir.read_summary(tmp_path) == found
+
+
 def test_a_missing_folder_is_empty(tmp_path):
     assert rundir.read(tmp_path / "none") == rundir.RunData(tmp_path / "none") and rundir.held(tmp_path / "none") == ""

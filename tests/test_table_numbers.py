@@ -10,9 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from helper import checkpoint
 from helper.errors import UserError
+from helper.known_teachers import KnownTeacher, known_teachers
 from helper.teacher import read_teacher
 from models import model_dict
 from scripts import readme_tables, report, run_table
@@ -65,7 +67,7 @@ def test_reduced_and_full_never_meet(tmp_path):
     with (result / "runs.csv").open(newline="") as file:
         assert ("KD", "a zoo") in {(row["row"], row["teacher_origin"]) for row in csv.DictReader(file)}
     text = (result / "table.md").read_text() + (result / "table.csv").read_text()
-    assert "| a zoo | aaaaaaaa |" in text
+    assert "| a zoo | none | 9 s | aaaaaaaa |" in text and "A run took 9 s (none). Teachers: resnet14: a zoo." in text
     assert "reduced" not in text.replace(str(tmp_path), "")
 
     folder = result / "reduced-epochs=24-train_fraction=0.5"
@@ -84,7 +86,54 @@ def test_a_reduced_table_leaves_out_what_was_not_run(tmp_path):
     _, reduced = filled(tmp_path)
     _, figures = render.write(reduced, tmp_path)
     above = (tmp_path / "table.md").read_text().split(render.DETAILS)[0]
-    assert "| KD | 12.00 ± 1.41 (n=2) |" in above and "MIXSTD" not in above and "rows and columns without" in above
+    assert "| KD | 12.00 ± 1.41 (n=2) |" in above and "MIXSTD" not in above and "Columns without" in above
+
+
+def test_a_full_table_shows_published_rows_in_the_columns_that_were_run(tmp_path):
+    rows, columns = ["a", "b", "c"], ["x", "y"]
+    published = {("a", "x"), ("b", "y"), ("c", "x")}
+    assert spec.filled(rows, columns, lambda key: key == ("a", "y"), published) == (["a", "b"], ["y"])
+    assert spec.filled(rows, columns, lambda key: False, published) == (rows, columns)
+    changes = {"columns": ["resnet14 > resnet8", "resnet20 > resnet8"],
+               "rows": [{**row, **({"published": [50.0, 60.0]} if "published" in row else {})}
+                        for row in table_runs.SMALL["rows"]]}
+    argv = [table_runs.small_table(tmp_path, **changes), "--save_dir", tmp_path / "save"]
+    plan = table_runs.make_plan(argv)
+    table_runs.finish(plan, table_runs.run_of(plan, "KD"), "1", 41.0)
+    _, figures = render.write(table_runs.make_plan(argv), tmp_path)
+    above, cells = (tmp_path / "table.md").read_text().split(render.DETAILS)
+    assert "| Teacher | –<br>50.00 |" in above and "| KD | 41.00 (n=1)<br>50.00 (-9.00) |" in above
+    assert "resnet20" not in above and "MIXSTD" not in above
+    lines = [line for line in cells.partition("## Commands")[0].splitlines() if line.startswith("| ")]
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| KD"]  # below the head
+    shown = plan.table.shown(plan.size, figures)
+    assert ([row.name for row in shown.rows], shown.columns) == (["Teacher", "KD"], ["resnet14 > resnet8"])
+    table = report.matrix(tmp_path / "table.csv")
+    assert "resnet20" not in str(table) and "Teacher" in str(table) and "MIXSTD" not in str(table)
+
+
+def test_a_fetched_teachers_accuracy_is_what_its_students_measured(tmp_path, monkeypatch):
+    """Runs from before origin and accuracy were stored take the one from the weights, the other from the rest."""
+    path = tmp_path / "zoo" / "resnet14_vanilla" / "ckpt_epoch_240.pth"
+    path.parent.mkdir(parents=True)
+    weights = model_dict["resnet14"](num_classes=100).state_dict()
+    torch.save(weights, path)
+    argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--teacher_dir", tmp_path / "zoo"]
+    plan, digest = table_runs.make_plan(argv), checkpoint.digest(weights)
+    known = KnownTeacher("resnet14", "someone", path.name, 55.5, 90.0, "example.org/zoo", "MIT", "cifar100")
+    monkeypatch.setitem(known_teachers(), digest, known)
+    for row, more in (("KD", {}), ("MIXSTD", {"teacher_top1": 55.25})):
+        args = table_runs.finish(plan, table_runs.run_of(plan, row), "1", 41.0, **more) / "args.json"
+        content = json.loads(args.read_text())
+        content["config"]["teacher_sha256"] = digest
+        del content["config"]["teacher_origin"]
+        args.write_text(json.dumps(content))
+    for save in ("save", "emptied"):  # the second time from runs.csv alone
+        argv[2] = tmp_path / save
+        render.write(table_runs.make_plan(argv), tmp_path)
+        above = (tmp_path / "table.md").read_text().split(render.DETAILS)[0]
+        assert "| Teacher | 55.25 (n=1)<br>50.00 (+5.25) |" in above and "| KD | 41.00 (n=1)" in above
+        assert "Teachers: resnet14: someone (example.org/zoo), 55.25 %." in above
 
 
 def test_failed_runs_stand_in_the_table_and_in_the_report(tmp_path):

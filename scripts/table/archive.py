@@ -20,7 +20,7 @@ from .spec import Cell
 FULL = "full recipe"
 CELL = ("row", "column", "configuration", "size")  # what a line is a run of
 HEAD = (*CELL, *(field.name for field in fields(Result)))
-NEW_COLUMNS = {"teacher_origin"}  # which older files lack
+NEW_COLUMNS = {"teacher_origin", "teacher_top1"}  # which older files lack
 
 
 def seconds(text: str) -> float:
@@ -30,7 +30,8 @@ def seconds(text: str) -> float:
     return value
 
 
-NUMBERS = {"last_top1": per_cent, "best_top1": per_cent, "best_epoch": int, "wall_time_s": seconds}
+NUMBERS = {"last_top1": per_cent, "best_top1": per_cent, "best_epoch": int, "wall_time_s": seconds,
+           "teacher_top1": lambda text: per_cent(text) if text else None}
 
 
 class Record:

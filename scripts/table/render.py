@@ -34,7 +34,9 @@ class Figure:
     std: float | None = None
     best: float | None = None  # mean of the best epochs' accuracies
     trials: tuple[str, ...] = ()
-    teacher_origin: str = ""
+    teacher: str = ""  # where it came from and its accuracy
+    hardware: str = ""
+    seconds: float = 0.0  # mean of the runs; 0 for a teacher that came as a file
     code: str = ""  # the commits that trained them
 
     @classmethod
@@ -45,7 +47,9 @@ class Figure:
         std = statistics.stdev(last) if len(last) > 1 else None
         commits = dict.fromkeys(commit for result in results for commit in commits_in(result.git_commit))
         return cls(len(last), statistics.fmean(last), std, statistics.fmean(result.best_top1 for result in results),
-                   tuple(result.trial for result in results), results[0].teacher_origin,
+                   tuple(result.trial for result in results), _teacher(results),
+                   ", ".join(dict.fromkeys(result.hardware for result in results if result.hardware)),
+                   statistics.fmean(result.wall_time_s for result in results),
                    ", ".join(map(short_commit, commits)))
 
     @property
@@ -53,6 +57,12 @@ class Figure:
         if not self.n:
             return ""
         return f"{self.mean:.2f}" + (f" ± {self.std:.2f}" if self.std is not None else "") + f" (n={self.n})"
+
+
+def _teacher(results: Sequence[Result]) -> str:
+    """'someone (example.org/zoo), 72.61 %' of the runs of one teacher, as far as they say it."""
+    top1 = [f"{result.teacher_top1:.2f} %" for result in results if result.teacher_top1 is not None]
+    return ", ".join(text for text in (results[0].teacher_origin, *top1[:1]) if text)
 
 
 def write(plan: Plan, folder: Path, failed: Mapping[str, str] = NONE) -> tuple[Record, dict[tuple[str, str], Figure]]:
@@ -89,14 +99,16 @@ def markdown(plan: Plan, figures: dict, failed: Mapping[str, str] = NONE) -> str
     if size.label:
         notes.append(f"**{size.label[0].upper()}{size.label[1:]}. These numbers are not to be compared with published "
                      f"ones, which are left out here.** {size.schedule}".strip())
-    more = "; below it the published figure and the difference" if table.sources else ""
-    more = "; rows and columns without a run are left out" if size.label else more
-    notes.append(f"Last epoch's top-1 accuracy (%), mean ± standard deviation over n seeds{more}.")
+    published = bool(table.sources) and not size.label
+    more = "; below it the published figure and the difference" if published else ""
+    notes.append(f"Last epoch's top-1 accuracy (%), mean ± standard deviation over n seeds{more}. Columns without a "
+                 f"run are left out, and rows without one{' or a published figure' if published else ''}.")
     sources = [] if size.label else [f"Published: {text}." for text in table.sources.values()]
     commands = [line for cell in table.cells for line in (f"# {cell.label}", command(plan, cell, figures[cell.key]))]
     names = [table.name, "result_heatmap"] if table.picture == "surfaces" else [table.name]
     pictures = [f"![{_cell(title)}]({name}.png)" for name in names]
-    lines = [f"# {title}", "", *_paragraphs(notes), *_matrix(table, size, figures), "", *_paragraphs(sources), DETAILS,
+    lines = [f"# {title}", "", *_paragraphs(notes), *_matrix(table, size, figures), "",
+             *_paragraphs([*_made(table, figures), *sources]), DETAILS,
              "", *_paragraphs(pictures), *_failures(failed), "## Cells", "", *_details(plan, figures), "",
              "## Commands", "", "```", *commands, "```"]
     return "\n".join(lines) + "\n"
@@ -145,16 +157,40 @@ def _matrix(table: Table, size: Size, figures: dict) -> list[str]:
     return _markdown_table(["", *(h + mark for h in head)], lines)
 
 
+def _made(table: Table, figures: dict) -> list[str]:
+    """How long, on what and from which teachers, over the whole table."""
+    trained = [figure for figure in figures.values() if figure.seconds]
+    if not trained:
+        return []
+    times = dict.fromkeys(duration(extreme(figure.seconds for figure in trained)) for extreme in (min, max))
+    hardware = dict.fromkeys(figure.hardware for figure in trained if figure.hardware)
+    told = {f"{cell.teacher}: {figures[cell.key].teacher}" for cell in table.cells if figures[cell.key].teacher}
+    teachers = sorted(text for text in told if not any(other != text and other.startswith(text) for other in told))
+    made = f"A run took {' to '.join(times)}" + (f" ({'; '.join(hardware)})" if hardware else "")
+    return [f"{made}." + (f" Teachers: {'; '.join(teachers)}." if teachers else "")]
+
+
+def duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{seconds / 3600:.1f} h"
+
+
 def _details(plan: Plan, figures: dict) -> list[str]:
+    """A line a cell with a run; table.csv has the others too."""
     reduced = bool(plan.size.label)
     numbers = ("last epoch, mean", "standard deviation", "best epoch, mean")
-    head = ["row", "column", "seeds", *(f"{name}{', reduced' if reduced else ''}" for name in numbers), "teacher from",
-            "code"]
+    head = ["row", "column", "seeds", *(f"{name}{', reduced' if reduced else ''}" for name in numbers), "teacher",
+            "hardware", "time", "code"]
     lines = []
     for cell in plan.table.cells:
         figure = figures[cell.key]
-        lines.append([cell.row.name, cell.column, str(figure.n),
-                      _two(figure.mean), _two(figure.std), _two(figure.best), figure.teacher_origin, figure.code])
+        if not figure.n:
+            continue
+        lines.append([cell.row.name, cell.column, str(figure.n), _two(figure.mean), _two(figure.std),
+                      _two(figure.best), figure.teacher, figure.hardware,
+                      duration(figure.seconds) if figure.seconds else "", figure.code])
         if not reduced:
             lines[-1] += [_two(cell.published), _signed(_difference(cell, figure))]
     return _markdown_table(head + ([] if reduced else ["published", "difference of the last epoch"]), lines)

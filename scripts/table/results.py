@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from helper import rundir
+from helper.known_teachers import known_teachers
 from helper.rundir import FREE, LATE, RunData, config_of, held
 from helper.teacher import read_teacher
 
@@ -33,13 +34,16 @@ class Result:
     folder: str
     teacher: str = ""  # beginning of the sha256 of the weights it was distilled from
     teacher_origin: str = ""  # the zoo that they come from, or 'trained here'
+    teacher_top1: float | None = None  # of the teacher on the validation images; older runs don't say it
 
 
 def result_of(run: RunData) -> Result:
-    s = run.summary
+    s, digest = run.summary, str(run.config.get("teacher_sha256", ""))
+    known = known_teachers().get(digest)  # for runs from before the origin was stored
     return Result(run.config["trial"], s["last_top1"], s["best_top1"], s["best_epoch"], s["wall_time_s"],
                   run.environment.get("hardware", ""), run.environment.get("git_commit", ""), str(run.folder),
-                  str(run.config.get("teacher_sha256", ""))[:DIGITS], run.config.get("teacher_origin", ""))
+                  digest[:DIGITS], run.config.get("teacher_origin", known.origin if known else ""),
+                  s.get("teacher_top1"))
 
 
 class Store:

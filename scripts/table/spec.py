@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -161,11 +161,10 @@ class Table:
                 for row in self.rows for i, column in enumerate(self.columns) if column not in row.skip]
 
     def shown(self, size: Size, figures: dict) -> Table:
-        """What a matrix or a picture shows: all of a full table, of a reduced one the part that was run."""
-        if not size.label:
-            return self
+        """What a matrix or a picture shows: the columns with a run, the rows with one or a published figure there."""
+        published = set() if size.label else {cell.key for cell in self.cells if cell.published is not None}
         rows, columns = filled([row.name for row in self.rows], self.columns,
-                               lambda key: key in figures and figures[key].n > 0)
+                               lambda key: key in figures and figures[key].n > 0, published)
         return replace(self, rows=[row for row in self.rows if row.name in rows], columns=columns)
 
     def size(self, epochs: int | None = None, train_fraction: float = 1.0, holdout: int = 0,
@@ -197,12 +196,14 @@ def with_published(table: Table, path: Path) -> Table:
     return replace(table, rows=rows, sources=sources)
 
 
-def filled(rows: Sequence[str], columns: Sequence[str], has: Callable) -> tuple[list[str], list[str]]:
-    """The rows and columns with a number in them; all where there is none. A reduced table is seldom run whole."""
-    there = [(r, c) for r in rows for c in columns if has((r, c))]
+def filled(rows: Sequence[str], columns: Sequence[str], has: Callable,
+           published: Container[tuple[str, str]] = ()) -> tuple[list[str], list[str]]:
+    """The columns with a number of one's own in them, and the rows with one, or a published one, there; all where there
+    is none. A table is seldom run whole."""
+    there = [c for c in columns if any(has((r, c)) for r in rows)]
     if not there:
         return list(rows), list(columns)
-    return [r for r in rows if r in {r for r, _ in there}], [c for c in columns if c in {c for _, c in there}]
+    return [r for r in rows if any(has((r, c)) or (r, c) in published for c in there)], there
 
 
 def names() -> list[str]:
