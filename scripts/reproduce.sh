@@ -61,9 +61,8 @@ for step in "${steps[@]}"; do
         --json result/reproduce/speed_kdsvd_eager.json ;; # by eigh, where the captured step squares
     first) # the rows that matter most: the teachers, then kd, FMU and PMU of three pairs
       for pair in "resnet56 > resnet20" "wrn_40_2 > wrn_16_2" "resnet110 > resnet32"; do
-        for row in "KD, T=4, $pair" "MIXSTD + FMU, $pair" "MIXSTD + PMU, $pair"; do
-          run_table main --only "$row" --trial 1,2,3 "$@"
-        done
+        run_table main --trial 1,2,3 --only "KD, T=4, $pair" --only "MIXSTD + FMU, $pair" \
+          --only "MIXSTD + PMU, $pair" "$@"
       done
       for name in resnet56 resnet110 wrn_40_2; do # small enough to be kept with the code
         for trial in 0 1; do # full runs alone carry this plain name
@@ -73,12 +72,10 @@ for step in "${steps[@]}"; do
       done ;;
     rows) # full rows from chenyaofo's resnet56 (bash scripts/fetch_pretrained_teachers.sh resnet56), seed 1
       teachers=(--teacher_dir "${TEACHER_DIR:-save/models}")
-      run_table main "${teachers[@]}" --trial 1 --only "KD, T=4, resnet56 > resnet20" "$@"
-      run_table main "${teachers[@]}" --trial 1 --only "MIXSTD + PMU, resnet56 > resnet20" "$@"
-      run_table main "${teachers[@]}" --trial 1 --only "MIXSTD + FMU, resnet56 > resnet20" "$@"
-      run_table main "${teachers[@]}" --trial 1 --only "Student, resnet56 > resnet20" "$@"
-      run_table main "${teachers[@]}" --trial 1 --only "KD + PMU, T=4, resnet56 > resnet20" "$@"
-      run_table cutmix "${teachers[@]}" --trial 1 --only "CutMix, partial, resnet56 > resnet20" "$@" ;;
+      pair="resnet56 > resnet20"
+      run_table main "${teachers[@]}" --trial 1 --only "Student, $pair" --only "KD, T=4, $pair" \
+        --only "MIXSTD + FMU, $pair" --only "MIXSTD + PMU, $pair" --only "KD + PMU, T=4, $pair" "$@"
+      run_table cutmix "${teachers[@]}" --trial 1 --only "CutMix, partial, $pair" "$@" ;;
     tables) for table in "${tables[@]}"; do run_table "$table" "$@"; done ;;
     report) "$PYTHON" -m scripts.report ;;
     *) echo "error: STEPS: unknown step $step" >&2; exit 2 ;;

@@ -48,8 +48,9 @@ def parse(argv=None) -> argparse.Namespace:
     parser.add_argument("table", nargs="?", default=None, metavar="NAME",
                         help=f"one of {', '.join(spec.names())}, or a .json file of your own")
     parser.add_argument("--dry_run", action="store_true", default=False, help="print the plan, train and write nothing")
-    parser.add_argument("--only", default="*", metavar="PATTERN",
-                        help="cells 'ROW, TEACHER > STUDENT' that contain it; * and ? are wild, case doesn't matter")
+    parser.add_argument("--only", action="append", default=None, metavar="PATTERN",
+                        help="cells 'ROW, TEACHER > STUDENT' that contain it; * and ? are wild, case doesn't matter; "
+                             "given several times: the cells of each")
     parser.add_argument("--trial", type=trial_list, default=None, metavar="IDS", help="seeds (default: the table's)")
     parser.add_argument("--epochs", type=number(int, low=1), default=None, help="less than the recipe's is reduced")
     parser.add_argument("--train_fraction", type=number(float, above=0, high=1), default=1.0, help="below 1 is reduced")
@@ -147,14 +148,16 @@ def check_places(opt: argparse.Namespace) -> None:
         reachable(opt.address)
 
 
-def chooser(table: Table, pattern: str) -> Callable[[Cell], bool]:
-    def chosen(cell: Cell) -> bool:
+def chooser(table: Table, patterns: list[str] | None) -> Callable[[Cell], bool]:
+    """Whether a cell is like one of the patterns; all are where there is none. UserError: no cell is like one."""
+    def like(cell: Cell, pattern: str) -> bool:
         return fnmatch.fnmatchcase(cell.label.lower(), f"*{pattern.lower()}*")
 
-    if not any(chosen(cell) for cell in table.cells):
-        raise UserError(f"--only {pattern}: no cell of table {table.name} is like that; rows: "
-                        f"{'; '.join(row.name for row in table.rows)}; columns: {'; '.join(table.columns)}")
-    return chosen
+    for pattern in patterns or []:
+        if not any(like(cell, pattern) for cell in table.cells):
+            raise UserError(f"--only {pattern}: no cell of table {table.name} is like that; rows: "
+                            f"{'; '.join(row.name for row in table.rows)}; columns: {'; '.join(table.columns)}")
+    return lambda cell: not patterns or any(like(cell, pattern) for pattern in patterns)
 
 
 def run(plan: Plan, opt: argparse.Namespace) -> None:

@@ -156,7 +156,7 @@ def test_unknown_names_patterns_and_lengths_are_one_line(tmp_path):
     with pytest.raises(UserError, match="did you mean main"):
         spec.load("mian")
     with pytest.raises(UserError, match="no cell of table main"):
-        table_runs.make_plan(["main", "--only", "nothing like it"])
+        table_runs.make_plan(["main", "--only", "KD", "--only", "nothing like it"])
     with pytest.raises(UserError, match="the recipe of table main has 240"):
         table_runs.make_plan(["main", "--epochs", 300])
 
@@ -168,6 +168,9 @@ def test_a_plan_wants_what_was_asked_for_and_its_teachers_first(tmp_path):
     assert [run.label for run in plan.waiting] == [
         "teacher resnet110", "MIXSTD + FMU, resnet110 > resnet32", "MIXSTD + FMU, resnet110 > resnet20",
         "MIXSTD + PMU, resnet110 > resnet32", "MIXSTD + PMU, resnet110 > resnet20"]
+    both = table_runs.make_plan(["main", "--only", "mixstd + fmu*resnet110", "--only", "mixstd + pmu*resnet110",
+                                 "--trial", "4,5", "--save_dir", tmp_path])
+    assert [run.label for run in both.waiting] == [run.label for run in plan.waiting]
     teacher, student = plan.waiting[:2]
     assert teacher.missing == ["0"] and student.missing == ["4", "5"] and student.teacher is teacher
     opt = student.parse()
