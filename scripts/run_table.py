@@ -250,8 +250,11 @@ def origin(path: Path) -> str:
 
 
 def state(run: Training) -> str:
-    done = len(run.wanted) - len(run.missing)
-    return "done" if not run.missing else f"{done}/{len(run.wanted)} done" if done else "to do"
+    """'done', '1/3 done' or 'to do', and how far the rest has come."""
+    if not run.missing:
+        return "done"
+    done, epochs = len(run.wanted) - len(run.missing), sum(run.begun.get(trial, 0) for trial in run.missing)
+    return (f"{done}/{len(run.wanted)} done" if done else "to do") + (f", {epochs} epochs trained" if epochs else "")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,9 @@ from helper import checkpoint
 from helper.errors import UserError
 from helper.pair import shapes_of
 from models import model_dict
+from scripts import run_table
 from scripts.table import costs, spec
+from scripts.table.plan import START
 from tests.support import table_runs
 
 SAME = ["wrn_40_2 > wrn_16_2", "wrn_40_2 > wrn_40_1", "resnet56 > resnet20", "resnet110 > resnet20",
@@ -176,6 +178,32 @@ def test_a_plan_wants_what_was_asked_for_and_its_teachers_first(tmp_path):
     opt = student.parse()
     assert opt.path_t == str(plan.teachers["resnet110", ""].path) and opt.model_t == "resnet110"
     assert student.argv(student.missing)[-4:] == ["--trial", "4,5", "--resume", "auto"]
+
+
+def test_a_begun_run_is_shown_and_only_the_rest_is_estimated(tmp_path, capsys):
+    argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--trial", "1,2"]
+    plan = table_runs.make_plan(argv)
+    run = table_runs.run_of(plan, "KD")
+    table_runs.finish(plan, run, "1", 40.0)  # its timing.csv tells the rate of both
+    plan = table_runs.make_plan(argv)
+    whole, known = plan.seconds(table_runs.run_of(plan, "KD"))
+    folder = table_runs.finish(plan, run, "2", 40.0)
+    (folder / "summary.json").rename(folder / "resume.pth")
+    rows = "".join(f"main,{epoch},1.0\n" for epoch in range(1, 181))
+    (folder / "log.csv").write_text(f"stage,epoch,train_loss\n{rows}")
+    plan = table_runs.make_plan(argv)
+    run = table_runs.run_of(plan, "KD")
+    assert run.begun == {"2": 180} and run_table.state(run) == "1/2 done, 180 epochs trained"
+    rest, _ = plan.seconds(run)
+    assert known and rest - START == pytest.approx((whole - START) * 60 / 240)
+    run_table.main([*map(str, argv), "--dry_run"])
+    assert "[1/2 done, 180 epochs trained] KD, resnet14 > resnet8" in capsys.readouterr().out
+    args = folder / "args.json"
+    args.write_text(args.read_text().replace('"teacher_sha256": "0"', '"teacher_sha256": "1"'))
+    teacher = plan.teachers["resnet14", ""].path
+    teacher.parent.mkdir(parents=True)
+    torch.save({"model": model_dict["resnet14"](num_classes=100).state_dict(), "arch": "resnet14"}, teacher)
+    assert table_runs.run_of(table_runs.make_plan(argv), "KD").begun == {}  # distilled from another teacher
 
 
 def test_finished_runs_are_found_by_configuration_and_only_missing_trials_run(tmp_path):

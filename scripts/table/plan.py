@@ -40,6 +40,7 @@ class Training:
     trials: list[str] = field(default_factory=list)
     teacher: Training | None = None  # the run that must come first
     done: dict[str, Result] = field(default_factory=dict)
+    begun: dict[str, int] = field(default_factory=dict)  # epochs of an unfinished trial, which goes on from there
     wanted: set[str] = field(default_factory=set)  # the trials asked for
     again: set[str] = field(default_factory=set)  # done, but the weights that are needed are gone
 
@@ -114,6 +115,8 @@ class Plan:
                 found = self.store.find(run.kind, opt, trial, self.size, candidates)
                 if found is not None:
                     run.done[trial] = result_of(found)
+                elif begun := self.store.begun(run.kind, opt, trial, candidates):
+                    run.begun[trial] = len(begun.log)
 
     def _parsed(self, run: Training) -> Namespace:
         try:
@@ -233,8 +236,8 @@ class Plan:
         opt = self._parsed(Training("models", (*words, *self._common()), f"teacher {arch} {flags}".strip()))
         finished = self.store.find("models", opt, TEACHER_TRIAL, self.size)
         expected = Path(self.opt.save_dir, "models", teacher_name(opt, TEACHER_TRIAL), f"{arch}_last.pth")
-        begun = finished.folder if finished else self.store.begun("models", opt, TEACHER_TRIAL)
-        own = begun / expected.name if begun else expected
+        begun = finished or self.store.begun("models", opt, TEACHER_TRIAL)
+        own = begun.folder / expected.name if begun else expected
         given, others = [], []
         if not flags and not self.size.holdout and self.size.dataset == self.size.recipe_dataset:
             given = [Path(self.opt.teacher_dir, place) for place in places(arch)] if self.opt.teacher_dir else []
@@ -263,5 +266,6 @@ class Plan:
 
 
 def epochs_of(run: Training, opt: Namespace) -> int:
-    """Epochs of all missing trials, first stages included."""
-    return (opt.epochs + (opt.init_epochs if "init_epochs" in opt.given else 0)) * len(run.missing)
+    """Epochs that all missing trials have still to train, first stages included."""
+    whole = opt.epochs + (opt.init_epochs if "init_epochs" in opt.given else 0)
+    return sum(max(0, whole - run.begun.get(trial, 0)) for trial in run.missing)

@@ -72,11 +72,11 @@ class Store:
                 return run
         return None
 
-    def begun(self, kind: str, opt: Namespace, trial: str) -> Path | None:
-        """The folder of an unfinished run of this configuration, which ``--resume auto`` goes on in."""
+    def begun(self, kind: str, opt: Namespace, trial: str, teachers: tuple[Path, ...] = ()) -> RunData | None:
+        """The unfinished run of this configuration, with which ``--resume auto`` goes on. teachers: as in find."""
         config = config_of(opt, trial)
-        return next((run.folder for run in self.runs[kind]
-                     if not run.summary and _same(config, run.config) and held(run.folder)), None)
+        return next((run for run in self.runs[kind] if not run.summary and _same(config, run.config)
+                     and _same_teacher(run.config, teachers) and held(run.folder)), None)
 
     def images_per_s(self, kind: str, opt: Namespace, on_cuda: bool) -> float | None:
         """Median throughput of the runs of the same networks and method, else of the same networks."""
