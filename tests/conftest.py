@@ -1,19 +1,16 @@
-import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support import tiny
+from tests.support import real_data, tiny
 
 ROOT = Path(__file__).resolve().parent.parent
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and processes of the tests would inherit that
 for folder in (ROOT, ROOT / "tests"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
-
 
 
 @pytest.fixture(scope="session")
@@ -35,16 +32,5 @@ def tiny_dir(tiny_files):
 
 @pytest.fixture(scope="session")
 def real_cifar100(tmp_path_factory):
-    """A folder that holds the real cifar-100-python: CIFAR100_DIR, ./data, or unpacked from a pack beside the
-    checkout; the test is skipped where there is none."""
-    for folder in filter(None, (os.environ.get("CIFAR100_DIR"), ROOT / "data")):
-        if (Path(folder) / "cifar-100-python" / "train").exists():
-            return Path(folder)
-    unpack = ROOT.parent / "shared" / "tools" / "unpack_cifar100.py"
-    if not unpack.exists():
-        pytest.skip("no CIFAR-100 here: set CIFAR100_DIR to the folder that holds cifar-100-python")
-    cached = Path(tmp_path_factory.getbasetemp().parent) / "cifar100-unpacked"
-    done = subprocess.run([sys.executable, str(unpack), str(cached)], capture_output=True, text=True, timeout=300)
-    if done.returncode:
-        pytest.skip(f"CIFAR-100 could not be unpacked: {done.stderr.strip().splitlines()[-1]}")
-    return cached
+    """A folder that holds the real cifar-100-python; the test is skipped where there is none."""
+    return real_data.cifar100(tmp_path_factory.mktemp("cifar100"))

@@ -1,8 +1,5 @@
 """Teachers trained by others: their accuracy on the real test images, and what a run says of where they came from."""
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,23 +12,17 @@ from helper.known_teachers import KnownTeacher, known_teachers, origin_of
 from helper.teacher import build, read_teacher
 from models import model_dict
 from scripts import evaluate as evaluate_file
+from tests.support import real_data
 from tests.support.small_runs import ok
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = {"resnet20": 68.83, "resnet32": 70.16, "resnet44": 71.63, "resnet56": 72.63}
 
 
-def beside(name):
-    """``name`` in the folder shared/ ($MIXKD_SHARED) or beside a folder above the code; None if it is nowhere."""
-    places = [Path(os.environ["MIXKD_SHARED"])] if "MIXKD_SHARED" in os.environ else []
-    places += [folder / "shared" for folder in ROOT.parents]
-    return next((place / name for place in places if (place / name).exists()), None)
-
-
 @pytest.fixture(scope="module")
 def teacher_files():
     """The four files of github.com/chenyaofo/pytorch-cifar-models, as architecture -> what was read."""
-    folder = Path(os.environ["MIXKD_TEACHERS"]) if "MIXKD_TEACHERS" in os.environ else beside("teachers")
+    folder = real_data.teachers()
     files = [] if folder is None else [read_teacher(str(path)) for path in sorted(folder.glob("cifar100_resnet*.p*"))]
     files = {file.arch: file for file in files}
     if not files.keys() >= PUBLISHED.keys():
@@ -39,27 +30,12 @@ def teacher_files():
     return files
 
 
-@pytest.fixture(scope="module")
-def cifar100(tmp_path_factory):
-    """The real CIFAR-100: $MIXKD_DATA, data/ in or above the code, or unpacked from shared/cifar100."""
-    places = [os.environ["MIXKD_DATA"]] if "MIXKD_DATA" in os.environ else []
-    places = [*places, ROOT / "data", *(folder / "data" for folder in ROOT.parents)]
-    place = next((Path(place) for place in places if Path(place, "cifar-100-python", "test").exists()), None)
-    tool = beside("tools/unpack_cifar100.py")
-    if place is None and tool is not None and beside("cifar100"):
-        place = tmp_path_factory.mktemp("cifar100")
-        subprocess.run([sys.executable, str(tool), str(place), "--pack", str(beside("cifar100"))], check=True,
-                       timeout=300, capture_output=True)
-    if place is None:
-        pytest.skip("no CIFAR-100 in $MIXKD_DATA, in data/ or in shared/cifar100 beside the code")
-    return dataset.load("cifar100", str(place))
-
-
 @pytest.mark.slow  # 300 s for all four on a core that others share
 @pytest.mark.parametrize("arch", PUBLISHED)
-def test_published_accuracy(teacher_files, cifar100, arch):
+def test_published_accuracy(teacher_files, real_cifar100, arch):
     model = build(teacher_files[arch], 100).to(memory_format=torch.channels_last)
-    found = evaluate(model, dataset.make_test_batches(cifar100, torch.device("cpu"))())
+    data = dataset.load("cifar100", str(real_cifar100))
+    found = evaluate(model, dataset.make_test_batches(data, torch.device("cpu"))())
     assert abs(found.top1 - PUBLISHED[arch]) <= 0.1
 
 
