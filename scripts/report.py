@@ -158,8 +158,8 @@ def matrix(file: Path) -> dict[str, Any]:
     columns = list(dict.fromkeys(line["column"] for line in lines))
     rows = list(dict.fromkeys(line["row"] for line in lines))
     texts = {(line["row"], line["column"]): numbers(line) for line in lines}
-    there, published = ({(line["row"], line["column"]) for line in lines if line.get(name, empty) != empty}
-                        for name, empty in (("seeds", "0"), ("published", "")))
+    there = {(line["row"], line["column"]) for line in lines if line["seeds"] != "0"}
+    published = {(line["row"], line["column"]) for line in lines if line.get("published")}
     rows, columns = filled(rows, columns, there.__contains__, published)
     if any("last_top1_mean" not in line for line in lines):  # a head must say it too
         texts = {(row, f"{column} (reduced)"): text for (row, column), text in texts.items()}

@@ -30,12 +30,16 @@ def teacher_files():
     return files
 
 
+@pytest.fixture(scope="module")
+def cifar100(real_cifar100):
+    return dataset.load("cifar100", str(real_cifar100))
+
+
 @pytest.mark.slow  # 300 s for all four on a core that others share
 @pytest.mark.parametrize("arch", PUBLISHED)
-def test_published_accuracy(teacher_files, real_cifar100, arch):
+def test_published_accuracy(teacher_files, cifar100, arch):
     model = build(teacher_files[arch], 100).to(memory_format=torch.channels_last)
-    data = dataset.load("cifar100", str(real_cifar100))
-    found = evaluate(model, dataset.make_test_batches(data, torch.device("cpu"))())
+    found = evaluate(model, dataset.make_test_batches(cifar100, torch.device("cpu"))())
     assert abs(found.top1 - PUBLISHED[arch]) <= 0.1
 
 

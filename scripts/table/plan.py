@@ -17,9 +17,9 @@ from helper.options import parse_student, parse_teacher
 from helper.rundir import teacher_name
 
 from .costs import TIMED, epoch_cost, measured_rate
-from .results import Result, Store, digests, result_of
+from .results import Result, Store, result_of
 from .spec import Cell, Size, Table
-from .teachers import TEACHER_TRIAL, check, places, stated
+from .teachers import TEACHER_TRIAL, check, of_file, places
 
 # Relative: it stands in commands, which are shown and kept.
 PRETRAINED = Path(os.path.relpath(Path(__file__).parents[2] / "models" / "pretrained"))
@@ -133,17 +133,12 @@ class Plan:
     def results(self, cell: Cell) -> list[Result]:
         run, trials = self.of[cell.key]
         if run is None:
-            return [] if self.size.label else self._of_file(self.teachers[cell.teacher, cell.row.teacher].path)
+            return [] if self.size.label else self._of_file(cell)
         return [run.done[trial] for trial in trials if trial in run.done]
 
-    def _of_file(self, path: Path) -> list[Result]:
-        """A file's accuracy: what it states, else what its students' runs measured when they started."""
-        names = digests(path)
-        measured = [Result(TEACHER_TRIAL, result.teacher_top1, result.teacher_top1, 0, 0.0, "", "", str(path.parent),
-                           teacher_origin=result.teacher_origin)
-                    for run in self.runs.values() for result in run.done.values()
-                    if result.teacher in names and result.teacher_top1 is not None]
-        return stated(path) or measured[:1]
+    def _of_file(self, cell: Cell) -> list[Result]:
+        finished = [result for run in self.runs.values() for result in run.done.values()]
+        return of_file(self.teachers[cell.teacher, cell.row.teacher].path, finished)
 
     def teacher_of(self, cell: Cell) -> TeacherSource | None:
         return self.teachers[cell.teacher, cell.row.teacher] if cell.row.role == "distil" else None

@@ -1,6 +1,7 @@
 """Teachers that a table takes as files: RepDistiller's, fetched or one's own, and those of models/pretrained/."""
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from helper import checkpoint
@@ -8,7 +9,7 @@ from helper.errors import UserError, in_short
 from helper.known_teachers import known_teachers
 from helper.teacher import read_teacher
 
-from .results import Result, index_entry, per_cent
+from .results import Result, digests, index_entry, per_cent
 from .spec import Size, Table
 
 TEACHER_TRIAL = "0"
@@ -32,17 +33,27 @@ def places(arch: str) -> list[Path]:
     return [vanilla(arch), *(known.path for known in known_teachers().values() if known.arch == arch)]
 
 
-def stated(path: Path) -> list[Result]:
-    """The accuracy that a teacher which came as a file states, itself or in index.json beside it, else nothing.
+def of_file(path: Path, finished: Iterable[Result]) -> list[Result]:
+    """The accuracy of a teacher that came as a file: what it states, itself or in index.json beside it, else what one
+    of its students among the ``finished`` runs measured when it started, else nothing.
 
     Such a teacher is of the full recipe, so this belongs into full tables only.
     """
-    accuracy = checkpoint.load(path).get("accuracy", index_entry(path).get("top1"))
-    if accuracy is None:
+    top1, origin = stated(path), ""
+    if top1 is None:
+        names = digests(path)
+        top1, origin = next(((result.teacher_top1, result.teacher_origin) for result in finished
+                             if result.teacher in names and result.teacher_top1 is not None), (None, ""))
+    if top1 is None:
         return []
+    return [Result(TEACHER_TRIAL, top1, top1, 0, 0.0, "", "", str(path.parent), teacher_origin=origin)]
+
+
+def stated(path: Path) -> float | None:
+    """The accuracy, in per cent, that the file or index.json beside it states. UserError: it can't be one."""
+    accuracy = checkpoint.load(path).get("accuracy", index_entry(path).get("top1"))
     try:
-        top1 = per_cent(accuracy)
+        return None if accuracy is None else per_cent(accuracy)
     except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: a tensor of several numbers
         raise UserError(f"teacher {path}: states an accuracy that is none ({in_short(error)}); take another copy of "
                         "it, or of index.json beside it") from None
-    return [Result(TEACHER_TRIAL, top1, top1, 0, 0.0, "", "", str(path.parent))]
