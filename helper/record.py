@@ -43,6 +43,8 @@ class Run:
         self.source: Path | None = None  # the folder of a shorter run, whose state a new longer one begins with
         self.finished = finished  # whether all that was asked for is done and summarised
         self.commits: list[str] = []  # of the code that has trained it, in order
+        self.hardware: list[str] = []  # that has trained it, in order
+        self.command: list[str] = []  # the words it was first started with; a resumed run keeps them
         self.points: list[tuple[int, float]] = []  # what log_step was given, for a resumed run's TensorBoard
         self._lock = None
         self._made: list[Path] = []  # folders that lock() made
@@ -99,17 +101,19 @@ class Run:
                 for file in folder.glob(pattern) if folder.is_dir() else ():
                     file.unlink()
 
-    def trained_by(self, commit: str) -> None:
-        """From here on this code trains it."""
-        if commit and commit not in self.commits:
-            self.commits.append(commit)
+    def trained_by(self, commit: str, hardware: str) -> None:
+        """From here on this code on this hardware trains it."""
+        for name, before in ((commit, self.commits), (hardware, self.hardware)):
+            if name and name not in before:
+                before.append(name)
 
-    def start(self, config: dict[str, Any], history: list[dict], hardware: str) -> None:
+    def start(self, config: dict[str, Any], history: list[dict]) -> None:
         """Write args.json and bring the tables and TensorBoard to the state of ``history``."""
         environment = {"python": platform.python_version(), "torch": torch.__version__, "numpy": numpy.__version__,
                        "torchvision": version("torchvision"), "git_commit": ", ".join(self.commits),
-                       "hardware": hardware}
-        args = {"config": config, "command": [Path(sys.executable).name, *sys.argv], "environment": environment}
+                       "hardware": "; ".join(self.hardware)}
+        self.command = self.command or [Path(sys.executable).name, *sys.argv]
+        args = {"config": config, "command": self.command, "environment": environment}
         files.save_json(args, self.folder / "args.json")
         for stale in self.tb_folder.glob("events.out.tfevents.*") if self.tb_folder.is_dir() else ():
             stale.unlink()  # replayed below, so that no epoch stands twice

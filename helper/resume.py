@@ -126,8 +126,8 @@ class Claim:
             for run, config, learner in zip(self.runs, self.configs, learners, strict=True):
                 if not run.finished:
                     if not learner.done:
-                        run.trained_by(git_commit())
-                    run.start(config, learner.history, describe(device) + distributed.described())
+                        run.trained_by(git_commit(), describe(device) + distributed.described())
+                    run.start(config, learner.history)
                     print(f"==> {run.folder}")
         except BaseException:
             for run in self.runs:
@@ -139,7 +139,11 @@ class Claim:
         def restore(state: dict) -> None:
             learner.load_state_dict(state)
             run.points = state["points"]
-            run.commits = list(map(str, state.get("commits") or read(run.source or run.folder).commits))
+            before = read(run.source or run.folder)  # for states of versions that did not hold what follows
+            run.commits = list(map(str, state.get("commits") or before.commits))
+            run.hardware = list(map(str, state.get("hardware") or before.hardware))
+            if run.source is None:
+                run.command = list(map(str, state.get("command") or before.command))
 
         if not opt.resume or not load_state(run, config, restore):
             run.clear()

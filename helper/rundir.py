@@ -75,7 +75,7 @@ def config_of(opt: Namespace, trial: str) -> dict[str, Any]:
 class RunData:
     """What a run's folder says of it. Of a file that is missing or damaged the part is empty.
 
-    config: every flag, resolved. command: the words it was started with. environment: versions and hardware.
+    config: every flag, resolved. command: the words it was first started with. environment: versions and hardware.
     summary: accuracies (per cent), epochs, wall time; empty until the run is finished. log, timing: a dict of texts
     for each row of log.csv and timing.csv, read when they are first asked for.
     """
@@ -98,6 +98,11 @@ class RunData:
     def commits(self) -> list[str]:
         """The commits of the code that trained it, see :func:`helper.record.git_commit`; several if it was resumed."""
         return commits_in(str(self.environment.get("git_commit") or ""))
+
+    @property
+    def hardware(self) -> list[str]:
+        """What trained it, see :func:`helper.device.describe`; several if it was resumed elsewhere."""
+        return [name for name in str(self.environment.get("hardware") or "").split("; ") if name]
 
     @property
     def label(self) -> str:

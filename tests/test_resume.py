@@ -6,6 +6,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import sys
 
 import pytest
 import torch
@@ -259,6 +260,39 @@ def test_other_code_is_told(tmp_path, monkeypatch):
     assert "WARNING" not in by("").out
     shutil.rmtree(tmp_path / "models")
     assert "WARNING" not in by("ddd").out + by("ddd").out and on_record() == ["ddd"]
+
+
+def test_first_command_and_all_hardware_stay_on_record(tmp_path, monkeypatch):
+    """A resumed run keeps the command that trains it; that of a longer run is its own."""
+    def begin(command, hardware):
+        monkeypatch.setattr(sys, "argv", ["train_teacher.py", command])
+        monkeypatch.setattr(resume, "describe", lambda device: hardware)
+
+    def on_record(folder):
+        run = rundir.read(folder)
+        return [*run.command[1:], *run.hardware]
+
+    begin("--first", "one core")
+    killed(tmp_path, "--epochs", 2, at=STEPS + 1)
+    folder = only_run(tmp_path)
+    assert on_record(folder) == ["train_teacher.py", "--first", "one core"]
+    state = checkpoint.load(folder / "resume.pth")
+    for name in ("command", "hardware"):  # a state of a version that held neither
+        del state[name]
+    checkpoint.save(state, folder / "resume.pth")
+    begin("--second", "a GPU")
+    killed(tmp_path, "--epochs", 2, "--resume", folder, at=1)
+    assert on_record(folder) == ["train_teacher.py", "--first", "one core", "a GPU"]
+    ok(tmp_path, "--epochs", 2, "--resume", folder)
+    (folder / "args.json").unlink()
+    begin("--third", "another GPU")
+    ok(tmp_path, "--epochs", 2, "--resume", "auto")  # no step is left to train
+    assert on_record(folder) == ["train_teacher.py", "--first", "one core", "a GPU"]
+    begin("--longer", "another GPU")
+    ok(tmp_path, "--epochs", 3, "--resume", "auto")
+    longer, = (run for run in folder.parent.iterdir() if run != folder)
+    assert on_record(longer) == ["train_teacher.py", "--longer", "one core", "a GPU", "another GPU"]
+    assert on_record(folder) == ["train_teacher.py", "--first", "one core", "a GPU"]
 
 
 def test_the_commit_tells_changes_apart(tmp_path, monkeypatch):
