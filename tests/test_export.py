@@ -1,6 +1,8 @@
 """Weights for models/pretrained/: half precision, usable as a teacher, with what they are worth."""
 import json
+import re
 
+import pytest
 import torch
 
 from helper import checkpoint
@@ -8,6 +10,8 @@ from helper.errors import guard
 from helper.teacher import build, read_teacher
 from models import model_dict
 from scripts import evaluate, export_weights
+
+COMMITTED = json.loads((export_weights.FOLDER / "index.json").read_text())
 
 
 def test_export_and_use(tmp_path, capsys):
@@ -89,3 +93,21 @@ def test_reduced_teachers_stay_out_of_the_pretrained_ones(tmp_path, capsys):
         assert guard(export_weights.main, ["--path", str(folder / "resnet8_last.pth"), *more]) == 2
         assert "--epochs 8, --train_fraction 0.1" in capsys.readouterr().err
     assert sorted(export_weights.FOLDER.glob("*")) == before
+
+
+def test_committed_weights_are_those_of_their_table():
+    folder = export_weights.FOLDER
+    files = {str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("*.pth")}
+    assert files == COMMITTED.keys() and files
+    text = (folder / "table.md").read_text()
+    for name, entry in COMMITTED.items():
+        assert read_teacher(str(folder / f"{name}.pth")).sha256 == entry["sha256"]
+        assert f"| {name}.pth | {entry['top1_half']:.2f} | {entry['top1']:.2f} | {entry['sha256'][:16]} |" in text
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_committed_weights_are_worth_what_their_table_says(name, real_cifar100, capsys):
+    assert guard(evaluate.main, ["--path", str(export_weights.FOLDER / f"{name}.pth"), "--data_dir", str(real_cifar100),
+                                 "--device", "cpu"]) == 0
+    top1 = float(re.search(r"^plain +top-1 +([0-9.]+)", capsys.readouterr().out, re.M)[1])
+    assert abs(top1 - COMMITTED[name]["top1"]) <= 0.05
