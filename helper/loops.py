@@ -199,9 +199,8 @@ class Loop:
                 **self.about}
 
     def _resume_state(self, learner: Learner) -> dict:
-        run = self.runs[learner.trial]
         return {**learner.state_dict(), "trial": learner.trial, "config": self.configs[learner.trial],
-                "points": run.points, "commits": run.commits, "hardware": run.hardware, "command": run.command}
+                "points": self.runs[learner.trial].points, "commits": self.runs[learner.trial].commits}
 
     def _stop(self, group: list[Learner], signum: int) -> None:
         where = f"{self._label(group[0]).lower()}, step {group[0].step} of {self.loader.steps}"

@@ -139,11 +139,11 @@ class Claim:
         def restore(state: dict) -> None:
             learner.load_state_dict(state)
             run.points = state["points"]
-            before = read(run.source or run.folder)  # for states of versions that did not hold what follows
+            before = read(run.source or run.folder)
             run.commits = list(map(str, state.get("commits") or before.commits))
-            run.hardware = list(map(str, state.get("hardware") or before.hardware))
+            run.hardware = before.hardware  # not in the state, which is the same wherever and however a run is made
             if run.source is None:
-                run.command = list(map(str, state.get("command") or before.command))
+                run.command = list(map(str, before.command))
 
         if not opt.resume or not load_state(run, config, restore):
             run.clear()
