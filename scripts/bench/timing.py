@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import dataset
 from distiller_zoo import DistillError, distiller_dict
-from helper.device import describe, resolve_device
+from helper.device import resolve_device
 from helper.evaluate import evaluate
 from helper.learner import make_learners
 from helper.loops import Loop
@@ -186,7 +186,7 @@ def our_epochs(bench: Bench, data, device, name_s: str, epochs: int) -> tuple[fl
         runs = [Run(Path(folder, "run", c["trial"]), Path(folder, "tb", c["trial"])) for c in configs]
         for run, config in zip(runs, configs, strict=True):
             run.lock()
-            run.start(config, [], describe(device))
+            run.start(config, [])
         ends = [time.perf_counter()]
         test = dataset.make_test_batches(data, device)
         loop = Loop(bench.opt, bench.trainer, bench.learners, runs, configs, bench.loader, test, about)
