@@ -44,7 +44,7 @@ class Run:
         self.finished = finished  # whether all that was asked for is done and summarised
         self.commits: list[str] = []  # of the code that has trained it, in order
         self.hardware: list[str] = []  # that has trained it, in order
-        self.command: list[str] = []  # the words it was first started with; a resumed run keeps them
+        self.command: list[str] = []  # of a resumed run: the words it was first started with
         self.points: list[tuple[int, float]] = []  # what log_step was given, for a resumed run's TensorBoard
         self._lock = None
         self._made: list[Path] = []  # folders that lock() made
@@ -112,8 +112,8 @@ class Run:
         environment = {"python": platform.python_version(), "torch": torch.__version__, "numpy": numpy.__version__,
                        "torchvision": version("torchvision"), "git_commit": ", ".join(self.commits),
                        "hardware": "; ".join(self.hardware)}
-        self.command = self.command or [Path(sys.executable).name, *sys.argv]
-        args = {"config": config, "command": self.command, "environment": environment}
+        command = self.command or [Path(sys.executable).name, *sys.argv]
+        args = {"config": config, "command": command, "environment": environment}
         files.save_json(args, self.folder / "args.json")
         for stale in self.tb_folder.glob("events.out.tfevents.*") if self.tb_folder.is_dir() else ():
             stale.unlink()  # replayed below, so that no epoch stands twice
