@@ -5,6 +5,7 @@ TorchLoader lets the worker processes of a torch DataLoader do it, image by imag
 data that does not fit on the device, and as the reference. Whatever is random comes from the epoch's plan, so both
 give the same batches, on the CPU bit for bit.
 """
+import contextlib
 import os
 import signal
 import threading
@@ -198,10 +199,12 @@ class TorchLoader(Loader):
         self._idle = []  # DataLoaders whose epoch is over
 
     def _batches(self, plan, start):
-        for images, part in zip(self._samples(plan, start), plan.parts(self.device, start, 1), strict=True):
-            images = to_device(images, self.device, self._normalise, self.memory_format, part.flip)
-            first, partners = images[part.first], images[part.second[part.rows]]
-            yield mix_batch(first, partners, self._labels[part.index], part, self.data.num_classes)
+        # Closed here, not when it is collected: Python 3.12 keeps what a generator that was broken off had at hand.
+        with contextlib.closing(self._samples(plan, start)) as samples:
+            for images, part in zip(samples, plan.parts(self.device, start, 1), strict=True):
+                images = to_device(images, self.device, self._normalise, self.memory_format, part.flip)
+                first, partners = images[part.first], images[part.second[part.rows]]
+                yield mix_batch(first, partners, self._labels[part.index], part, self.data.num_classes)
 
     def _samples(self, plan, start):
         """Cropped images (B, C, H, W) of each step, on the host; flipped unless uint8."""

@@ -4,6 +4,7 @@ import copy
 import pytest
 import torch
 
+from helper.device import set_precision
 from models import model_dict
 from models.folding import folded
 from models.fusing import FusedConv2d, fused_for_cuda, offered
@@ -69,7 +70,7 @@ def test_single_and_half_precision_and_a_feature_that_is_seen():
 def test_cudnns_operation_is_the_networks_function(name):
     device = torch.device("cuda")
     assert offered(device, torch.float32)
-    torch.backends.cudnn.allow_tf32 = False
+    set_precision("fp32", device)
     net = network(name)
     x = torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     fused = fused_for_cuda(folded(net.float()), False, False).to(device)

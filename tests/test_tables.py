@@ -181,7 +181,7 @@ def test_a_plan_wants_what_was_asked_for_and_its_teachers_first(tmp_path):
 
 
 def test_a_begun_run_is_shown_and_only_the_rest_is_estimated(tmp_path, capsys):
-    argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--trial", "1,2"]
+    argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--trial", "1,2", "--device", "cpu"]
     plan = table_runs.make_plan(argv)
     run = table_runs.run_of(plan, "KD")
     table_runs.finish(plan, run, "1", 40.0)  # its timing.csv tells the rate of both
