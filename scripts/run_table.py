@@ -235,8 +235,9 @@ def show(plan: Plan, opt: argparse.Namespace) -> None:
 def warn_of_code(plan: Plan) -> None:
     """Say so where finished runs were trained by other code than this, as far as git tells."""
     here = git_commit()
-    runs = [commits_in(result.git_commit) for cell in plan.table.cells for result in plan.results(cell)]
-    runs = [commits for commits in runs if other_code(commits, here)]
+    found = {result.folder: commits_in(result.git_commit)  # once, where a run stands in several cells
+             for cell in plan.table.cells for result in plan.results(cell)}
+    runs = [commits for commits in found.values() if other_code(commits, here)]
     if runs:
         other = other_code([commit for commits in runs for commit in commits], here)
         print(f"WARNING {len(runs)} finished runs were trained by the code of {other}; another --save_dir trains them "

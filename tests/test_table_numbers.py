@@ -94,7 +94,7 @@ def test_a_full_table_shows_published_rows_in_the_columns_that_were_run(tmp_path
     published = {("a", "x"), ("b", "y"), ("c", "x")}
     assert spec.filled(rows, columns, lambda key: key == ("a", "y"), published) == (["a", "b"], ["y"])
     assert spec.filled(rows, columns, lambda key: False, published) == (rows, columns)
-    changes = {"columns": ["resnet14 > resnet8", "resnet20 > resnet8"],
+    changes = {"columns": ["resnet14 > resnet8", "wrn_16_1 > resnet8"],
                "rows": [{**row, **({"published": [50.0, 60.0]} if "published" in row else {})}
                         for row in table_runs.SMALL["rows"]]}
     argv = [table_runs.small_table(tmp_path, **changes), "--save_dir", tmp_path / "save"]
@@ -103,13 +103,24 @@ def test_a_full_table_shows_published_rows_in_the_columns_that_were_run(tmp_path
     _, figures = render.write(table_runs.make_plan(argv), tmp_path)
     above, cells = (tmp_path / "table.md").read_text().split(render.DETAILS)
     assert "| Teacher | –<br>50.00 |" in above and "| KD | 41.00 (n=1)<br>50.00 (-9.00) |" in above
-    assert "resnet20" not in above and "MIXSTD" not in above
+    assert "wrn_16_1" not in above and "MIXSTD" not in above
     lines = [line for line in cells.partition("## Commands")[0].splitlines() if line.startswith("| ")]
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| KD"]  # below the head
     shown = plan.table.shown(plan.size, figures)
     assert ([row.name for row in shown.rows], shown.columns) == (["Teacher", "KD"], ["resnet14 > resnet8"])
     table = report.matrix(tmp_path / "table.csv")
-    assert "resnet20" not in str(table) and "Teacher" in str(table) and "MIXSTD" not in str(table)
+    assert "wrn_16_1" not in str(table) and "Teacher" in str(table) and "MIXSTD" not in str(table)
+
+
+@pytest.mark.parametrize("name", spec.names())
+def test_a_column_keeps_its_published_figures_wherever_it_is_shown(name):
+    table = spec.load(name)
+    published = {cell.key: cell.published for cell in table.cells}
+    for column in table.columns:
+        figures = {key: render.Figure(1, 50.0) for key in published if key[1] == column}
+        shown = table.shown(table.size(), figures)
+        assert shown.columns == [column]
+        assert {cell.key: cell.published for cell in shown.cells}.items() <= published.items()
 
 
 def test_a_fetched_teachers_accuracy_is_what_its_students_measured(tmp_path, monkeypatch):

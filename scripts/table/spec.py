@@ -165,7 +165,10 @@ class Table:
         published = set() if size.label else {cell.key for cell in self.cells if cell.published is not None}
         rows, columns = filled([row.name for row in self.rows], self.columns,
                                lambda key: key in figures and figures[key].n > 0, published)
-        return replace(self, rows=[row for row in self.rows if row.name in rows], columns=columns)
+        kept = [self.columns.index(column) for column in columns]
+        return replace(self, columns=columns, rows=[
+            replace(row, published=tuple(row.published[i] for i in kept) if row.published else ())  # they go by place
+            for row in self.rows if row.name in rows])
 
     def size(self, epochs: int | None = None, train_fraction: float = 1.0, holdout: int = 0,
              dataset: str | None = None) -> Size:
