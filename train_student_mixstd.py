@@ -46,7 +46,7 @@ def main(argv=None):
     teacher = Teacher(model_t, opt, device, method.needs_features, method.teacher_preact())
     show(opt)
     distributed.check_shares(opt, len(data.train), 1 if method.compares_images else method.min_batch)
-    teacher.top1 = report_teacher(teacher, opt, data, device)
+    teacher.top1 = report_teacher(teacher, file, opt, data, device)
     loader = loader_of(opt, data, device)
     claim.take(opt, learners, device)
     loops.train(opt, claim, learners, teacher, data, loader, device, opt.model_s, "student")
@@ -62,16 +62,17 @@ def make_students(opt, method, model_t, data, device):
                          lambda seed: method(opt, replace(pair, seed=seed)))
 
 
-def report_teacher(teacher, opt, data, device):
+def report_teacher(teacher, file, opt, data, device):
     """The teacher's top-1 on the validation images, per cent, printed with its origin beside the one published for it;
     a point off is a warning.
 
-    Of weights that known_teachers.json lists that is their own zoo's figure, of others RepDistiller's.
+    Of weights that known_teachers.json lists that is their own zoo's figure, of others RepDistiller's; of a distilled
+    network none is published.
     """
     print(f"teacher origin: {opt.teacher_origin}")
     test = dataset.make_test_batches(data, device, num_workers=opt.num_workers, share=distributed.share())
     found = evaluate(lambda images: teacher(images)[1], test()).top1
-    published = published_top1(opt.teacher_sha256, opt.model_t, data)
+    published = published_top1(file, data)
     if published is None or opt.holdout:
         print(f"teacher accuracy: {found:.2f}" + (" on the hold-out images" if opt.holdout else ""))
         return found

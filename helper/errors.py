@@ -54,8 +54,8 @@ def program() -> str:
 
 
 def in_short(error: Exception, width: int = 160) -> str:
-    """What an exception says, in one line, cut between two words where it is long."""
-    return textwrap.shorten(str(error), width, placeholder=" ...")
+    """What an exception says, in one line, cut between two words where it is long; its kind where it says nothing."""
+    return textwrap.shorten(str(error) or type(error).__name__, width, placeholder=" ...")
 
 
 def near(name: str, known: Iterable[str]) -> str:

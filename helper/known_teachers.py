@@ -1,4 +1,5 @@
-"""Which zoo a checkpoint comes from, told by its weights: known_teachers.json lists networks trained by others.
+"""Which zoo a checkpoint comes from, told by its weights: known_teachers.json lists networks trained by others, and
+models/pretrained/index.json this project's own.
 
 The key is :func:`helper.checkpoint.digest` of the weights, so a file that was renamed, or saved again into another
 container, is known too. It is not the sha256 of a file, which scripts/fetch_pretrained_teachers.sh checks.
@@ -13,6 +14,7 @@ from pathlib import Path
 from .rundir import read_config
 
 FILE = Path(__file__).with_name("known_teachers.json")
+OWN = Path(__file__).parents[1] / "models" / "pretrained" / "index.json"
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,31 @@ def known_teachers() -> dict[str, KnownTeacher]:
             for digest, entry in content["teachers"].items()}
 
 
-def published_top1(digest: str, arch: str, data) -> float | None:
-    """What is published of these weights on ``data``: their own zoo's figure, else that of networks of this name."""
-    known = known_teachers().get(digest)
-    return known.top1 if known and known.dataset == data.name else data.published.get(arch)
+@cache
+def own_weights() -> frozenset[str]:
+    """Digests of the weights in models/pretrained/, in half precision and as they were trained."""
+    try:
+        entries = json.loads(OWN.read_text()).values()
+        return frozenset(entry[name] for entry in entries for name in ("sha256", "sha256_full"))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return frozenset()
+
+
+def published_top1(file, data) -> float | None:
+    """What is published of a TeacherFile's weights on ``data``: their own zoo's figure, else that of networks of this
+    name trained alone; None for a distilled one, whose figure another teacher would have."""
+    known = known_teachers().get(file.sha256)
+    if known and known.dataset == data.name:
+        return known.top1
+    return None if "distill" in file.trained else data.published.get(file.arch)
 
 
 def origin_of(digest: str, path: Path) -> str:
-    """The zoo of these weights; 'trained here' for a run's own, found beside its args.json; else 'unknown'."""
+    """The zoo of these weights; 'models/pretrained' for those that come with the code, 'trained here' for a run's own,
+    found beside its args.json; else 'unknown'."""
     known = known_teachers().get(digest)
     if known:
         return known.origin
+    if digest in own_weights():
+        return "models/pretrained"
     return "trained here" if read_config(path.parent) else "unknown"

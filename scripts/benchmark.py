@@ -189,11 +189,12 @@ def peak_memory(opt, data, device, model_t, name_s: str, method: str) -> float:
     while it is captured, so a replay alone would not show it."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)  # what earlier measurements left
     bench = Bench(opt, data, model_t.cpu(), name_s, method, device, opt.batch_size)
     for row, _ in zip(bench.batches(), range(WARM_UP + 3), strict=False):
         bench.step(row)
     torch.cuda.synchronize(device)
-    return torch.cuda.max_memory_allocated(device) / 2**20
+    return (torch.cuda.max_memory_allocated(device) - before) / 2**20
 
 
 def saturated_rate(opt, data, device, model_t, name_s: str, method: str) -> float | None:

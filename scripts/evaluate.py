@@ -59,7 +59,7 @@ def main(argv=None):
     print(f"{file.arch}: {file.path}\n{common.scope(data, total)}")
     for name, accuracy in found.items():
         print(f"{name:<10}  top-1 {accuracy.top1:6.2f}  top-5 {accuracy.top5:6.2f}  loss {accuracy.loss:.4f}")
-    published = published_top1(file.sha256, file.arch, data)
+    published = published_top1(file, data)
     if published is not None and len(data.test) == total:
         known = known_teachers().get(file.sha256)
         print(f"published top-1 {published:.2f} ({known.origin if known else f'a {file.arch} trained alone'})")

@@ -52,6 +52,7 @@ def main(argv=None):
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise UserError(f"--name {name}: leads out of --out {opt.out}; name the folder there")
     entries = read_index(folder)
+    refuse_unlisted(folder, entries)
     original = file.sha256
     refuse_other(folder, name, entries, original)
     data, device = dataset.load(opt.dataset, opt.data_dir), pick_device(opt.device)
@@ -85,6 +86,15 @@ def refuse_other(folder: Path, name: str, entries: dict, sha256: str) -> None:
     """Nothing is overwritten but the same weights."""
     if (folder / f"{name}.pth").exists() and entries.get(name, {}).get("sha256_full") != sha256:
         raise UserError(f"--name {name}: {folder / name}.pth holds other weights; give another --name, or delete it")
+
+
+def refuse_unlisted(folder: Path, entries: dict) -> None:
+    """table.md is written from index.json, so what that has lost would be lost there too."""
+    there = {str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("*.pth")}
+    if unlisted := sorted(there - entries.keys()):
+        more = f" and {len(unlisted) - 1} more" if unlisted[1:] else ""
+        raise UserError(f"--out {folder}: its index.json says nothing of {unlisted[0]}.pth{more}; put index.json back, "
+                        "move what it doesn't know away, or name another --out")
 
 
 def refuse_reduced(opt, file) -> None:

@@ -91,6 +91,7 @@ fetch() { # NAME: $file, downloaded beside its place and moved there when it is 
   echo "==> $address"
   if ! download "$address" "$file.partial"; then
     rm -f "$file.partial"
+    rmdir "${file%/*}" 2> /dev/null || true # if nothing else lies there
     fail "$1 can't be had from $url; if the host is gone, train it: bash scripts/run_cifar_vanilla.sh $1," \
          "or give TEACHER_URL another place"
   fi

@@ -47,7 +47,7 @@ speed() { # with a thread a core the classic path's host side stands in its own 
 for step in "${steps[@]}"; do
   case $step in
     tests) once cuda_tests on_cuda pytest -m cuda ;;
-    questions) # what reading the code can't decide, a minute each
+    questions) # what reading the code can't decide, a minute or two each
       for question in streams formats drops fork compile; do
         once "question_$question" on_cuda scripts.bench.questions "$question"
       done

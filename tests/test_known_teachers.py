@@ -1,5 +1,6 @@
 """Teachers trained by others: their accuracy on the real test images, and what a run says of where they came from."""
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 import dataset
 from helper import checkpoint
 from helper.evaluate import evaluate
-from helper.known_teachers import KnownTeacher, known_teachers, origin_of
+from helper.known_teachers import OWN, KnownTeacher, known_teachers, origin_of, published_top1
 from helper.teacher import build, read_teacher
 from models import model_dict
 from scripts import evaluate as evaluate_file
@@ -75,13 +76,21 @@ def test_a_run_prints_and_stores_where_its_teacher_came_from(listed, tmp_path):
 
 
 def test_evaluate_says_whose_the_published_figure_is(listed, monkeypatch, capsys):
-    """A zoo's own of its weights; else that of networks of this name trained alone, as beside a distilled student."""
+    """A zoo's own of its weights; else that of networks of this name trained alone; none of a distilled one."""
     evaluate_file.main(["--path", str(listed), "--dataset", "digits", "--device", "cpu"])
     assert "published top-1 55.50 (someone (example.org/zoo))" in capsys.readouterr().out
     torch.save(model_dict["resnet8"](num_classes=10).state_dict(), listed)
     monkeypatch.setattr(evaluate_file, "published_top1", lambda *_: 60.25)
     evaluate_file.main(["--path", str(listed), "--dataset", "digits", "--device", "cpu"])
     assert "published top-1 60.25 (a resnet8 trained alone)" in capsys.readouterr().out
+
+
+def test_weights_of_the_project_are_known_and_distilled_ones_are_compared_with_none():
+    data = Namespace(name="cifar100", published={"resnet20": 69.06})
+    for name, entry in json.loads(OWN.read_text()).items():
+        file = read_teacher(str(OWN.parent / f"{name}.pth"))
+        assert origin_of(file.sha256, file.path) == "models/pretrained" == origin_of(entry["sha256_full"], file.path)
+        assert published_top1(file, data) == (None if name.startswith("students/") else data.published[file.arch])
 
 
 def test_other_teachers_are_unknown_or_trained_here(tmp_path):

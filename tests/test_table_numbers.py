@@ -67,7 +67,8 @@ def test_reduced_and_full_never_meet(tmp_path):
     with (result / "runs.csv").open(newline="") as file:
         assert ("KD", "a zoo") in {(row["row"], row["teacher_origin"]) for row in csv.DictReader(file)}
     text = (result / "table.md").read_text() + (result / "table.csv").read_text()
-    assert "| a zoo | none | 9 s | aaaaaaaa |" in text and "A run took 9 s (none). Teachers: resnet14: a zoo." in text
+    assert "| a zoo | none | 9 s | aaaaaaaa |" in text
+    assert "A run's training steps took 9 s (none). Teachers: resnet14: a zoo." in text
     assert "reduced" not in text.replace(str(tmp_path), "")
 
     folder = result / "reduced-epochs=24-train_fraction=0.5"

@@ -180,6 +180,18 @@ def test_a_plan_wants_what_was_asked_for_and_its_teachers_first(tmp_path):
     assert student.argv(student.missing)[-4:] == ["--trial", "4,5", "--resume", "auto"]
 
 
+def test_a_run_that_does_not_say_what_it_is_is_named_once(tmp_path, capsys):
+    argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save"]
+    plan = table_runs.make_plan(argv)
+    folder = table_runs.finish(plan, table_runs.run_of(plan, "KD"), "1", 40.0)
+    (folder / "args.json").write_text("{")
+    (folder.parent / "notes").mkdir()  # no run
+    plan = table_runs.make_plan(argv)
+    plan.look()
+    assert capsys.readouterr().out.count(f"WARNING {folder}: holds a finished run, but no args.json that can be") == 1
+    assert "1" in table_runs.run_of(plan, "KD").missing
+
+
 def test_a_begun_run_is_shown_and_only_the_rest_is_estimated(tmp_path, capsys):
     argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--trial", "1,2", "--device", "cpu"]
     plan = table_runs.make_plan(argv)

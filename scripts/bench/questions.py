@@ -1,4 +1,4 @@
-"""Questions of speed that only a device can answer, each a run of a minute with a printed answer.
+"""Questions of speed that only a device can answer, each a run of a minute or two with a printed answer.
 
     python -m scripts.bench.questions streams formats drops fork compile jobs      # on CUDA; these and no others
 

@@ -166,7 +166,7 @@ def _made(table: Table, figures: dict) -> list[str]:
     hardware = dict.fromkeys(figure.hardware for figure in trained if figure.hardware)
     told = {f"{cell.teacher}: {figures[cell.key].teacher}" for cell in table.cells if figures[cell.key].teacher}
     teachers = sorted(text for text in told if not any(other != text and other.startswith(text) for other in told))
-    made = f"A run took {' to '.join(times)}" + (f" ({'; '.join(hardware)})" if hardware else "")
+    made = f"A run's training steps took {' to '.join(times)}" + (f" ({'; '.join(hardware)})" if hardware else "")
     return [f"{made}." + (f" Teachers: {'; '.join(teachers)}." if teachers else "")]
 
 

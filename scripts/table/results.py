@@ -28,7 +28,7 @@ class Result:
     last_top1: float
     best_top1: float
     best_epoch: int
-    wall_time_s: float
+    wall_time_s: float  # of the training steps, evaluation and saves not included
     hardware: str
     git_commit: str
     folder: str
@@ -50,13 +50,22 @@ class Store:
     """All runs of one --save_dir, read again by :meth:`refresh`."""
 
     def __init__(self, save_dir: str):
-        self.root = Path(save_dir)
+        self.root, self.untold = Path(save_dir), set()
         self.refresh()
 
     def refresh(self) -> None:
-        self.runs = {kind: [run for folder in sorted((self.root / kind).glob("*/"))
-                            if "trial" in (run := rundir.read(folder)).config]
-                     for kind in rundir.ROLES}
+        found = {kind: map(rundir.read, sorted((self.root / kind).glob("*/"))) for kind in rundir.ROLES}
+        self.runs = {kind: [run for run in runs if self._told(run)] for kind, runs in found.items()}
+
+    def _told(self, run: RunData) -> bool:
+        """Whether a folder says what its run is; one that holds a run and doesn't is named, once."""
+        if "trial" in run.config:
+            return True
+        if (what := held(run.folder)) and run.folder not in self.untold:
+            self.untold.add(run.folder)
+            print(f"WARNING {run.folder}: holds {what}, but no args.json that can be read, so it counts for no table; "
+                  "put args.json back", flush=True)
+        return False
 
     def find(self, kind: str, opt: Namespace, trial: str, size: Size,
              teachers: tuple[Path, ...] = ()) -> RunData | None:
