@@ -164,7 +164,8 @@ def other_code(commits: Iterable[str], here: str) -> str:
     commits = list(dict.fromkeys(commits))
     if not here or not set(commits) - {here}:
         return ""
-    return f"{' and '.join(map(short_commit, commits))}, here is {short_commit(here)} (+: uncommitted changes)"
+    told = f"{' and '.join(map(short_commit, commits))}, here is {short_commit(here)}"
+    return f"{told} (+: uncommitted changes)" if "+" in told else told
 
 
 def short_commit(commit: str) -> str:
