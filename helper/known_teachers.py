@@ -14,7 +14,7 @@ from pathlib import Path
 from .rundir import read_config
 
 FILE = Path(__file__).with_name("known_teachers.json")
-OWN = Path(__file__).parents[1] / "models" / "pretrained" / "index.json"
+PRETRAINED = Path(__file__).resolve().parents[1] / "models" / "pretrained"  # this project's own, by export_weights
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def known_teachers() -> dict[str, KnownTeacher]:
 def own_weights() -> frozenset[str]:
     """Digests of the weights in models/pretrained/, in half precision and as they were trained."""
     try:
-        entries = json.loads(OWN.read_text()).values()
+        entries = json.loads((PRETRAINED / "index.json").read_text()).values()
         return frozenset(entry[name] for entry in entries for name in ("sha256", "sha256_full"))
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return frozenset()

@@ -19,19 +19,7 @@ from .device import describe
 from .errors import UserError, in_short
 from .learner import Learner
 from .record import Onlooker, Run, git_commit
-from .rundir import (
-    BEFORE,
-    FINISHED,
-    FREE,
-    NEWEST,
-    NOT_STORED,
-    completed,
-    config_of,
-    held,
-    other_code,
-    read,
-    read_config,
-)
+from .rundir import BEFORE, FREE, NEWEST, NOT_STORED, completed, config_of, held, other_code, read, read_config
 
 BAD = "resume.bad.pth"
 DIGESTS = {"teacher_sha256": "other weights in --path_t, sha256",
@@ -268,7 +256,8 @@ def load_state(run: Run, config: dict[str, Any], restore: Callable[[dict], None]
     if problems:
         raise UserError(f"{'; '.join(problems)}; nothing to go on from, start anew with --overwrite")
     if what := held(run.folder):
-        lost = NEWEST if read_config(run.folder) or what != FINISHED else "its args.json, or what can be read of it,"
+        found = read(run.folder)
+        lost = NEWEST if found.config or not found.summary else "its args.json, or what can be read of it,"
         raise UserError(f"{run.folder}: holds {what}, but {lost} is gone; put it back, or start anew with --overwrite")
     return run.source is not None and _begin_with(run.source, run.folder, config, restore)
 

@@ -190,13 +190,10 @@ def _read_csv(file: Path) -> list[dict[str, str]]:
         return []
 
 
-FINISHED = "a finished run"
-
-
 def held(folder: Path) -> str:
     """What run a folder holds: 'a finished run', 'an unfinished run', or '' for nothing worth keeping."""
     if (folder / "summary.json").exists():
-        return FINISHED
+        return "a finished run"
     if any((folder / name).exists() for name in (NEWEST, BEFORE)):
         return "an unfinished run"
     try:

@@ -169,9 +169,8 @@ def measure_step(opt, data, device, table, pair: str, method: str) -> None:
     del classic, both
     cuda = device.type == "cuda"
     parts = step_parts(bench, opt.rounds, steps, device)
-    rest = f"losses, optimiser and the rest {1000 * (fast - sum(parts.values())):.2f}"
-    if opt.step == "graph":  # the parts take longer than the whole
-        rest = "launched kernel by kernel, as the graph's step is not"
+    rest = ("launched kernel by kernel, as the graph's step is not" if opt.step == "graph"  # longer than the whole
+            else f"losses, optimiser and the rest {1000 * (fast - sum(parts.values())):.2f}")
     print("      parts, ms, one seed: " + ", ".join(f"{name} {1000 * seconds:.2f}" for name, seconds in parts.items())
           + f"; {rest}")
     del bench

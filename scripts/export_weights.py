@@ -22,13 +22,13 @@ from helper.argtypes import Parser, folder_path, path
 from helper.device import pick_device
 from helper.errors import UserError, guard
 from helper.evaluate import evaluate
+from helper.known_teachers import PRETRAINED
 from helper.options import add_dataset
 from helper.recipe import FULL
 from helper.teacher import build, read_teacher
 
 # What index.json says of each file.
 SAID = {"top1": (int, float), "top1_half": (int, float), "command": str, "sha256": str, "sha256_full": str}
-FOLDER = Path(__file__).resolve().parent.parent / "models" / "pretrained"
 
 
 def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -41,7 +41,7 @@ def main(argv=None):
     parser.add_argument("--path", type=path, required=True, help="checkpoint, of this project or of RepDistiller")
     add_dataset(parser)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--out", type=folder_path, default=str(FOLDER),
+    parser.add_argument("--out", type=folder_path, default=str(PRETRAINED),
                         help="folder to write to (default models/pretrained)")
     parser.add_argument("--name", type=path, default=None, help="name of the file, without .pth (default: see above)")
     parser.add_boolean(parser, "--reduced", False, "take weights of less than the full recipe too, into another --out")
@@ -99,7 +99,7 @@ def refuse_unlisted(folder: Path, entries: dict) -> None:
 
 def refuse_reduced(opt, file) -> None:
     """models/pretrained/ serves full tables, so it takes nothing that was trained on less than their recipe."""
-    if opt.reduced and Path(opt.out).resolve() != FOLDER:
+    if opt.reduced and Path(opt.out).resolve() != PRETRAINED:
         return
     full = dict(FULL)
     if less := file.less_than(full):

@@ -11,7 +11,7 @@ from helper.teacher import build, read_teacher
 from models import model_dict
 from scripts import evaluate, export_weights
 
-COMMITTED = json.loads((export_weights.FOLDER / "index.json").read_text())
+COMMITTED = json.loads((export_weights.PRETRAINED / "index.json").read_text())
 
 
 def test_export_and_use(tmp_path, capsys):
@@ -93,15 +93,15 @@ def test_reduced_teachers_stay_out_of_the_pretrained_ones(tmp_path, capsys):
     checkpoint.save({"model": model.state_dict(), "arch": "resnet8"}, folder / "resnet8_last.pth")
     config = {"dataset": "cifar100", "epochs": 8, "train_fraction": 0.1, "holdout": 0}
     (folder / "args.json").write_text(json.dumps({"config": config, "command": []}))
-    before = sorted(export_weights.FOLDER.glob("*"))
+    before = sorted(export_weights.PRETRAINED.glob("*"))
     for more in ([], ["--reduced"]):
         assert guard(export_weights.main, ["--path", str(folder / "resnet8_last.pth"), *more]) == 2
         assert "--epochs 8, --train_fraction 0.1" in capsys.readouterr().err
-    assert sorted(export_weights.FOLDER.glob("*")) == before
+    assert sorted(export_weights.PRETRAINED.glob("*")) == before
 
 
 def test_committed_weights_are_those_of_their_table():
-    folder = export_weights.FOLDER
+    folder = export_weights.PRETRAINED
     files = {str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("*.pth")}
     assert files == COMMITTED.keys() and files
     text = (folder / "table.md").read_text()
@@ -112,7 +112,7 @@ def test_committed_weights_are_those_of_their_table():
 
 @pytest.mark.parametrize("name", COMMITTED)
 def test_committed_weights_are_worth_what_their_table_says(name, real_cifar100, capsys):
-    assert guard(evaluate.main, ["--path", str(export_weights.FOLDER / f"{name}.pth"), "--data_dir", str(real_cifar100),
-                                 "--device", "cpu"]) == 0
+    file = export_weights.PRETRAINED / f"{name}.pth"
+    assert guard(evaluate.main, ["--path", str(file), "--data_dir", str(real_cifar100), "--device", "cpu"]) == 0
     top1 = float(re.search(r"^plain +top-1 +([0-9.]+)", capsys.readouterr().out, re.M)[1])
     assert abs(top1 - COMMITTED[name]["top1"]) <= 0.05

@@ -127,6 +127,10 @@ def test_weights_are_not_cleared_where_the_resume_file_is_gone(whole, halfway, t
     for file in folder.glob("resume*.pth"):
         file.unlink()
     ok(save, *WHOLE, "--resume", "auto")  # finished: nothing to do
+    said = (folder / "args.json").read_text()
+    (folder / "args.json").write_text("{")
+    refused(train(save, *WHOLE, "--resume", "auto"), "holds a finished run, but its args.json", "--overwrite")
+    (folder / "args.json").write_text(said)
     (folder / "summary.json").unlink()
     refused(train(save, *WHOLE, "--resume", "auto"), "holds an unfinished run, but resume.pth is gone", "--overwrite")
     assert (folder / "resnet8_last.pth").exists()

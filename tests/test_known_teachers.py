@@ -9,7 +9,7 @@ import torch
 import dataset
 from helper import checkpoint
 from helper.evaluate import evaluate
-from helper.known_teachers import OWN, KnownTeacher, known_teachers, origin_of, published_top1
+from helper.known_teachers import PRETRAINED, KnownTeacher, known_teachers, origin_of, published_top1
 from helper.teacher import build, read_teacher
 from models import model_dict
 from scripts import evaluate as evaluate_file
@@ -87,8 +87,8 @@ def test_evaluate_says_whose_the_published_figure_is(listed, monkeypatch, capsys
 
 def test_weights_of_the_project_are_known_and_distilled_ones_are_compared_with_none():
     data = Namespace(name="cifar100", published={"resnet20": 69.06})
-    for name, entry in json.loads(OWN.read_text()).items():
-        file = read_teacher(str(OWN.parent / f"{name}.pth"))
+    for name, entry in json.loads((PRETRAINED / "index.json").read_text()).items():
+        file = read_teacher(str(PRETRAINED / f"{name}.pth"))
         assert origin_of(file.sha256, file.path) == "models/pretrained" == origin_of(entry["sha256_full"], file.path)
         assert published_top1(file, data) == (None if name.startswith("students/") else data.published[file.arch])
 

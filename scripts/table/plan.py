@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from helper import known_teachers
 from helper.errors import UserError
 from helper.options import parse_student, parse_teacher
 from helper.rundir import teacher_name
@@ -22,7 +23,7 @@ from .spec import Cell, Size, Table
 from .teachers import TEACHER_TRIAL, check, of_file, places
 
 # Relative: it stands in commands, which are shown and kept.
-PRETRAINED = Path(os.path.relpath(Path(__file__).parents[2] / "models" / "pretrained"))
+PRETRAINED = Path(os.path.relpath(known_teachers.PRETRAINED))
 PLACES = ("--path_t", "--save_dir", "--data_dir", "--device", "--threads")
 # For the estimates from finished runs: what a test image costs beside a training image (a student's forward pass beside
 # its step and the teacher's); a process's start, in seconds.
