@@ -87,8 +87,8 @@ def test_student_record(student):
     assert summary["best_top1"] == max(float(row["test_acc"]) for row in rows)
     if mix == "mixup":  # 0.9 with replacement leaves exp(-0.9) = 41 %; CutMix boxes of no pixel mix a little less
         assert 0.25 < float(rows[0]["mixed_fraction"]) < 0.55
-    assert "teacher accuracy:" in out and "WARNING --kd_T does nothing under --distill mixstd" in out
-    assert re.search(r"published 72|published", out) is None  # nothing is published for resnet8
+    assert "WARNING --kd_T does nothing under --distill mixstd" in out
+    assert re.search(r"^teacher accuracy: \d+\.\d\d$", out, re.MULTILINE)  # nothing is published for resnet8
     saved = torch.load(folder / "resnet14_last.pth", weights_only=True)
     assert "optimizer" not in saved and saved["arch"] == "resnet14"
 

@@ -248,9 +248,8 @@ def test_seeds_of_two_teachers_are_never_averaged(tmp_path):
 # README ---------------------------------------------------------------------------------------------------------------
 
 def test_the_readme_shows_what_result_holds():
-    if readme_tables.README.exists():
-        text = readme_tables.README.read_text()
-        assert readme_tables.refreshed(text, ROOT / "result") == text, "run python -m scripts.run_table --readme"
+    text = readme_tables.README.read_text()
+    assert readme_tables.refreshed(text, ROOT / "result") == text, "run python -m scripts.run_table --readme"
 
 
 def test_every_table_in_result_is_the_mean_of_its_runs():
