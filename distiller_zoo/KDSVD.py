@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .base import Pair
 from .features import in_single, unit
-from .right_vectors import ByEigh, ByPowers, RightVectors
+from .right_vectors import RightVectors
 from .wiring import StageDistiller
 
 
@@ -25,13 +25,11 @@ class KDSVD(nn.Module):
     its value depends on the library; here the largest entry of a vector is positive, which for the first vector of
     features after a ReLU makes all of it so. As there, the gradient, which grows where a chosen singular value nears
     another, is not clipped.
-
-    way: how the vectors are found, :class:`ByEigh`, or :class:`ByPowers` where the step is a CUDA graph.
     """
 
-    def __init__(self, k: int = 1, way: type[ByEigh] | type[ByPowers] = ByEigh):
+    def __init__(self, k: int = 1):
         super().__init__()
-        self.k, self.way = k, way
+        self.k = k
 
     @in_single
     def forward(self, g_s: Sequence[Tensor], g_t: Sequence[Tensor]) -> list[Tensor]:
@@ -54,7 +52,7 @@ class KDSVD(nn.Module):
     def svd(self, feat: Tensor, n: int) -> tuple[Tensor, Tensor]:
         """First n singular values (B, n) and right singular vectors (B, C, n), or as many as there are."""
         x = feat.flatten(2).mT
-        return RightVectors.apply(x, min(n, *x.shape[1:]), self.way)
+        return RightVectors.apply(x, min(n, *x.shape[1:]))
 
     @staticmethod
     def rbf(v: Tensor, below: Tensor) -> Tensor:
@@ -70,9 +68,10 @@ class KDSVDDistiller(StageDistiller):
 
     paper = "Lee, Kim, Song, ECCV 2018"
     weights = (1.0, 0.0, 1.0)
+    uncapturable = "kdsvd's eigendecomposition waits for the device"
 
     def make_criterion(self, opt: Namespace, pair: Pair) -> KDSVD:
-        return KDSVD(way=ByPowers if opt.step == "graph" else ByEigh)
+        return KDSVD()
 
     @classmethod
     def unsupported(cls, opt: Namespace, pair: Pair) -> str:

@@ -1,7 +1,7 @@
 """Every loss class against values and gradients computed in float64 with the originals' own code.
 
-golden/upstream.npz holds for each case its inputs, the values and the gradients of their sum; upstream.json how each was
-called. The originals are RepDistiller, MIX-KD, mdistiller, DIST and logit-standardization-KD.
+golden/upstream.npz holds for each case its inputs, the values and the gradients of their sum; upstream.json how each
+was called. The originals are RepDistiller, MIX-KD, mdistiller, DIST and logit-standardization-KD.
 """
 import json
 from argparse import Namespace
