@@ -1,5 +1,6 @@
-# Sourced by the other scripts, or by a shell of yours: PYTHON becomes an interpreter with requirements.txt installed, in
-# the active environment if there is one, else in .venv beside the code. Installs again only when requirements.txt changed.
+# Sourced by the other scripts, or by a shell of yours: PYTHON becomes an interpreter with requirements-dev.txt (and with it
+# requirements.txt) installed, in the active environment if there is one, else in .venv beside the code. Installs again
+# only when one of the two changed.
 mixkd_python() {
   local candidate
   if [ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ]; then
@@ -21,11 +22,11 @@ mixkd_python() {
 mixkd_install() {
   local stamp
   stamp=$("$PYTHON" -c 'import sys; print(sys.prefix)')/.mixkd-requirements || return 2
-  if cmp -s requirements.txt "$stamp"; then return 0; fi
-  echo "==> installing requirements.txt (torch's CUDA build is several GB; this takes minutes, once)"
-  "$PYTHON" -m pip install --quiet --disable-pip-version-check -r requirements.txt ||
-    { echo "error: pip could not install requirements.txt; mend what it says above and start again" >&2; return 2; }
-  cp requirements.txt "$stamp" 2> /dev/null || true
+  if cat requirements.txt requirements-dev.txt | cmp -s - "$stamp"; then return 0; fi
+  echo "==> installing requirements-dev.txt (torch's CUDA build is several GB; this takes minutes, once)"
+  "$PYTHON" -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt ||
+    { echo "error: pip could not install requirements-dev.txt; mend what it says above and start again" >&2; return 2; }
+  { cat requirements.txt requirements-dev.txt > "$stamp"; } 2> /dev/null || true
 }
 
 mixkd_python && mixkd_install || return 2

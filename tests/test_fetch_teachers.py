@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from helper.known_teachers import known_teachers
+from tests.support.tiny import write_stamp
 
 ROOT = Path(__file__).resolve().parent.parent
 ZOO = ("wrn_40_2", "resnet56", "resnet110", "resnet32x4", "vgg13", "ResNet50")
@@ -48,7 +49,7 @@ def fetch(tmp_path, server):
     stub.parent.mkdir()
     stub.write_text(f'#!/bin/sh\nif [ "$1" = -c ]; then echo "{tmp_path}"; exit; fi\necho "$@" >> "{tmp_path}/noted"\n')
     stub.chmod(0o755)
-    shutil.copy(ROOT / "requirements.txt", tmp_path / ".mixkd-requirements")
+    write_stamp(tmp_path)
     plain = {k: v for k, v in os.environ.items() if not k.startswith("TEACHER_") and not k.lower().endswith("_proxy")}
     environment = {**plain, "VIRTUAL_ENV": str(tmp_path), "PATH": f"{stub.parent}:{os.environ['PATH']}",
                    "TEACHER_DIR": str(tmp_path / "fetched"), "TEACHER_URL": server[1]}

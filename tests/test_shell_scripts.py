@@ -12,6 +12,7 @@ from helper.teacher import network_named
 from scripts import run_table
 from scripts.table import spec
 from tests.support import table_runs
+from tests.support.tiny import write_stamp
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,7 +28,7 @@ def commands(tmp_path):
                     f'for word in "$@"; do printf "%s\\0" "$word"; done >> "{tmp_path}/noted"\n'
                     f'printf "\\n" >> "{tmp_path}/noted"\n')
     stub.chmod(0o755)
-    shutil.copy(ROOT / "requirements.txt", tmp_path / ".mixkd-requirements")
+    write_stamp(tmp_path)
     for name in ("wrn_40_2", "resnet56", "resnet110", "resnet32x4", "vgg13", "ResNet50"):
         file = tmp_path / "teachers" / f"{name}_vanilla" / "ckpt_epoch_240.pth"
         file.parent.mkdir(parents=True)
@@ -126,7 +127,8 @@ def test_reproduce_runs_every_table_and_reports(commands):
 def test_a_missing_teacher_says_how_to_get_one(commands, tmp_path):
     clone = tmp_path / "clone"  # without the teachers that may be beside the code here
     shutil.copytree(ROOT / "scripts", clone / "scripts")
-    shutil.copy(ROOT / "requirements.txt", clone)
+    for file in ROOT.glob("requirements*.txt"):
+        shutil.copy(file, clone)
     done, lines = commands("run_beta_a.sh", root=clone, TEACHER_DIR=str(tmp_path / "nowhere"))
     assert done.returncode == 2 and "run_cifar_vanilla.sh resnet56" in done.stderr and not lines
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
-import ninja
 import torch
 
 HERE = Path(__file__).parent
@@ -94,6 +93,10 @@ def build(folder: Path, place: str) -> str:
 @contextlib.contextmanager
 def _ninja_found() -> Iterator[None]:
     """cpp_extension looks for ninja in PATH, where an interpreter called by its path doesn't have its own."""
+    try:
+        import ninja  # here: training on CUDA compiles nothing
+    except ImportError:
+        raise Unavailable("ninja is not installed: pip install ninja") from None
     before = os.environ.get("PATH", "")
     os.environ["PATH"] = os.pathsep.join((ninja.BIN_DIR, before))
     try:

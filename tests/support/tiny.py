@@ -138,5 +138,11 @@ def run_inside(folder, script, *args):
         return runpy.run_path(path, run_name="__main__")
 
 
+def write_stamp(folder):
+    """What scripts/environment.sh leaves in an environment where everything is installed."""
+    files = (ROOT / "requirements.txt", ROOT / "requirements-dev.txt")
+    (folder / ".mixkd-requirements").write_text("".join(file.read_text() for file in files))
+
+
 if __name__ == "__main__":
     run_inside(*sys.argv[1:])
