@@ -36,9 +36,6 @@ class ImageNetResNet(TorchvisionNet):
     def _stages(self):
         return self.layer1, self.layer2, self.layer3, self.layer4
 
-    def get_bn_before_relu(self):
-        return [getattr(stage[-1], "bn3", stage[-1].bn2) for stage in self._stages]
-
     def run(self, x, preact):
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         features = [x]
@@ -65,15 +62,11 @@ class ImageNetMobileNetV2(TorchvisionNet):
     """Features at 224x224 f0 (B, 32, 112, 112), f1 (B, 24, 56, 56), f2 (B, 32, 28, 28), f3 (B, 96, 14, 14),
     f4 (B, 320, 7, 7), f5 (B, 1280).
 
-    Blocks end without a ReLU, so ``preact`` changes nothing, and ``get_bn_before_relu`` gives norms that no ReLU
-    follows.
+    Blocks end without a ReLU, so ``preact`` changes nothing.
     """
 
     feat_modules = ("features",)
     ends = (0, 3, 6, 13, 17)  # last block of the stem and of each size
-
-    def get_bn_before_relu(self):
-        return [self.features[i].conv[-1] for i in self.ends[1:]]
 
     def run(self, x, preact):
         features = []
@@ -106,9 +99,6 @@ class MobileNetV1(FeatureNet):
             c_in = c_out
         self.model = nn.Sequential(*layers)
         self.fc = nn.Linear(c_in, num_classes)
-
-    def get_bn_before_relu(self):
-        return [self.model[i][-2] for i in self.ends]
 
     def run(self, x, preact):
         features = []

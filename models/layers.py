@@ -33,13 +33,6 @@ class FeatureNet(nn.Module, ABC):
         """Modules that make the features, without the classifier: what a method's first stage trains."""
         return nn.ModuleList([getattr(self, name) for name in self.feat_modules])
 
-    def get_bn_before_relu(self):
-        """Batch norms whose outputs are the pre-activation stage features, first stage first.
-
-        Raises NotImplementedError where a stage ends in no such layer.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has no batch norm before the ReLU of its features")
-
 
 class Stage(nn.Sequential):
     """Residual blocks, called with ``relu``: whether the ReLU that closes a block is part of it.

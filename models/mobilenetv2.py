@@ -39,9 +39,8 @@ class MobileNetV2(FeatureNet):
     """At half width: features f0 (B, 16, 16, 16), f1 (B, 12, 16, 16), f2 (B, 16, 8, 8), f3 (B, 48, 4, 4),
     f4 (B, 160, 2, 2), f5 (B, 1280), after stem, stages 2, 3, 5, 7 and pooling.
 
-    Blocks end without a ReLU, so ``preact`` changes nothing, and ``get_bn_before_relu`` gives norms that no ReLU
-    follows; in the first three a shortcut is added after them. The width is truncated, not rounded to eights, and
-    the ReLU is not capped at 6.
+    Blocks end without a ReLU, so ``preact`` changes nothing. The width is truncated, not rounded to eights, and the
+    ReLU is not capped at 6.
     """
 
     feat_modules = ("conv1", "blocks")
@@ -63,9 +62,6 @@ class MobileNetV2(FeatureNet):
         self.classifier = nn.Sequential(nn.Linear(last, num_classes))
         init_convolutions(self)
         init_classifier(self.classifier[0])
-
-    def get_bn_before_relu(self):
-        return [self.blocks[i][-1].conv[-1] for i in (1, 2, 4, 6)]
 
     def run(self, x, preact):
         x = self.conv1(x)

@@ -63,9 +63,6 @@ class ResNet(FeatureNet):
     def _stage(c_in, c_out, blocks, stride):
         return Stage(BasicBlock(c_in, c_out, stride), *(BasicBlock(c_out, c_out, 1) for _ in range(blocks - 1)))
 
-    def get_bn_before_relu(self):
-        return [stage[-1].bn2 for stage in (self.layer1, self.layer2, self.layer3)]
-
     def run(self, x, preact):
         x = self.bn1(self.conv1(x), relu=True)  # self.relu stands among the modules for get_feat_modules alone
         features, x = run_stages(x, (self.layer1, self.layer2, self.layer3), preact)

@@ -66,9 +66,6 @@ class BottleneckResNet(FeatureNet):
         self.linear = nn.Linear(c_in, num_classes)
         init_convolutions(self)
 
-    def get_bn_before_relu(self):
-        return [stage[-1].bn3 for stage in (self.layer1, self.layer2, self.layer3, self.layer4)]
-
     def run(self, x, preact):
         x = self.bn1(self.conv1(x), relu=True)
         features, x = run_stages(x, (self.layer1, self.layer2, self.layer3, self.layer4), preact)

@@ -23,8 +23,8 @@ class VGG(FeatureNet):
     f5 (B, 512).
 
     The last block is not halved, except for images of exactly 64 pixels, as in RepDistiller. ``preact`` leaves f0
-    activated, and ``get_bn_before_relu`` leaves the first block out. Convolutions have a bias although batch norm
-    follows. ``depths`` are the convolutions in each of the five blocks.
+    activated. Convolutions have a bias although batch norm follows. ``depths`` are the convolutions in each of the five
+    blocks.
     """
 
     feat_modules = tuple(f"{part}{i}" for i in range(5) for part in ("block", "pool"))
@@ -47,9 +47,6 @@ class VGG(FeatureNet):
             conv = nn.Conv2d(c_in if i == 0 else width, width, 3, padding=1)
             layers += [conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
         return nn.Sequential(*layers[:-1])
-
-    def get_bn_before_relu(self):
-        return [block[-1] for block in (self.block1, self.block2, self.block3, self.block4)]
 
     def run(self, x, preact):
         height = x.shape[2]

@@ -61,16 +61,13 @@ class WideResNet(FeatureNet):
         )
         return nn.Sequential(OrderedDict(layer=layer))
 
-    def get_bn_before_relu(self):
-        return [self.block2.layer[0].bn1, self.block3.layer[0].bn1, self.bn1]
-
     def run(self, x, preact):
         features = [self.conv1(x)]
         for block in (self.block1, self.block2, self.block3):
             features.append(block(features[-1]))
         pooled = global_pool(self.bn1(features[-1], relu=True))
         if preact:
-            norms = self.get_bn_before_relu()
+            norms = [self.block2.layer[0].bn1, self.block3.layer[0].bn1, self.bn1]
             features[1:] = [bn(f) for bn, f in zip(norms, features[1:], strict=True)]
         return [*features, pooled], self.fc(pooled)
 

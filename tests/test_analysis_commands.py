@@ -15,6 +15,8 @@ from scripts import calibration, evaluate, robustness, tsne
 from scripts.analysis import common
 from tests.support.analysis_runs import SHARED, assert_picture, run, save_network, two_networks
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = {"robustness": robustness, "tsne": tsne, "calibration": calibration}
 

@@ -17,6 +17,8 @@ from scripts.bench.operations import OperationCount
 from tests.support.images import make_tree
 from tests.support.training import small_data
 
+pytestmark = pytest.mark.slow
+
 
 def test_host_mix_is_mixup_of_the_batch():
     torch.manual_seed(0)

@@ -353,6 +353,8 @@ import torch.distributed as dist
 from helper.distributed import launch
 from helper.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 class Kept:
     def __del__(self):
         print("python has ended", flush=True)

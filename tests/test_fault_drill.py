@@ -31,6 +31,7 @@ with ThreadPoolExecutor(8) as pool:
 """
 
 
+@pytest.mark.slow
 def test_threads_read_the_statuses_of_their_own_processes(tmp_path):
     """Of 200 processes that end at once in 8 threads about five had status 255 without the drill's lock."""
     command = [sys.executable, "-c", TWO_HUNDRED, str(tmp_path)]

@@ -147,6 +147,7 @@ def broken_val(tree):
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", [no_images, no_val, one_class, other_class, broken, broken_val])
 @pytest.mark.parametrize("workers", [0, 1])
 def test_bad_folders_are_one_line(tree, tmp_path, harm, workers):
@@ -178,6 +179,7 @@ def test_a_class_without_images_is_named(tree):
 RECIPE = {"batch_size": 256, "epochs": 100, "learning_rate": 0.1, "lr_decay_epochs": [30, 60, 90], "weight_decay": 1e-4}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", folder.NAMES)
 @pytest.mark.parametrize("parse", [parse_teacher, parse_student])
 def test_recipe_of_the_field(name, parse):
@@ -201,6 +203,7 @@ def test_a_stored_run_keeps_what_it_was_given(tmp_path):
 # Training -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_teacher_and_student_train_from_the_folder(tree, tmp_path):
     common = ["--dataset", "folder", "--data_dir", tree, "--epochs", 1, "--batch_size", 6, "--num_workers", 1,
               "--save_dir", tmp_path / "save", "--device", "cpu", "--threads", 1]
@@ -228,6 +231,7 @@ def test_another_folders_run_is_not_taken_for_this_one(tmp_path):
     refused(call(train_teacher.main, [*common, other]), "other images under --data_dir", "put them back", "--overwrite")
 
 
+@pytest.mark.slow
 def test_a_damaged_validation_image_costs_no_training(tree, tmp_path):
     words = ["--dataset", "folder", "--data_dir", tree, "--model", "resnet8", "--epochs", 2, "--batch_size", 9,
              "--num_workers", 0, "--device", "cpu", "--resume", "auto", "--save_dir"]
@@ -244,6 +248,7 @@ def test_a_damaged_validation_image_costs_no_training(tree, tmp_path):
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
+@pytest.mark.slow
 def test_other_classes_are_not_this_networks(tree, tmp_path):
     """As many, in another order: the labels would mean something else."""
     words = ["--dataset", "folder", "--data_dir", tree, "--device", "cpu"]
@@ -259,6 +264,7 @@ def test_other_classes_are_not_this_networks(tree, tmp_path):
             "--path_t", "other classes")
 
 
+@pytest.mark.slow
 def test_a_network_of_other_data_is_told(tree, tmp_path, capsys):
     """As many classes as digits has, and none of their names is known there."""
     ten = make_tree(tmp_path / "ten", "abcdefghij", train=1, val=1)
@@ -300,6 +306,7 @@ def test_a_pipe_is_no_image(tree):
         folder.read(str(tree / "train" / "ant" / "pipe.jpg"))
 
 
+@pytest.mark.slow
 def test_files_that_are_no_images_are_told(tree, tmp_path):
     (tree / "train" / "ant" / "x.gif").write_text("")
     (tree / "val" / "ant" / "notes.txt").write_text("")
@@ -332,6 +339,7 @@ def test_a_network_for_small_images_is_warned_of(tree, tmp_path):
     assert done.status == 0 and "WARNING resnet8 was made for 32x32 images" in done.out, done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("teacher, student", [("resnet34", "resnet18"), ("resnet50", "mobilenet_v1"),
                                               ("resnet18", "mobilenet_v2")])
 def test_every_method_that_fits_the_pair_trains(tree, teacher, student):

@@ -222,6 +222,7 @@ def check(main, argv):
 SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", MAINS)
 @settings(SETTINGS, max_examples=400)
 @given(data=st.data())
@@ -286,6 +287,7 @@ class Parsed(BaseException):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", tools())
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())

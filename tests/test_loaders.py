@@ -200,6 +200,7 @@ def test_workers_live_on_and_give_the_same_batches():
     assert workers == workers_of(loader) and len(workers) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("mix", [MIXES[0], MIXES[1], MIXES[5]])
 def test_seeds_drawn_in_turns_are_each_what_it_is_alone(workers, mix):
@@ -214,6 +215,7 @@ def test_seeds_drawn_in_turns_are_each_what_it_is_alone(workers, mix):
     assert len(loader._idle) == 2 and len(workers_of(loader)) == workers  # no more than were asked for
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mix", ["none", "mixup"])
 def test_trials_through_torchs_loader_are_each_what_it_is_alone(tmp_path, mix, no_pictures):  # noqa: F811
     flags = ["--epochs", 2, "--loader", "torch", "--num_workers", 2, "--mix", mix]
@@ -233,6 +235,7 @@ def test_epochs_at_once_share_the_workers():
     assert [each(8, 1), each(8, 3), each(2, 3), each(0, 3)] == [8, 2, 1, 0]
 
 
+@pytest.mark.slow
 def test_workers_end_with_their_loader():
     loader = TorchLoader(made(), 16, MixSpec(), num_workers=2, at_once=2)
     epochs = [loader.epoch(seed, 0) for seed in (1, 2)]
@@ -252,6 +255,7 @@ def test_workers_end_with_their_loader():
     assert not left
 
 
+@pytest.mark.slow
 def test_a_process_ends_with_epochs_still_open():
     program = ("import torch\nfrom dataset import Data, MixSpec, Split, TorchLoader\n"
                "split = Split(torch.zeros(640, 3, 8, 8, dtype=torch.uint8), torch.zeros(640, dtype=torch.int64))\n"
@@ -349,6 +353,7 @@ def test_an_error_in_a_worker_is_not_called_its_death(monkeypatch):
         next(TorchLoader(made(), 4, MixSpec(), num_workers=1).epoch(0, 0))
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_one_clear_line_and_the_loader_recovers():
     handler, before = signal.getsignal(signal.SIGCHLD), {worker.pid for worker in mp.active_children()}
     loader = TorchLoader(made(600), 4, MixSpec(), num_workers=1)

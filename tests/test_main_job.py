@@ -115,6 +115,7 @@ def test_a_finished_run_is_kept(teacher, tiny_files):
     assert {f.name: f.stat().st_mtime_ns for f in folder.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_torch_loader_trains_the_same_weights(teacher, tiny_files, tmp_path):
     """Same plan, same pixels: the two loaders lead to the same network, bit for bit."""
     run(tiny_files, "train_teacher.py", "--model", "resnet8", "--save_dir", tmp_path, "--loader", "torch",
@@ -138,6 +139,7 @@ SCRIPTS = sorted(str(p.relative_to(ROOT)) for p in [*ROOT.glob("train_*.py"), *R
                  if "__main__" in p.read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help(script):
     module = ["-m", script[:-3].replace("/", ".")] if "/" in script else [script]

@@ -216,6 +216,7 @@ def taken_in(graph):
     return sum("residual" in kwargs for kwargs in calls), sum("relu" in kwargs for kwargs in calls)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_feat, preact", [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize("name", sorted(model_dict))
 def test_a_fused_teacher_is_the_same_function(name, is_feat, preact):
@@ -251,6 +252,7 @@ def test_a_convolution_adds_and_rectifies():
             assert near(fast(x, residual, True), F.relu(want), 1e-5)  # with autograd, in steps of its own
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deviations, torchs_bound", [(0.5, 1e-5), (5, 1e-4), (50, 1e-3)])
 @pytest.mark.parametrize("shape", [(64, 16, 32, 32), (64, 32, 16, 16), (64, 64, 8, 8)])
 def test_what_the_kernels_gain_in_accuracy(shape, deviations, torchs_bound):

@@ -61,6 +61,7 @@ def test_support_takes_the_training_flags(monkeypatch, capsys):
 
 # The table ------------------------------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 def test_the_table_goes_on_past_a_failure_and_where_it_was(tmp_path, capsys):
     """resnet8x4 > resnet8: fsp is refused by the training script; a second call runs only what is missing."""
     save, out, data = tmp_path / "runs", tmp_path / "out", tmp_path / "there"

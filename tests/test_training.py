@@ -211,6 +211,7 @@ def test_mixstd_and_kd_classes_in_closed_form():
                                    rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_what_is_held_does_not_grow_with_epochs(tmp_path, monkeypatch):
     """Bytes of all tensors alive before a step, of a student whose method has memories of its own."""
     real, held = Trainer.step, []

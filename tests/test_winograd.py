@@ -163,6 +163,7 @@ def test_only_convolutions_of_its_kind_are_changed():
     assert {name: value.shape for name, value in net.state_dict().items()} == names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet56", "wrn_40_2", "vgg13", "resnet8x4", "ResNet50", "ShuffleV2"])
 def test_whole_networks(name):
     torch.manual_seed(0)
@@ -190,6 +191,7 @@ def trained(kernels, dtype, seed):
     return torch.cat([p.detach().flatten() for p in net.parameters()]).double()
 
 
+@pytest.mark.slow
 def test_training_stays_as_near_the_exact_path_as_torchs_convolutions_do():
     """In the better seeds: where an input of a ReLU rounds to the other side of zero, either path jumps."""
     fast, torchs = [], []
@@ -200,6 +202,7 @@ def test_training_stays_as_near_the_exact_path_as_torchs_convolutions_do():
     assert 0 < sorted(fast)[2] < 2 * sorted(torchs)[2] < 1e-6
 
 
+@pytest.mark.slow
 def test_compiled_it_is_the_same():
     net, x, dy = winograd.replace_convolutions(layer(16, 16)), torch.randn(4, 16, 8, 8), torch.randn(4, 16, 8, 8)
     fast = torch.compile(nn.Sequential(net, nn.ReLU()), dynamic=False)
@@ -247,6 +250,7 @@ def test_the_library_is_made_once_and_mended(tiny, tmp_path, monkeypatch):
     assert {path.name.partition("-")[0] for path in made.parent.iterdir()} > {native.digest(tiny)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", [0, 20, 6000])
 def test_half_a_library_is_not_loaded(tiny, tmp_path, left):
     """In a process of its own, which loading one would end with a bus error."""
@@ -297,6 +301,7 @@ def command(tmp_path, *flags, **environment):
                           env={**os.environ, "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python", **environment})
 
 
+@pytest.mark.slow
 def test_without_a_compiler_training_goes_on_and_says_so(tmp_path):
     done = command(tmp_path, CXX="no-such-compiler")
     assert done.returncode == 0, done.stderr

@@ -18,6 +18,8 @@ from models import model_dict
 from scripts.zoo_table import MIXINGS
 from tests.support.zoo_cases import CLASSES, SHAPES_S, advised, pair_of_shapes, stages_of
 
+pytestmark = pytest.mark.slow
+
 METHODS = list(distiller_dict)
 
 
