@@ -20,6 +20,8 @@ from tests.support.images import make_tree
 from tests.support.small_runs import no_pictures  # noqa: F401 - a fixture
 from tests.support.training import small_data
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 240  # seconds, after which processes count as hung
 SIZE = ["--dataset", "digits", "--holdout", "20", "--train_fraction", "0.03", "--batch_size", "16", "--epochs", "1",
         "--learning_rate", "0.005", "--kernels", "torch", "--print_freq", "1", "--tb_freq", "2"]
@@ -352,8 +354,6 @@ import atexit, os, pathlib, sys, time
 import torch.distributed as dist
 from helper.distributed import launch
 from helper.errors import UserError
-
-pytestmark = pytest.mark.slow
 
 class Kept:
     def __del__(self):
