@@ -1,4 +1,4 @@
-"""The losses on features written out in plain loops over float64 numpy arrays, and what their tests share."""
+"""VID and KDSVD, which golden/ lacks, in plain loops over float64 numpy arrays, and what tests share."""
 import math
 
 import numpy as np
@@ -30,77 +30,6 @@ def same_size(f_s, f_t):
 
 def length(v):
     return math.sqrt(sum(float(x) ** 2 for x in np.ravel(v)))
-
-
-def hint(f_s, f_t):
-    return sum((a - b) ** 2 for a, b in zip(f_s.ravel(), f_t.ravel(), strict=True)) / f_s.size
-
-
-def attention(f_s, f_t, p=2):
-    f_s, f_t = same_size(f_s, f_t)
-    loss, count = 0.0, 0
-    for s, t in zip(f_s, f_t, strict=True):
-        map_s, map_t = ((f**p).sum(0) / len(f) for f in (s, t))
-        difference = map_s / length(map_s) - map_t / length(map_t)
-        loss, count = loss + length(difference) ** 2, count + difference.size
-    return loss / count
-
-
-def similarity(f_s, f_t):
-    n = len(f_s)
-    grams = []
-    for f in (f_s, f_t):
-        gram = np.array([[float((f[i] * f[j]).sum()) for j in range(n)] for i in range(n)])
-        grams.append(np.array([row / length(row) for row in gram]))
-    return length(grams[0] - grams[1]) ** 2 / n**2
-
-
-def correlation(f_s, f_t):
-    n, d = f_s.shape
-    deviation = [[abs(f_s[i, k] - f_t[i, k]) for k in range(d)] for i in range(n)]
-    return sum(deviation[i][k] * deviation[i + 1][k] for i in range(n - 1) for k in range(d)) / (n - 1)
-
-
-def huber(x):
-    return 0.5 * x * x if abs(x) < 1 else abs(x) - 0.5
-
-
-def rkd(f_s, f_t, w_d=25, w_a=50):
-    n = len(f_s)
-    distances, cosines = [], []
-    for f in (f_s, f_t):
-        d = np.array([[length(a - b) for b in f] for a in f])
-        distances.append(d / (sum(x for x in d.ravel() if x > 0) / (d > 0).sum()))
-        c = np.zeros((n, n, n))
-        for i in range(n):
-            for j in range(n):
-                for k in range(n):
-                    if i not in (j, k):
-                        c[i, j, k] = ((f[j] - f[i]) * (f[k] - f[i])).sum() / (d[i, j] * d[i, k])
-        cosines.append(c)
-    loss_d, loss_a = (np.mean([huber(x) for x in (s - t).ravel()]) for s, t in (distances, cosines))
-    return w_d * loss_d + w_a * loss_a
-
-
-def pkt(f_s, f_t, eps=1e-7):
-    n = len(f_s)
-    probabilities = []
-    for f in (f_s, f_t):
-        u = [row / (length(row) + eps) for row in f]
-        kernel = np.array([[(float(u[i] @ u[j]) + 1) / 2 for j in range(n)] for i in range(n)])
-        probabilities.append([row / row.sum() for row in kernel])
-    return sum(t * math.log((t + eps) / (s + eps)) for s, t in
-               zip(np.ravel(probabilities[0]), np.ravel(probabilities[1]), strict=True)) / n**2
-
-
-def nst(f_s, f_t):
-    f_s, f_t = same_size(f_s, f_t)
-    loss = 0.0
-    for s, t in zip(f_s, f_t, strict=True):
-        maps_s, maps_t = ([m / length(m) for m in f] for f in (s, t))
-        for a, b, sign in ((maps_t, maps_t, 1), (maps_s, maps_s, 1), (maps_s, maps_t, -2)):
-            loss += sign * sum(float((x * y).sum()) ** 2 for x in a for y in b) / (len(a) * len(b))
-    return loss / len(f_s)
 
 
 def vid(loss, f_s, f_t):

@@ -1,4 +1,4 @@
-"""Every method of ``--distill`` written out in plain loops over float64 numpy: its kd term and its first stage's loss.
+"""Every method of ``--distill``: its kd term and its first stage's loss, connectors and choice of features in numpy.
 
 REFERENCES maps a method's name to a function of (method, student, teacher, batch), the networks' outputs as
 Namespace(f, z) of numpy features and logits, that returns the unweighted terms {'kd': ...} and {'init': ...} it has.
@@ -6,7 +6,9 @@ Namespace(f, z) of numpy features and logits, that returns the unweighted terms 
 import copy
 
 import numpy as np
+import torch
 
+import distiller_zoo as zoo
 from tests.references import features, modern
 from tests.references.crd import Reference as CRDReference
 from tests.references.modern import kl, softmax
@@ -64,24 +66,32 @@ def no_term(method, s, t, batch):
     return {}
 
 
+def value(loss, *args):
+    """Of a loss class, which golden/ and the tests of losses have checked, on features as numpy."""
+    def tensors(x):
+        return [tensors(f) for f in x] if isinstance(x, list) else torch.from_numpy(x)
+    found = loss(*map(tensors, args))
+    return float(sum(found) if isinstance(found, list) else found)
+
+
 def hint(method, s, t, batch):
-    return {"kd": features.hint(regressed(method.regress, s.f[2], relu=True), t.f[2])}
+    return {"kd": value(zoo.HintLoss(), regressed(method.regress, s.f[2], relu=True), t.f[2])}
 
 
 def stages(loss):
-    return lambda method, s, t, batch: {"kd": sum(loss(a, b) for a, b in zip(s.f[1:4], t.f[1:4], strict=True))}
+    return lambda method, s, t, batch: {"kd": value(loss, s.f[1:4], t.f[1:4])}
 
 
 def pooled(loss):
-    return lambda method, s, t, batch: {"kd": loss(s.f[4], t.f[4])}
+    return lambda method, s, t, batch: {"kd": value(loss, s.f[4], t.f[4])}
 
 
 def similarity(method, s, t, batch):
-    return {"kd": features.similarity(s.f[3], t.f[3])}
+    return {"kd": value(zoo.Similarity(), s.f[3:4], t.f[3:4])}
 
 
 def correlation(method, s, t, batch):
-    return {"kd": features.correlation(embedded(method.embed_s, s.f[4]), embedded(method.embed_t, t.f[4]))}
+    return {"kd": value(zoo.Correlation(), embedded(method.embed_s, s.f[4]), embedded(method.embed_t, t.f[4]))}
 
 
 def vid(method, s, t, batch):
@@ -95,18 +105,18 @@ def kdsvd(method, s, t, batch):
 def abound(method, s, t, batch):
     connected = [regressed(module, f, relu=False) if len(module.state_dict()) else f
                  for module, f in zip(method.connector.connectors, s.f[1:4], strict=True)]
-    return {"init": sum(modern.ab(connected, t.f[1:4], 1.0))}
+    return {"init": value(zoo.ABLoss(3), connected, t.f[1:4])}
 
 
 def factor(method, s, t, batch):
     code = convolved(method.paraphraser.encoder, t.f[3])
     rebuilt = convolved(method.paraphraser.decoder, code, transposed=True)
     translated = convolved(method.translator.encoder, s.f[3], norm=True)
-    return {"kd": modern.ft(translated, code, 2, 1), "init": ((rebuilt - t.f[3]) ** 2).mean()}
+    return {"kd": value(zoo.FactorTransfer(), translated, code), "init": ((rebuilt - t.f[3]) ** 2).mean()}
 
 
 def fsp(method, s, t, batch):
-    return {"init": sum(modern.fsp(s.f[:4], t.f[:4]))}
+    return {"init": value(zoo.FSP([f.shape for f in s.f[:4]], [f.shape for f in t.f[:4]]), s.f[:4], t.f[:4])}
 
 
 def crd(method, s, t, batch):
@@ -115,26 +125,26 @@ def crd(method, s, t, batch):
 
 
 def dkd(method, s, t, batch):
-    return {"kd": modern.dkd(s.z, t.z, batch.labels.tolist(), 1, 8, 4) * float(method.warmup.factor)}
+    return {"kd": value(zoo.DKDLoss(1, 8, 4), s.z, t.z, batch.labels.numpy()) * float(method.warmup.factor)}
 
 
 def dist(method, s, t, batch):
-    return {"kd": modern.dist(s.z, t.z, 1, 1, 4)}
+    return {"kd": value(zoo.DISTLoss(1, 1, 4), s.z, t.z)}
 
 
 def lskd(method, s, t, batch):
-    return {"kd": modern.lskd(s.z, t.z, 2)}
+    return {"kd": value(zoo.LSKDLoss(2), s.z, t.z)}
 
 
 def reviewkd(method, s, t, batch):
     f_s, f_t = ([*side.f[1:4], side.f[4][:, :, None, None]] for side in (s, t))
     fused = modern.reviewed(method, f_s, [f.shape[2] for f in f_t])
-    return {"kd": modern.hcl(fused, f_t) * float(method.warmup.factor)}
+    return {"kd": value(zoo.HCL(), fused, f_t) * float(method.warmup.factor)}
 
 
 REFERENCES = {
-    "kd": no_term, "mixstd": no_term, "hint": hint, "attention": stages(features.attention), "similarity": similarity,
-    "correlation": correlation, "vid": vid, "rkd": pooled(features.rkd), "pkt": pooled(features.pkt),
-    "nst": stages(features.nst), "kdsvd": kdsvd, "abound": abound, "factor": factor, "fsp": fsp, "crd": crd, "dkd": dkd,
-    "dist": dist, "lskd": lskd, "reviewkd": reviewkd,
+    "kd": no_term, "mixstd": no_term, "hint": hint, "attention": stages(zoo.Attention()), "similarity": similarity,
+    "correlation": correlation, "vid": vid, "rkd": pooled(zoo.RKDLoss()), "pkt": pooled(zoo.PKT()),
+    "nst": stages(zoo.NSTLoss()), "kdsvd": kdsvd, "abound": abound, "factor": factor, "fsp": fsp, "crd": crd,
+    "dkd": dkd, "dist": dist, "lskd": lskd, "reviewkd": reviewkd,
 }
