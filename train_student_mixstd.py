@@ -9,15 +9,15 @@ Checkpoints, tables and curves go to save/student_model/NAME, TensorBoard to sav
 import sys
 from dataclasses import replace
 
-import dataset
+import torch
+
 from distiller_zoo import DistillError, distiller_dict
-from helper import distributed, loops
+from helper import ddp, setup, together
+from helper.ddp import launch
 from helper.device import resolve_device
-from helper.distributed import launch
 from helper.evaluate import evaluate
 from helper.known_teachers import origin_of, published_top1
-from helper.learner import make_learners
-from helper.options import data_of, loader_of, parse_student, show
+from helper.options import parse_student, show
 from helper.pair import check_batches, pair_of, warn_of_size
 from helper.resume import Claim, stored_flags
 from helper.rundir import student_name
@@ -28,41 +28,51 @@ FOLDERS = ("student_model", "student_tensorboards")
 
 
 def main(argv=None):
-    opt = parse_student(argv, lambda opt: stored_flags(opt, FOLDERS))
+    together.train_trials(parse(argv), prepare)
+
+
+def parse(argv=None):
+    return parse_student(argv, lambda opt: stored_flags(opt, FOLDERS))
+
+
+def prepare(opt, cache):
+    """A run ready for its first step; its outcome where --resume finds it finished."""
     method = distiller_dict[opt.distill]
     device = resolve_device(opt, method.uncapturable)
-    file = read_teacher(opt.path_t, opt.model_t)
+    file = cache(("teacher's file", opt.path_t, opt.model_t), lambda: read_teacher(opt.path_t, opt.model_t))
     opt.model_t, opt.teacher_sha256 = file.arch, file.sha256
     opt.teacher_origin = origin_of(file.sha256, file.path)
     check_data(file, opt.dataset)
     claim = Claim.look_up(opt, FOLDERS, student_name)
     if claim.finished():
-        return
-    data = data_of(opt)
+        return setup.finished(claim)
+    data = setup.shared_data(opt, cache)
     warn_of_size(opt, data, [opt.model_t, opt.model_s])
     check_batches(opt, len(data.train), method)
-    model_t = build(file, data.num_classes, data.classes)
-    learners = make_students(opt, method, model_t, data, device)
-    teacher = Teacher(model_t, opt, device, method.needs_features, method.teacher_preact())
-    show(opt)
-    distributed.check_shares(opt, len(data.train), 1 if method.compares_images else method.min_batch)
-    teacher.top1 = report_teacher(teacher, file, opt, data, device)
-    loader = loader_of(opt, data, device)
-    claim.take(opt, learners, device)
-    loops.train(opt, claim, learners, teacher, data, loader, device, opt.model_s, "student")
-
-
-def make_students(opt, method, model_t, data, device):
-    """One learner a trial; a pair of networks that the method can't serve is refused before anything is trained."""
-    probe = any_model[opt.model_s](num_classes=data.num_classes)
-    pair = pair_of(probe, model_t, data, method)
+    with torch.random.fork_rng(devices=[]):  # their initial weights are not used
+        model_t = build(file, data.num_classes, data.classes)
+        pair = pair_of(any_model[opt.model_s](num_classes=data.num_classes), model_t, data, method)
     if why := method.unsupported(opt, pair):
         raise DistillError(f"--distill {opt.distill} with {opt.model_t} and {opt.model_s}: {why}")
-    return make_learners(opt, opt.model_s, data.num_classes, device,
-                         lambda seed: method(opt, replace(pair, seed=seed)))
+    cache("show", lambda: show(opt))
+    ddp.check_shares(opt, len(data.train), 1 if method.compares_images else method.min_batch)
+    teacher = shared_teacher(opt, method, model_t, file, data, device, cache)
+    engine = setup.make_engine(opt, opt.model_s, data.num_classes, device,
+                               lambda seed: method(opt, replace(pair, seed=seed)), teacher)
+    return setup.make_fit(opt, engine, data, claim, opt.model_s, "student", cache)
 
 
-def report_teacher(teacher, file, opt, data, device):
+def shared_teacher(opt, method, model_t, file, data, device, cache):
+    """The frozen teacher, its accuracy measured: one for all runs that ask it for the same."""
+    def measured():
+        teacher = Teacher(model_t, opt, device, method.needs_features, method.teacher_preact())
+        teacher.top1 = report_teacher(teacher, file, opt, data, setup.test_batches(opt, data, device, cache))
+        return teacher
+    return cache(("teacher", file.sha256, setup.data_key(opt), str(device), method.needs_features,
+                  method.teacher_preact(), opt.precision, opt.kernels), measured)
+
+
+def report_teacher(teacher, file, opt, data, test):
     """The teacher's top-1 on the validation images, per cent, printed with its origin beside the one published for it;
     a point off is a warning.
 
@@ -70,7 +80,6 @@ def report_teacher(teacher, file, opt, data, device):
     network none is published.
     """
     print(f"teacher origin: {opt.teacher_origin}")
-    test = dataset.make_test_batches(data, device, num_workers=opt.num_workers, share=distributed.share())
     found = evaluate(lambda images: teacher(images)[1], test()).top1
     published = published_top1(file, data)
     if published is None or opt.holdout:

@@ -9,11 +9,10 @@ Checkpoints, tables and curves go to save/models/NAME, TensorBoard to save/tenso
 import sys
 
 from distiller_zoo import Vanilla
-from helper import distributed, loops
+from helper import ddp, setup, together
+from helper.ddp import launch
 from helper.device import resolve_device
-from helper.distributed import launch
-from helper.learner import make_learners
-from helper.options import data_of, loader_of, parse_teacher, show
+from helper.options import parse_teacher, show
 from helper.pair import warn_of_size
 from helper.resume import Claim, stored_flags
 from helper.rundir import teacher_name
@@ -22,19 +21,25 @@ FOLDERS = ("models", "tensorboard")
 
 
 def main(argv=None):
-    opt = parse_teacher(argv, lambda opt: stored_flags(opt, FOLDERS))
+    together.train_trials(parse(argv), prepare)
+
+
+def parse(argv=None):
+    return parse_teacher(argv, lambda opt: stored_flags(opt, FOLDERS))
+
+
+def prepare(opt, cache):
+    """A run ready for its first step; its outcome where --resume finds it finished."""
     device = resolve_device(opt)
     claim = Claim.look_up(opt, FOLDERS, teacher_name)
     if claim.finished():
-        return
-    data = data_of(opt)
+        return setup.finished(claim)
+    data = setup.shared_data(opt, cache)
     warn_of_size(opt, data, [opt.model])
-    loader = loader_of(opt, data, device)
-    learners = make_learners(opt, opt.model, data.num_classes, device, lambda seed: Vanilla(opt))
-    show(opt)
-    distributed.check_shares(opt, len(data.train), 1)
-    claim.take(opt, learners, device)
-    loops.train(opt, claim, learners, None, data, loader, device, opt.model, "teacher")
+    engine = setup.make_engine(opt, opt.model, data.num_classes, device, lambda seed: Vanilla(opt))
+    cache("show", lambda: show(opt))
+    ddp.check_shares(opt, len(data.train), 1)
+    return setup.make_fit(opt, engine, data, claim, opt.model, "teacher", cache)
 
 
 if __name__ == "__main__":

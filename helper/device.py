@@ -9,7 +9,7 @@ import torch
 
 from models import cpu_kernels
 
-from . import distributed
+from . import ddp
 from .errors import UserError
 
 FORMAT = torch.channels_last  # what cuDNN's tensor cores and oneDNN's blocked kernels read without a copy
@@ -17,18 +17,18 @@ FORMAT = torch.channels_last  # what cuDNN's tensor cores and oneDNN's blocked k
 
 def resolve_device(opt: Namespace, uncapturable: str = "") -> torch.device:
     """Fill in device, precision, step and kernels as they will be used, and say what was chosen and why."""
-    device = pick_device(distributed.device_of(opt.device))
+    device = pick_device(ddp.device_of(opt.device))
     opt.device = str(device)
-    distributed.check_flags(opt)
+    ddp.check_flags(opt)
     opt.precision = opt.precision or default_precision(device)
     if opt.step == "graph" and device.type != "cuda":
-        raise UserError("--step graph: a CUDA graph needs --device cuda; on the CPU use eager or compile")
+        raise UserError("--step graph: a CUDA graph needs --device cuda; on the CPU use eager")
     opt.step = opt.step or ("graph" if device.type == "cuda" else "eager")
     if opt.precision == "tf32" and device.type == "cpu":
         print("WARNING --precision tf32 changes nothing on the CPU")
     if opt.step == "graph" and opt.on_nan == "skip":
         uncapturable = "--on_nan skip looks at every loss"
-    if opt.step == "graph" and distributed.size() > 1:
+    if opt.step == "graph" and ddp.world_size() > 1:
         uncapturable = "several processes exchange gradients within the step"
     if opt.step == "graph" and uncapturable:
         print(f"==> --step eager in place of graph: {uncapturable}")

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .distributed import total
+from .ddp import total
 
 
 @dataclass(frozen=True)

@@ -1,54 +1,98 @@
-"""Capture of a training step as a CUDA graph, and its replay."""
+"""The engine's step on CUDA: the teacher on a stream of its own, and the whole step as a CUDA graph.
+
+Both surround :class:`helper.engine.Engine` and change nothing in it. Streams, graphs and their memory pool belong to
+one run: runs that train side by side share none of them.
+"""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+import contextlib
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
 
 import torch
+from torch import Tensor, nn
+
+from .engine import Engine
 
 WARM_UP = 3  # eager steps before the first capture: momentum buffers, cuDNN's search, CRD's constants
 
 
-class Graphs:
-    """Captured steps, one for each (learners, stage, batch sizes). The learning rate is part of a capture, so a drop
-    captures anew: three times in a run of the recipe."""
+class CudaEngine(Engine):
+    """The teacher's forward pass beside the student's; they join before the loss."""
 
-    def __init__(self, device: torch.device):
-        self.device = device
-        self.side = torch.cuda.Stream(device)
-        self.pool = torch.cuda.graph_pool_handle()
+    def __init__(self, *args):
+        self.beside = torch.cuda.Stream()
+        super().__init__(*args)
+
+    def ask_teacher(self, batch):
+        """The answer of a teacher that must be asked now comes on a stream of its own; see :meth:`student`."""
+        self.pending = self.method.asks_teacher(self.stage) and not hasattr(batch, "logits_t")
+        if not self.pending:
+            return super().ask_teacher(batch)
+        self.beside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.beside):
+            return super().ask_teacher(batch)
+
+    def student(self, images):
+        """What a stream allocates it takes anew in the next step only, after this join, so nothing is recorded."""
+        with norms_counted_at_once(self.model):
+            out_s = super().student(images)
+        if self.pending:
+            torch.cuda.current_stream().wait_stream(self.beside)
+        return out_s
+
+
+class GraphEngine(CudaEngine):
+    """The step captured once per stage and batch size, and replayed. The learning rate is a tensor, which a captured
+    step reads anew, so that its drops need no capture."""
+
+    def __init__(self, *args):
+        self.side = torch.cuda.Stream()
+        super().__init__(*args)
+
+    def initial_rate(self) -> Tensor:
+        self.rate = torch.tensor(self.opt.learning_rate, device=self.device)
+        return self.rate
+
+    def set_rate(self, rate: float) -> None:
+        self.rate.fill_(rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate  # a loaded state has replaced it
+
+    def enter(self, stage: str) -> None:
+        super().enter(stage)
         self.seen: dict[tuple, int] = {}
-        self.captured: dict[tuple, tuple] = {}
+        self.captured: dict[tuple, tuple] = {}  # empty: what was captured trains the stage before
+        self.pool = torch.cuda.graph_pool_handle()  # one whose graphs are all gone can't be captured into
 
-    def run(self, key: tuple, rates: tuple, batches: Sequence, update: Callable) -> None:
-        """The first steps of a key run eagerly, as real training; then the step is captured once and replayed."""
-        count = self.seen.get(key, 0)
-        self.seen[key] = count + 1
-        if count < (WARM_UP if len(self.seen) == 1 else 1):
-            self._on_side(lambda: update(batches))
+    def step(self, batch) -> None:
+        """The first steps of a kind run eagerly, as real training; then the step is captured and replayed."""
+        key = self.stage, type(batch), len(batch.labels)
+        count = self.seen[key] = self.seen.get(key, 0) + 1
+        if count <= (WARM_UP if len(self.seen) == 1 else 1):
+            self.eager(batch)
             return
-        entry = self.captured.get(key)
-        if entry is None or entry[0] != rates:
-            entry = self._capture(key, rates, batches, update)
-        _, graph, static = entry
-        copy_all(static, batches)
+        if key not in self.captured:
+            self.captured[key] = self.capture(batch)
+        graph, static = self.captured[key]
+        copy_batch(static, batch)
         graph.replay()
 
-    def _on_side(self, work: Callable) -> None:
-        current = torch.cuda.current_stream(self.device)
+    def eager(self, batch) -> None:
+        current = torch.cuda.current_stream()
         self.side.wait_stream(current)
         with torch.cuda.stream(self.side):
-            work()
+            super().step(batch)
         current.wait_stream(self.side)
 
-    def _capture(self, key: tuple, rates: tuple, batches: Sequence, update: Callable) -> tuple:
-        # An old graph of this key goes after the new one stands: a pool that no graph uses can't be captured into.
-        static = [replace(b, **{f.name: getattr(b, f.name).clone() for f in fields(b)}) for b in batches]
+    def capture(self, batch) -> tuple:
+        """(graph, the batch that it reads)."""
+        static = replace(batch, **{f.name: copied(getattr(batch, f.name)) for f in fields(batch)})
         graph, out_of_memory = torch.cuda.CUDAGraph(), None
         try:
             with torch.cuda.graph(graph, pool=self.pool, stream=self.side, capture_error_mode="thread_local"):
                 try:
-                    update(static)
+                    super().step(static)
                 except torch.cuda.OutOfMemoryError as error:
                     out_of_memory = error
                     raise
@@ -56,17 +100,44 @@ class Graphs:
             if out_of_memory is not None:
                 raise out_of_memory from None
             raise
-        self.captured[key] = (rates, graph, static)
-        return self.captured[key]
+        return graph, static
 
 
-def copy_all(buffers: Sequence, batches: Sequence) -> None:
-    """Copy every field of each batch into the buffer's: one operation a type of numbers."""
+def copied(value):
+    return value.clone() if isinstance(value, Tensor) else [part.clone() for part in value]
+
+
+def tensors_of(batch) -> Iterator[Tensor]:
+    """Every tensor of a batch, in the order of its fields."""
+    assert is_dataclass(batch)
+    for field in fields(batch):
+        value = getattr(batch, field.name)
+        yield from [value] if isinstance(value, Tensor) else value
+
+
+def copy_batch(buffer, batch) -> None:
+    """Copy every tensor of a batch into the buffer's: one operation per type of numbers."""
     pairs: dict[torch.dtype, tuple[list, list]] = {}
-    for buffer, batch in zip(buffers, batches, strict=True):
-        for field in fields(batch):
-            to, of = pairs.setdefault(getattr(batch, field.name).dtype, ([], []))
-            to.append(getattr(buffer, field.name))
-            of.append(getattr(batch, field.name))
-    for to, of in pairs.values():
-        torch._foreach_copy_(to, of, non_blocking=True)
+    for to, of in zip(tensors_of(buffer), tensors_of(batch), strict=True):
+        targets, sources = pairs.setdefault(of.dtype, ([], []))
+        targets.append(to)
+        sources.append(of)
+    for targets, sources in pairs.values():
+        torch._foreach_copy_(targets, sources, non_blocking=True)
+
+
+@contextlib.contextmanager
+def norms_counted_at_once(model: nn.Module) -> Iterator[None]:
+    """Within it the batch norms of ``model`` leave their ``num_batches_tracked`` alone; at its end all are counted up,
+    in one operation in place of one each. Only for norms with a momentum: without one they need the count."""
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.training and m.momentum is not None]
+    counts = [norm.num_batches_tracked for norm in norms]
+    for norm in norms:
+        norm.num_batches_tracked = None
+    try:
+        yield
+    finally:
+        for norm, count in zip(norms, counts, strict=True):
+            norm.num_batches_tracked = count
+    if counts:
+        torch._foreach_add_(counts, 1)

@@ -11,10 +11,10 @@ from dataset import MixSpec
 from distiller_zoo import distiller_dict
 from models import any_model
 
-from . import distributed
+from . import ddp
 from .argtypes import Parser, Stored, epoch_list, name_from, number, path, temperature, trial_list
+from .ddp import local_rank0_first
 from .device import FORMAT
-from .distributed import one_by_one
 from .errors import UserError
 from .recipe import FULL, IMAGENET_RECIPE, SLOW_NETWORKS, default_rate, learning_rate_at
 
@@ -162,8 +162,8 @@ def _add_running(parser: Parser) -> None:
     group.add_argument("--precision", type=name_from(("fp32", "tf32", "bf16"), "precision"), default=None,
                        help="fp32; tf32: convolutions in TF32; bf16: autocast to bfloat16 (default: tf32 on CUDA, fp32 "
                             "on the CPU, what torch does unasked)")
-    group.add_argument("--step", type=name_from(("graph", "eager", "compile"), "step"), default=None,
-                       help="graph: one CUDA graph; eager; compile (default: graph on CUDA, eager on the CPU)")
+    group.add_argument("--step", type=step_kind, default=None,
+                       help="graph: one CUDA graph; eager (default: graph on CUDA, eager on the CPU)")
     group.add_argument("--kernels", type=name_from(("auto", "native", "torch"), "kind of kernels"), default="auto",
                        help="3x3 convolutions and batch norms on the CPU: native (those of models/cpu_kernels, "
                             "compiled on first use), torch, or auto: native where a C++ compiler is (default auto)")
@@ -222,7 +222,7 @@ def _resolved(opt: Namespace) -> Namespace:
     except OverflowError:
         raise UserError(f"--lr_decay_rate {opt.lr_decay_rate}: the learning rate would grow beyond all numbers; "
                         "give one below 1") from None
-    if opt.sync_bn and distributed.size() == 1:
+    if opt.sync_bn and ddp.world_size() == 1:
         warnings.append("--sync_bn changes nothing in one process; start several with torchrun")
     if opt.resume and opt.overwrite:
         raise UserError("--resume and --overwrite exclude each other; give one")
@@ -239,9 +239,18 @@ def show(opt: Namespace) -> None:
         print(f"WARNING {warning}", flush=True)
 
 
+def step_kind(text: str) -> str:
+    """A value of --step. 'compile' was one: on CUDA it had no graph, and no chunk of a teacher that answers ahead had
+    the compiled size."""
+    if text == "compile":
+        raise UserError("--step compile: removed, as graph is faster on CUDA and --kernels native as fast on the CPU; leave "
+                        "--step out")
+    return name_from(("graph", "eager"), "step")(text)
+
+
 def data_of(opt: Namespace) -> dataset.Data:
     """The data set and its hold-out split, as the flags ask."""
-    data = one_by_one(lambda: dataset.load(opt.dataset, opt.data_dir, opt.holdout, opt.train_fraction))
+    data = local_rank0_first(lambda: dataset.load(opt.dataset, opt.data_dir, opt.holdout, opt.train_fraction))
     print(f"data: {data.name}, {data.num_classes} classes, {len(data.train)} training images and {len(data.test)} to "
           "test on")
     if data.left_out:
@@ -250,8 +259,8 @@ def data_of(opt: Namespace) -> dataset.Data:
     return data
 
 
-def loader_of(opt: Namespace, data: dataset.Data, device: torch.device):
-    """The training batches, as the flags ask: see :func:`dataset.make_loader`."""
+def loader_of(opt: Namespace, data: dataset.Data, device: torch.device, at_once: int = 1):
+    """The training batches, as the flags ask: see :func:`dataset.make_loader`. at_once: runs that read side by side."""
     mix = MixSpec(opt.mix, opt.pmixup, opt.partmixup, opt.pmu_sampling, opt.beta_a)
-    return dataset.make_loader(data, opt.batch_size, mix, device, opt.loader, opt.num_workers, len(opt.trial), FORMAT,
-                               distributed.share())
+    return dataset.make_loader(data, opt.batch_size, mix, device, opt.loader, opt.num_workers, at_once, FORMAT,
+                               ddp.share())

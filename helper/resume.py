@@ -8,18 +8,20 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 import dataset
 
-from . import checkpoint, distributed
+from . import checkpoint, ddp
 from .device import describe
 from .errors import UserError, in_short
-from .learner import Learner
 from .record import Onlooker, Run, git_commit
 from .rundir import BEFORE, FREE, NEWEST, NOT_STORED, completed, config_of, held, other_code, read, read_config
+
+if TYPE_CHECKING:
+    from .fit import Fit
 
 BAD = "resume.bad.pth"
 DIGESTS = {"teacher_sha256": "other weights in --path_t, sha256",
@@ -48,7 +50,7 @@ def stored_flags(opt: Namespace, folders: tuple[str, str]) -> tuple[Path, dict[s
         raise UserError(f"--save_dir {opt.save_dir}: the run of --resume lies under {root}; leave --save_dir out")
     if len(opt.trial) > 1:
         raise UserError("--resume FOLDER goes on with one trial; use --resume auto for several")
-    values = {k: v for k, v in config.items() if k not in NOT_STORED}
+    values = {k: v for k, v in config.items() if k not in NOT_STORED and (k, v) != ("step", "compile")}
     return folder / "args.json", {**values, "save_dir": str(root)}
 
 
@@ -88,15 +90,15 @@ class Claim:
 
         DataError: images in folders that aren't there, whose names are part of the configuration.
         """
-        images = distributed.from_first(lambda: dataset.digest(opt.dataset, opt.data_dir))
+        images = ddp.from_rank0(lambda: dataset.digest(opt.dataset, opt.data_dir))
         configs = [{**config_of(opt, trial), "data_sha256": images} for trial in opt.trial]
 
         def found() -> list[Run]:
             check_writable(opt.save_dir)
             return [find_run(opt, name(opt, trial), config, folders)
                     for trial, config in zip(opt.trial, configs, strict=True)]
-        runs = distributed.from_first(found)
-        if not distributed.first():
+        runs = ddp.from_rank0(found)
+        if not ddp.is_rank0():
             runs = [Onlooker(run.folder, run.tb_folder, run.finished) for run in runs]
         return cls(runs, configs)
 
@@ -104,14 +106,14 @@ class Claim:
         """Whether ``--resume`` finds every run complete; then it shows their summaries and nothing is left to do."""
         if not all(run.finished for run in self.runs):
             return False
-        for run in self.runs if distributed.first() else []:
+        for run in self.runs if ddp.is_rank0() else []:
             warn_of_code(run.folder, read(run.folder).commits)
             summary = run.summary()
             print(f"==> {run.folder} is finished: last accuracy {summary['last_top1']:.2f}, "
                   f"best accuracy {summary['best_top1']:.2f} after {summary['epochs']} epochs")
         return True
 
-    def take(self, opt: Namespace, learners: Sequence[Learner], device: torch.device) -> None:
+    def take(self, opt: Namespace, learners: Sequence[Fit], device: torch.device) -> None:
         """Lock every folder, restore what is resumed, start the records; an error leaves no folder behind."""
         try:
             for run in self.runs:
@@ -119,14 +121,15 @@ class Claim:
                 if not isinstance(run, Onlooker):
                     refuse_held(opt, run.folder)  # another process may have trained here since the look-up
             for run, config, learner in zip(self.runs, self.configs, learners, strict=True):
-                if distributed.first():
+                learner.run, learner.config = run, config
+                if ddp.is_rank0():
                     self._restore(opt, run, config, learner)
-                if opt.resume and distributed.size() > 1:
+                if opt.resume and ddp.world_size() > 1:
                     _spread(run, learner)
             for run, config, learner in zip(self.runs, self.configs, learners, strict=True):
                 if not run.finished:
                     if not learner.done:
-                        run.trained_by(git_commit(), describe(device) + distributed.described())
+                        run.trained_by(git_commit(), describe(device) + ddp.described())
                     run.start(config, learner.history)
                     print(f"==> {run.folder}")
         except BaseException:
@@ -135,7 +138,7 @@ class Claim:
             raise
 
     @staticmethod
-    def _restore(opt: Namespace, run: Run, config: dict, learner: Learner) -> None:
+    def _restore(opt: Namespace, run: Run, config: dict, learner: Fit) -> None:
         def restore(state: dict) -> None:
             learner.load_state_dict(state)
             run.points = state["points"]
@@ -156,16 +159,15 @@ class Claim:
               f"going on after {learner.stage} epoch {learner.epoch}, step {learner.step}"))
 
 
-def _spread(run: Run, learner: Learner) -> None:
+def _spread(run: Run, learner: Fit) -> None:
     """Give all processes the state that the first one has restored."""
     def state() -> tuple[bool, bytes]:
         buffer = io.BytesIO()
         torch.save(learner.state_dict(), buffer)
         return run.finished, buffer.getvalue()
-    run.finished, stored = distributed.from_first(state)
-    if not distributed.first():
+    run.finished, stored = ddp.from_rank0(state)
+    if not ddp.is_rank0():
         learner.load_state_dict(torch.load(io.BytesIO(stored), map_location="cpu", weights_only=True))
-        learner.sums.zero_()  # the first process has those of all
 
 
 def warn_of_code(folder: Path, there: list[str]) -> None:

@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import re
 from argparse import Namespace
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,13 @@ from models.fusing import fused_for_cuda, offered
 
 from . import checkpoint
 from .device import autocast
-from .distributed import own
 from .errors import UserError, in_short, near
 from .recipe import less_than
 from .rundir import read_config
 
+# Images that a teacher of whom logits alone are read sees at once, ahead of the steps. A GPU is busy with 1024, more
+# would only take more memory; a CPU is busy with one batch, and larger ones leave its cache.
+IMAGES_AHEAD = {"cpu": 0, "cuda": 1024}
 TORCHVISION = "torchvision:"  # what a --path_t begins with that names torchvision's weights, not a file
 
 
@@ -170,19 +174,49 @@ class Teacher:
                 if isinstance(layer, (nn.Conv2d, nn.Linear)):  # a norm that is not folded stays in single precision
                     layer.bfloat16()
         dtype = torch.bfloat16 if opt.precision == "bf16" else torch.float32
-        if device.type == "cuda" and opt.step != "compile" and offered(device, dtype):
+        if device.type == "cuda" and offered(device, dtype):
             self.model = fused_for_cuda(self.model, features, features and preact)
         self.top1: float | None = None  # on a run's validation images, per cent; measured when it starts
         self.precision, self.device = opt.precision, device
         self.features, self.preact = features, preact
-        self.compiled = torch.compile(self.model, dynamic=False) if opt.step == "compile" else self.model
-        full = own(opt.batch_size)
-        self.full = {full, full * len(opt.trial)}  # on CUDA several seeds' batches come as one
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        net = self.compiled if len(images) in self.full else self.model
         with autocast(self.precision, self.device):
             if self.features:
-                return net(images, True, self.preact)
-            return [], net(images, False, False)
+                return self.model(images, True, self.preact)
+            return [], self.model(images, False, False)
+
+
+@dataclass(frozen=True)
+class AnsweredBatch(dataset.Batch):
+    """A batch with the teacher's logits (B, K) for it, and its features where the method reads them."""
+
+    logits_t: Tensor
+    features_t: tuple[Tensor, ...] = ()
+
+
+def steps_ahead(device: torch.device, batch_size: int, features: bool) -> int:
+    """Steps for which the teacher answers at once on a device."""
+    return 1 if features else max(1, IMAGES_AHEAD[device.type] // batch_size)
+
+
+def answered(teacher: Callable, steps: int, epoch: Callable[[int], Iterator[dataset.Batch]],
+             start: int) -> Iterator[AnsweredBatch]:
+    """The batches of an epoch from step ``start`` on, answered ``steps`` at a time.
+
+    teacher: from images to (features, logits). epoch: from a step to the epoch's batches from there on. Chunks begin at
+    fixed steps, so that a run resumed within one gets the answers that it would have got without a pause.
+    """
+    first = start - start % steps
+    batches = epoch(first)
+    while chunk := list(islice(batches, steps)):
+        features, logits = teacher(torch.cat([b.images for b in chunk]) if len(chunk) > 1 else chunk[0].images)
+        sizes = [len(batch.labels) for batch in chunk]
+        parts = zip(*(f.split(sizes) for f in features), strict=True) if features else [()] * len(chunk)
+        answers = zip(chunk, logits.split(sizes), parts, strict=True)
+        for step, (batch, logits_t, features_t) in enumerate(answers, first):
+            if step >= start:
+                columns = {field.name: getattr(batch, field.name) for field in fields(batch)}
+                yield AnsweredBatch(**columns, logits_t=logits_t, features_t=features_t)
+        first += len(chunk)

@@ -27,12 +27,12 @@ import torch
 import dataset
 from distiller_zoo import distiller_dict
 from helper import files
-from helper.ahead import IMAGES, AnsweredBatch
 from helper.argtypes import Parser, file_path, name_from, number, trial_list
 from helper.device import describe, resolve_device
 from helper.errors import UserError, guard
-from helper.graphs import WARM_UP
+from helper.graphs import WARM_UP, norms_counted_at_once
 from helper.options import add_dataset, loader_of
+from helper.teacher import IMAGES_AHEAD, AnsweredBatch, answered
 from models import any_model, model_dict
 from models.fusing import fused_for_cuda
 
@@ -208,14 +208,14 @@ def saturated_rate(opt, data, device, model_t, name_s: str, method: str) -> floa
 
 
 def measure_train(opt, data, device, table, pair: str, method: str) -> None:
-    """A whole epoch of both: the classic loop with its validation, ours through helper.loops with all it records."""
+    """A whole epoch of both: the classic loop with its validation, ours through helper.fit with all it records."""
     name_t, name_s = pair.split(":")
     torch.manual_seed(0)
     model_t = any_model[name_t](num_classes=data.num_classes)
     slow = classic_epoch(opt, data, device, model_t, name_s, method)
     bench = Bench(opt, data, model_t.cpu(), name_s, method, device, opt.batch_size)
     fast, tail = our_epochs(bench, data, device, name_s, epochs=3 if device.type == "cpu" else 8)
-    seeds, steps = len(bench.learners), bench.loader.steps
+    seeds, steps = len(bench.fits), bench.loader.steps
     table.add("train", pair, method, opt, device, slow / steps, fast / steps, seeds)
     print(f"      240 epochs: {240 * slow * seeds / 3600:.2f} h against {240 * fast / 3600:.2f} h for {seeds} seed(s); "
           f"an epoch's tail, from last step to first: {1000 * tail:.0f} ms, {100 * tail / fast:.1f} %")
@@ -227,17 +227,19 @@ def measure_operations(opt, data, pair: str, method: str) -> None:
     small = Namespace(**{**vars(opt), "device": "cpu", "precision": "fp32", "step": "eager", "kernels": "torch",
                          "trial": ["1"]})
     model_t = any_model[name_t](num_classes=data.num_classes)
-    bench = Bench(small, data, model_t, name_s, method, torch.device("cpu"), batch_size=8, as_captured=True)
-    learner, steps = bench.learners[0], max(1, IMAGES["cuda"] // opt.batch_size)
-    bench.trainer.ahead = steps
-    teacher = bench.trainer.teacher
-    teacher.model = teacher.compiled = fused_for_cuda(teacher.model, teacher.features,
+    bench = Bench(small, data, model_t, name_s, method, torch.device("cpu"), batch_size=8)
+    engine, steps = bench.fits[0].engine, max(1, IMAGES_AHEAD["cuda"] // opt.batch_size)
+    teacher = engine.teacher
+    teacher.model = fused_for_cuda(teacher.model, teacher.features,
                                                       teacher.features and teacher.preact)
-    batches = bench.trainer.batches(bench.loader, learner, 0, 0)
+    batches = bench.loader.epoch(1, 1)
+    if not teacher.features and engine.method.asks_teacher("main"):
+        batches = answered(teacher, steps, lambda first: bench.loader.epoch(1, 1, start=first), 0)
     first, second, share = next(batches), next(batches), ""
-    bench.step([first])
+    engine.step(first)
+    engine.student = norms_counted_at_once(engine.model)(engine.student)  # as graphs.py does
     with OperationCount() as step:
-        bench.step([second])
+        engine.step(second)
     if isinstance(second, AnsweredBatch):
         with OperationCount() as of_teacher:
             teacher(second.images)

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from dataset import Batch
-from helper import ahead, checkpoint
+from helper import checkpoint
+from helper import teacher as teachers
 from helper.device import autocast
-from helper.step import Trainer
+from helper.engine import Engine
 from helper.teacher import Teacher
 from models import model_dict
 from models.folding import folded
@@ -28,7 +29,7 @@ def teacher(tmp_path_factory):
 
 @pytest.fixture
 def two_at_once(monkeypatch):
-    monkeypatch.setitem(ahead.IMAGES, "cpu", 32)
+    monkeypatch.setitem(teachers.IMAGES_AHEAD, "cpu", 32)
 
 
 def weights(save):
@@ -45,7 +46,7 @@ def test_the_run_of_the_teacher_in_the_step(method, teacher, tmp_path, monkeypat
     assert max(within) <= 20  # a batch, or the test images before the first step
     sizes.clear()
     with monkeypatch.context() as patch:
-        patch.setitem(ahead.IMAGES, "cpu", 32)
+        patch.setitem(teachers.IMAGES_AHEAD, "cpu", 32)
         ok(tmp_path / "ahead", *flags, role="student")
     assert 32 in sizes and len(sizes) < len(within)
     for name, value in weights(tmp_path / "within").items():
@@ -66,7 +67,7 @@ def test_several_seeds_are_each_what_it_is_alone(teacher, tmp_path, two_at_once)
 def test_stopped_within_a_chunk_it_goes_on_bit_for_bit(step, teacher, tmp_path, monkeypatch, two_at_once):
     flags = [*FLAGS, "--path_t", teacher]
     ok(tmp_path / "whole", *flags, role="student")
-    real, seen = Trainer.step, []
+    real, seen = Engine.step, []
 
     def signalled(self, *args):
         real(self, *args)
@@ -74,7 +75,7 @@ def test_stopped_within_a_chunk_it_goes_on_bit_for_bit(step, teacher, tmp_path, 
         if len(seen) == step:
             os.kill(os.getpid(), signal.SIGTERM)
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "step", signalled)
+        patch.setattr(Engine, "step", signalled)
         assert train(tmp_path / "stopped", *flags, role="student").status == 143
     ok(tmp_path / "stopped", *flags, "--resume", "auto", role="student")
     assert compared(tmp_path / "stopped", "student") == compared(tmp_path / "whole", "student")
@@ -89,7 +90,7 @@ def test_chunks_begin_at_fixed_steps():
             yield Batch(x, x, x[:, 0], x[:, 0], x[:, 0] > 0)
     for start in range(8):
         seen = []
-        batches = list(ahead.answered(lambda x, seen=seen: seen.append(x[:, 0].tolist()) or ([], 10 * x), 3, epoch,
+        batches = list(teachers.answered(lambda x, seen=seen: seen.append(x[:, 0].tolist()) or ([], 10 * x), 3, epoch,
                                       start))
         assert [batch.images[0].item() for batch in batches] == list(range(start, 7))
         assert all(torch.equal(batch.logits_t, 10 * batch.images) for batch in batches)
@@ -103,7 +104,7 @@ def test_a_teacher_in_half_precision_is_autocasts(name):
     torch.manual_seed(0)
     net = model_dict[name](num_classes=5).eval()
     x = torch.randn(4, 3, 16, 16).to(memory_format=torch.channels_last)
-    opt = Namespace(kernels="torch", precision="bf16", step="eager", batch_size=4, trial=["1"])
+    opt = Namespace(kernels="torch", precision="bf16")
     features, logits = Teacher(net, opt, torch.device("cpu"), True, False)(x)
     with torch.no_grad(), autocast("bf16", torch.device("cpu")):
         expected = folded(net)(x, True, False)

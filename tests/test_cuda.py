@@ -5,11 +5,10 @@ import torch
 import train_student_mixstd
 import train_teacher
 from dataset import DeviceLoader, MixSpec
-from helper.learner import Learner
-from helper.step import Trainer
+from helper.engine import Engine
 from tests.support.method_runs import CAPTURABLE, MethodRun
 from tests.support.small_runs import DATA, call
-from tests.support.training import a_learner, a_teacher, options, small_data, train, weights
+from tests.support.training import a_teacher, an_engine, options, small_data, train, weights
 
 RESCALE = {"kd": "none", "mixstd": "std", None: "none"}
 cuda = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
@@ -26,8 +25,8 @@ def ieee():
     set_precision("tf32", torch.device("cuda"))
 
 
-def cuda_learner(opt, seed=1, name="mixstd") -> Learner:
-    return a_learner(opt, seed, name, device="cuda")
+def cuda_engine(opt, seed=1, name="mixstd") -> Engine:
+    return an_engine(opt, seed, name, device="cuda")
 
 
 @pytest.mark.parametrize("name", RESCALE)
@@ -39,38 +38,27 @@ class TestCuda:
         results = {}
         for step in ("eager", "graph"):
             opt = options(step=step, rescale=RESCALE[name], lr_decay_epochs=[5, 10], learning_rate=0.01)
-            learner = cuda_learner(opt, name=name)
-            train([learner], opt, steps=50, device="cuda", teacher=a_teacher("cuda"))
-            results[step] = weights(learner), learner.sums.cpu()
+            engine = cuda_engine(opt, name=name)
+            train(engine, opt, steps=50, device="cuda", teacher=a_teacher("cuda"))
+            results[step] = weights(engine), engine.sums.cpu()
         torch.testing.assert_close(results["graph"][0], results["eager"][0], rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(results["graph"][1], results["eager"][1], rtol=1e-3, atol=1e-3)
-
-    def test_seeds_together_equal_each_alone(self, ieee, name):
-        for step in ("eager", "graph"):
-            opt = options(step=step, rescale=RESCALE[name], learning_rate=0.01)
-            together = [cuda_learner(opt, seed, name) for seed in (1, 2, 3)]
-            train(together, opt, steps=30, device="cuda", teacher=a_teacher("cuda"))
-            for seed, learner in zip((1, 2, 3), together, strict=True):
-                alone = cuda_learner(opt, seed, name)
-                train([alone], opt, steps=30, device="cuda", teacher=a_teacher("cuda"))
-                torch.testing.assert_close(weights(learner), weights(alone), rtol=1e-4, atol=1e-4)
 
     def test_no_host_sync_between_printed_lines(self, name):
         for step in ("eager", "graph"):
             opt = options(step=step, rescale=RESCALE[name])
-            learner = cuda_learner(opt, name=name)
+            engine = cuda_engine(opt, name=name)
             teacher = a_teacher("cuda")
-            train([learner], opt, steps=6, device="cuda", teacher=teacher)  # captures, cuDNN's search
+            train(engine, opt, steps=6, device="cuda", teacher=teacher)  # captures, cuDNN's search
             loader = DeviceLoader(small_data(), 16, MixSpec("mixup"), "cuda", torch.channels_last)
-            trainer = Trainer(opt, teacher, [learner], torch.device("cuda"))
             for epoch in (1, 2):
-                for row in zip(loader.epoch(1, epoch), strict=True):
-                    trainer.step([learner], row)
+                for batch in loader.epoch(1, epoch):
+                    engine.step(batch)
             torch.cuda.set_sync_debug_mode("error")
             try:
                 for epoch in (3, 4):
-                    for row in zip(loader.epoch(1, epoch), strict=True):
-                        trainer.step([learner], row)
+                    for batch in loader.epoch(1, epoch):
+                        engine.step(batch)
             finally:
                 torch.cuda.set_sync_debug_mode("default")
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from helper import checkpoint
+from helper.engine import Engine
+from helper.fit import Fit
 from helper.interrupts import Interrupts
-from helper.loops import Loop
 from helper.record import Run
-from helper.step import Trainer
 from tests.support.bombs import Bomb
 from tests.support.small_runs import MAINS, SOME, call, compared, killed, no_pictures, ok, only_run, refused, train  # noqa: F401 - a fixture
 
@@ -57,15 +57,15 @@ def full_disk(monkeypatch, seen):
 def test_full_disk_for_two_epochs(whole, halfway, tmp_path, monkeypatch):
     """Training goes on, says so, and what could not be written is written later: also the best weights of then."""
     save, freed = tmp_path / "run", []
-    real = Loop._close_epoch
+    real = Fit.close_epoch
 
-    def close(self, learner, *args):
-        if learner.epoch == 2:
+    def close(self, *args):
+        if self.epoch == 2:
             freed.append(1)
-        if learner.epoch == 0:
+        if self.epoch == 0:
             full_disk(monkeypatch, freed)
-        real(self, learner, *args)
-    monkeypatch.setattr(Loop, "_close_epoch", close)
+        real(self, *args)
+    monkeypatch.setattr(Fit, "close_epoch", close)
     done = ok(save, *WHOLE)
     assert done.err.count("could not save to") == 2 and "No space left" in done.err and done.err.count("WARNING") == 2
     assert compared(save) == compared(whole)
@@ -188,8 +188,8 @@ def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
 def test_cuda_out_of_memory_names_the_batch(tmp_path, monkeypatch):
     def no_memory(*_):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-    monkeypatch.setattr(Trainer, "step", no_memory)
-    refused(train(tmp_path, *WHOLE, "--trial", "1,2"), "--batch_size 16 with 2 trials at once")
+    monkeypatch.setattr(Engine, "step", no_memory)
+    refused(train(tmp_path, *WHOLE, "--trial", "1,2"), "--batch_size 16", "fewer runs at once")
 
 
 def test_a_worker_that_dies_costs_no_step(whole, tmp_path, monkeypatch):

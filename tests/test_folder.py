@@ -16,10 +16,10 @@ import train_teacher
 from dataset import DataError, MixSpec, folder
 from dataset.loaders import TorchLoader, make_test_batches
 from distiller_zoo import distiller_dict
-from helper.learner import make_learners
+from helper.fit import Fit
 from helper.options import parse_student, parse_teacher
 from helper.pair import pair_of
-from helper.step import Trainer
+from helper.setup import make_engine
 from models import any_model
 from scripts import evaluate, tsne
 from tests.support.images import make_tree
@@ -358,16 +358,15 @@ def test_every_method_that_fits_the_pair_trains(tree, teacher, student):
         pair = pair_of(model_s, model_t, data, method)
         if method.unsupported(opt, pair):
             continue
-        learner, = make_learners(opt, student, 3, torch.device("cpu"), lambda seed, m=method, o=opt, p=pair: m(o, p))
-        before = {key: value.clone() for key, value in learner.model.state_dict().items()}
-        trainer = Trainer(opt, lambda images, m=method: model_t(images, True, m.teacher_preact()), [learner],
-                          torch.device("cpu"))
-        while not learner.done:
-            learner.begin_epoch()
-            trainer.step([learner], [batch])
-            assert math.isfinite(learner.averages()["train_loss"]), name
-            learner.end_epoch({})
-        assert any(not torch.equal(before[key], value) for key, value in learner.model.state_dict().items()), name
+        engine = make_engine(opt, student, 3, torch.device("cpu"), lambda seed, m=method, o=opt, p=pair: m(o, p),
+                             lambda images, m=method: model_t(images, True, m.teacher_preact()))
+        fit, before = Fit(opt, engine, None, None, {}), {k: v.clone() for k, v in engine.model.state_dict().items()}
+        while not fit.done:
+            fit.begin_epoch()
+            engine.step(batch)
+            assert math.isfinite(engine.averages()["train_loss"]), name
+            fit.end_epoch({})
+        assert any(not torch.equal(before[key], value) for key, value in engine.model.state_dict().items()), name
         trained.append(name)
     missing = {("resnet34", "resnet18"): set()}.get((teacher, student), {"fsp", "kdsvd"})
     assert set(distiller_dict) - set(trained) <= missing, set(distiller_dict) - set(trained)

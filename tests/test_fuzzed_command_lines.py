@@ -10,14 +10,13 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import dataset
 import train_student_mixstd
 import train_teacher
-from helper import checkpoint, device, loops, resume
+from helper import checkpoint, device, resume, together
 from helper.argtypes import Parser
 from models import model_dict
 from tests.support.small_runs import call
@@ -195,10 +194,9 @@ def cut(place):
     before = Path.cwd()
     with contextlib.ExitStack() as stack:
         for target, name, value in (
-            (loops, "train", lambda *_: None),
+            (together, "train", lambda prepare, **_: [together.Outcome("done", last=0, best=0) for _ in prepare]),
             (resume.Claim, "take", lambda *_: None),
             (device, "set_threads", lambda *_: None),
-            (torch, "compile", lambda net, **_: net),
             (dataset.digits, "load", lambda: small),
         ):
             stack.enter_context(mock.patch.object(target, name, value))

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from helper import checkpoint
+from helper.engine import Engine
 from helper.errors import UserError
-from helper.loops import Loop
-from helper.step import Trainer
+from helper.fit import Fit
 from tests.support.small_runs import no_pictures, ok, only_run, refused, train  # noqa: F401 - a fixture
 
 WHOLE = ["--epochs", 3]
@@ -41,29 +41,29 @@ def test_not_finite_later_keeps_the_last_good_checkpoint(tmp_path):
 
 def test_weights_that_blow_up_in_the_last_step_are_not_saved(tmp_path, monkeypatch):
     """Every loss was finite, the weights are not: neither evaluated nor kept."""
-    real = Loop._check_finite
+    real = Fit.check_finite
 
-    def poison(self, learner, averages):
-        if learner.epoch == 1:
-            next(learner.model.parameters()).data[0, 0, 0, 0] = float("nan")
-        real(self, learner, averages)
-    monkeypatch.setattr(Loop, "_check_finite", poison)
+    def poison(self, averages):
+        if self.epoch == 1:
+            next(self.engine.model.parameters()).data[0, 0, 0, 0] = float("nan")
+        real(self, averages)
+    monkeypatch.setattr(Fit, "check_finite", poison)
     refused(train(tmp_path, *WHOLE), "epoch 2", "the weights are not finite")
     assert checkpoint.load(only_run(tmp_path) / "resume.pth")["epoch"] == 1
 
 
 def test_a_skipped_step_changes_no_weight_buffer_or_memory(tmp_path, monkeypatch):
     """One batch of NaN in mid-run: with skip it is as if it had not been, in the method's buffers too."""
-    real, seen = Trainer.step, []
+    real, seen = Engine.step, []
 
-    def spoil(self, group, batches):
-        seen.append({k: v.clone() for k, v in (group[0].model.state_dict() | group[0].method.state_dict()).items()})
+    def spoil(self, batch):
+        seen.append({k: v.clone() for k, v in (self.model.state_dict() | self.method.state_dict()).items()})
         if len(seen) == 5:
-            batches[0].images.fill_(float("nan"))
-        real(self, group, batches)
+            batch.images.fill_(float("nan"))
+        real(self, batch)
     ok(tmp_path, "--epochs", 1)
     teacher = only_run(tmp_path) / "resnet8_best.pth"
-    monkeypatch.setattr(Trainer, "step", spoil)
+    monkeypatch.setattr(Engine, "step", spoil)
     method = ["--path_t", teacher, "--distill", "crd", "--nce_k", 20]
     ok(tmp_path, "--epochs", 2, *method, "--on_nan", "skip", role="student")
     assert all(torch.equal(seen[4][name], seen[5][name]) for name in seen[4]) and "memory" in " ".join(seen[4])
@@ -72,13 +72,13 @@ def test_a_skipped_step_changes_no_weight_buffer_or_memory(tmp_path, monkeypatch
 
 
 def test_one_trial_that_fails_does_not_cost_the_others_their_epoch(tmp_path, monkeypatch):
-    real = Loop._check_finite
+    real = Fit.check_finite
 
-    def fail(self, learner, averages):
-        if learner.trial == "1" and learner.epoch == 1:
+    def fail(self, averages):
+        if self.trial == "1" and self.epoch == 1:
             raise UserError("trial 1: not finite")
-        real(self, learner, averages)
-    monkeypatch.setattr(Loop, "_check_finite", fail)
+        real(self, averages)
+    monkeypatch.setattr(Fit, "check_finite", fail)
     refused(train(tmp_path, "--epochs", 2, "--trial", "1,2"), "trial 1: not finite")
     epochs = {f.name: checkpoint.load(f / "resume.pth")["epoch"] for f in (tmp_path / "models").iterdir()}
     assert sorted(epochs.values()) == [1, 2]

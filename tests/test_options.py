@@ -38,7 +38,7 @@ RANGES = {  # flag: values that are taken, values that are not
     "tb_freq": (["1"], ["0"]),
     "save_freq": (["1"], ["0"]),
     "precision": (["fp32", "tf32", "bf16"], ["fp16"]),
-    "step": (["eager", "compile"], ["fast"]),
+    "step": (["eager"], ["fast", "compile"]),
     "kernels": (["auto", "native", "torch"], ["fast"]),
     "threads": (["0", "4"], ["-1", "5000"]),
     "on_nan": (["stop", "skip"], ["ignore"]),

@@ -13,10 +13,10 @@ import torch
 
 from distiller_zoo import distiller_dict
 from helper import checkpoint, record, resume, rundir
+from helper.engine import Engine
 from helper.errors import UserError
-from helper.loops import Loop
+from helper.fit import Fit
 from helper.record import Run
-from helper.step import Trainer
 from tests.support.small_runs import MAINS, call, compared, kill_at, killed, no_pictures, ok, only_run, refused, train  # noqa: F401 - a fixture
 
 STEPS = 3  # an epoch of 42 or 43 images in batches of 16
@@ -117,14 +117,14 @@ def test_several_trials_of_which_some_are_behind(whole, tmp_path):
     before = (only_run(whole) / "summary.json").read_text()
     done = ok(save, *WHOLE, "--trial", "0,2,3", "--resume", "auto")
     assert compared(save) == alone
-    assert "trial 0: finished" in done.out and "mean" in done.out
+    assert "is finished" in done.out and "mean" in done.out
     assert (save / "models" / only_run(whole).name / "summary.json").read_text() == before
 
 
 @pytest.mark.parametrize("signum, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 @pytest.mark.parametrize("step", [1, STEPS, STEPS + 2])
 def test_signals_save_in_mid_epoch(whole, tmp_path, monkeypatch, signum, status, step):
-    real, seen = Trainer.step, []
+    real, seen = Engine.step, []
 
     def signalled(self, *args):
         real(self, *args)
@@ -132,7 +132,7 @@ def test_signals_save_in_mid_epoch(whole, tmp_path, monkeypatch, signum, status,
         if len(seen) == step:
             os.kill(os.getpid(), signum)
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "step", signalled)
+        patch.setattr(Engine, "step", signalled)
         done = train(tmp_path, *WHOLE)
     assert done.status == status and "saved, go on with --resume auto" in done.err and done.err.count("\n") == 1
     assert len(seen) == step
@@ -154,7 +154,7 @@ def test_saved_rarely_a_kill_costs_epochs_and_nothing_else(whole, tmp_path):
 
 def test_saved_rarely_a_signal_costs_nothing(whole, tmp_path, monkeypatch):
     """What the epochs before it left unsaved, the best weights among it, is saved with the state."""
-    real, seen = Trainer.step, []
+    real, seen = Engine.step, []
 
     def signalled(self, *args):
         real(self, *args)
@@ -162,7 +162,7 @@ def test_saved_rarely_a_signal_costs_nothing(whole, tmp_path, monkeypatch):
         if len(seen) == STEPS + 2:
             os.kill(os.getpid(), signal.SIGTERM)
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "step", signalled)
+        patch.setattr(Engine, "step", signalled)
         assert train(tmp_path, *RARE).status == 143
     folder = only_run(tmp_path)
     assert (folder / "resnet8_best.pth").exists() and len((folder / "log.csv").read_text().splitlines()) == 2
@@ -172,14 +172,14 @@ def test_saved_rarely_a_signal_costs_nothing(whole, tmp_path, monkeypatch):
 
 
 def test_saved_rarely_a_failing_trial_does_not_cost_the_others(tmp_path, monkeypatch):
-    real = Loop._check_finite
+    real = Fit.check_finite
 
-    def fails(self, learner, averages):
-        if (learner.trial, learner.epoch) == ("1", 1):
+    def fails(self, averages):
+        if (self.trial, self.epoch) == ("1", 1):
             raise UserError("trial 1 is lost")
-        real(self, learner, averages)
+        real(self, averages)
     with monkeypatch.context() as patch:
-        patch.setattr(Loop, "_check_finite", fails)
+        patch.setattr(Fit, "check_finite", fails)
         assert train(tmp_path, *RARE, "--trial", "1,2").status == 2
     states = {folder.name.split("_trial_")[1][0]: folder / "resume.pth" for folder in tmp_path.glob("models/*/")}
     assert checkpoint.load(states["2"])["epoch"] == 2
@@ -365,14 +365,14 @@ def test_a_trial_that_waits_for_another_keeps_what_it_began_with(tmp_path, monke
     flags = ["--epochs", 2, "--trial", "1,2", "--resume", "auto"]
     ok(tmp_path, "--epochs", 1, "--trial", 1)
     with monkeypatch.context() as patch:
-        real = Trainer.step
+        real = Engine.step
 
-        def interrupted(self, group, batches):
+        def interrupted(self, batch):
             os.kill(os.getpid(), signal.SIGTERM)
-            real(self, group, batches)
-        patch.setattr(Trainer, "step", interrupted)
+            real(self, batch)
+        patch.setattr(Engine, "step", interrupted)
         assert train(tmp_path, *flags).status == 128 + signal.SIGTERM
-    assert "going on after main epoch 1, step 0" in ok(tmp_path, *flags).out
+    assert "going on after main epoch 1, step 1" in ok(tmp_path, *flags).out
 
 
 def test_auto_starts_anew_beside_a_damaged_shorter_run(tmp_path):
@@ -432,25 +432,3 @@ def test_tensorboard_of_a_resumed_run_has_every_point_once(whole, tmp_path):
 def test_timing_stays_out_of_the_log(whole):
     with open(only_run(whole) / "log.csv", newline="") as log:
         assert not {"seconds", "images_per_s"} & set(csv.DictReader(log).fieldnames)
-
-
-def test_a_learner_catches_up_before_the_others_go_on():
-    """The group that is trained next is always the one furthest behind."""
-    class Learner:
-        def __init__(self, trial, epoch):
-            self.trial, self.epoch = trial, epoch
-        done = property(lambda self: self.epoch >= 3)
-        progress = property(lambda self: (1, self.epoch, 0))
-    learners, order = [Learner("a", 2), Learner("b", 0), Learner("c", 3)], []
-
-    class Probe(Loop):
-        def _epoch(self, group, interrupts):
-            order.append("".join(learner.trial for learner in group))
-            for learner in group:
-                learner.epoch += 1
-
-        def _finish(self, learner):
-            order.append(learner.trial.upper())
-    runs = [Run(os.devnull, os.devnull) for _ in learners]
-    Probe(None, None, learners, runs, [{}] * 3, None, None, {}).fit()
-    assert order == ["b", "b", "ab", "A", "B", "C"]

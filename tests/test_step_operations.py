@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from dataset import Batch
-from helper.graphs import copy_all
-from helper.learner import contiguous, counted_at_once, together
+from helper.engine import copied_together, cpu_state_dict
+from helper.graphs import copy_batch, norms_counted_at_once
 from models import model_dict
 
 
@@ -17,23 +17,23 @@ def test_norms_counted_at_once_are_counted_as_by_themselves():
     other, x = copy.deepcopy(one), torch.randn(4, 3, 8, 8)
     for _ in range(2):
         expected = one(x)
-        with counted_at_once(other):
+        with norms_counted_at_once(other):
             found = other(x)
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
     for name, value in one.state_dict().items():
         assert torch.equal(other.state_dict()[name], value), name
     assert other.bn1.num_batches_tracked.item() == 2
-    with counted_at_once(other.eval()):
+    with norms_counted_at_once(other.eval()):
         other(x)
     assert other.bn1.num_batches_tracked.item() == 2
 
 
 def test_an_error_in_between_gives_the_counts_back():
     net = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(3, momentum=None))
-    with pytest.raises(ValueError, match="4D"), counted_at_once(net):
+    with pytest.raises(ValueError, match="4D"), norms_counted_at_once(net):
         net(torch.randn(2, 3))
     assert [norm.num_batches_tracked.item() for norm in net] == [0, 0]
-    with counted_at_once(net):  # a norm that averages over all batches needs its count, and keeps its own way
+    with norms_counted_at_once(net):  # a norm that averages over all batches needs its count, and keeps its own way
         net(torch.randn(2, 3, 4, 4))
     assert [norm.num_batches_tracked.item() for norm in net] == [1, 1]
 
@@ -41,9 +41,9 @@ def test_an_error_in_between_gives_the_counts_back():
 def test_weights_that_leave_together_are_what_each_is_alone():
     net = model_dict["resnet8"](num_classes=5).to(memory_format=torch.channels_last)
     state = {name: value.detach() for name, value in net.state_dict().items()}
-    found = together(state)
+    found = copied_together(state)
     assert list(found) == list(state)
-    for name, value in contiguous(net).items():
+    for name, value in cpu_state_dict(net).items():
         assert torch.equal(found[name], value) and found[name].dtype == value.dtype, name
         assert found[name].is_contiguous()
         assert found[name].untyped_storage().nbytes() == value.numel() * value.element_size(), name
@@ -58,8 +58,7 @@ def a_batch(seed, n=4):
 
 
 def test_every_field_reaches_its_buffer():
-    new, old = [a_batch(1), a_batch(2)], [a_batch(3), a_batch(4)]
-    copy_all(old, new)
-    for to, of in zip(old, new, strict=True):
-        for name, value in vars(of).items():
-            assert torch.equal(getattr(to, name), value), name
+    new, old = a_batch(1), a_batch(3)
+    copy_batch(old, new)
+    for name, value in vars(new).items():
+        assert torch.equal(getattr(old, name), value), name

@@ -8,12 +8,13 @@ import torch
 
 from dataset import DeviceLoader, MixSpec
 from distiller_zoo import DistillKL, MIXSTDLoss, Vanilla, distiller_dict
-from helper.ahead import AnsweredBatch
+from helper.engine import Engine
+from helper.graphs import CudaEngine
 from helper.recipe import learning_rate_at
-from helper.step import Trainer
+from helper.teacher import AnsweredBatch
 from models import model_dict
 from tests.support import small_runs
-from tests.support.training import a_learner, a_teacher, options, small_data, train, weights
+from tests.support.training import a_teacher, an_engine, options, small_data, train, weights
 
 
 def test_schedule():
@@ -29,10 +30,10 @@ def test_schedule():
 def test_steps_equal_a_plain_loop():
     """Six steps across a learning-rate drop, in float64, against SGD and the loss written from their definitions."""
     opt = options()
-    learner = a_learner(opt, dtype=torch.float64)
+    engine = an_engine(opt, dtype=torch.float64)
     plain = model_dict["resnet8"](num_classes=5).double()
-    plain.load_state_dict(learner.model.state_dict())
-    loader = train([learner], opt, dtype=torch.float64)
+    plain.load_state_dict(engine.model.state_dict())
+    loader = train(engine, opt, dtype=torch.float64)
 
     teacher, velocity, seen, rates = a_teacher(dtype=torch.float64), {}, 0, []
     sums = {"loss": 0.0, "hits": 0.0, "mixed": 0.0, "n": 0}
@@ -61,10 +62,10 @@ def test_steps_equal_a_plain_loop():
             sums["mixed"] += float((batch.targets.max(1).values < 1).sum())
             sums["n"] += len(z_s)
     assert rates == [0.05] * 3 + [0.005] * 3
-    trained, expected = learner.model.state_dict(), plain.state_dict()
+    trained, expected = engine.model.state_dict(), plain.state_dict()
     for name, value in expected.items():
         torch.testing.assert_close(trained[name], value, rtol=1e-9, atol=1e-11, msg=name)
-    averages = learner.averages()
+    averages = engine.averages()
     assert averages["train_loss"] == pytest.approx(sums["loss"] / sums["n"], rel=1e-9)
     assert averages["train_loss"] == pytest.approx(averages["train_loss_cls"] + averages["train_loss_div"], rel=1e-9)
     assert averages["train_acc"] == pytest.approx(100 * sums["hits"] / sums["n"])
@@ -72,43 +73,28 @@ def test_steps_equal_a_plain_loop():
     assert averages["mixed_fraction"] >= sums["mixed"] / sums["n"] > 0
 
 
-def test_several_seeds_are_bit_for_bit_what_each_is_alone():
-    opt, seeds = options(), (1, 2, 3)
-    together = [a_learner(opt, seed) for seed in seeds]
-    train(together, opt)
-    for seed, learner in zip(seeds, together, strict=True):
-        alone = a_learner(opt, seed)
-        train([alone], opt)
-        assert torch.equal(weights(alone), weights(learner))
-        assert torch.equal(alone.sums, learner.sums)
-    assert not torch.equal(weights(together[0]), weights(together[1]))
-
-
 @pytest.mark.parametrize("name, alpha, calls", [("kd", 0.9, 6), ("kd", 0.0, 0), ("mixstd", 0.9, 6), ("mixstd", 0.0, 0),
                                                 ("abound", 0.0, 0), (None, 0.0, 0)])
 def test_the_teacher_is_asked_only_where_it_is_read(name, alpha, calls):
     opt, asked, teacher = options(alpha=alpha, rescale="std" if name == "mixstd" else "none"), [], a_teacher()
-    learner = a_learner(opt, name="kd" if name == "abound" else name)
+    engine = an_engine(opt, name="kd" if name == "abound" else name)
     if name == "abound":  # its teacher speaks in the first stage alone
-        assert not distiller_dict[name].asks_teacher(learner.method, "main")
-        assert distiller_dict[name].asks_teacher(learner.method, "init")
-    train([learner], opt, teacher=lambda images: asked.append(1) or teacher(images))
+        assert not distiller_dict[name].asks_teacher(engine.method, "main")
+        assert distiller_dict[name].asks_teacher(engine.method, "init")
+    train(engine, opt, teacher=lambda images: asked.append(1) or teacher(images))
     assert len(asked) == calls
 
 
-@pytest.mark.parametrize("seeds", [(1,), (1, 2)])
-def test_on_cuda_the_teacher_has_a_stream_beside_the_students(seeds, monkeypatch):
-    """What the host asks for, in its order, with streams that only write down: nobody waits for the teacher before its
-    own forward pass, everybody does before the loss, and at the end all have come together."""
-    said, now = [], ["current"]
+def test_on_cuda_the_teacher_has_a_stream_beside_the_student(monkeypatch):
+    """What the host asks for, in its order, with streams that only write down: the teacher does not wait for the
+    student's forward pass, and the loss waits for the teacher."""
+    calls, now = [], ["current"]
 
     class Stream:
-        def __init__(self, *_):
-            self.name = f"stream{len([s for s in said if s[0] == 'made'])}"
-            said.append(("made", self.name))
+        name = "beside"
 
         def wait_stream(self, other):
-            said.append((self.name, "waits for", other.name))
+            calls.append((self.name, "waits for", other.name))
 
     @contextlib.contextmanager
     def inside(stream):
@@ -116,33 +102,24 @@ def test_on_cuda_the_teacher_has_a_stream_beside_the_students(seeds, monkeypatch
         yield
         now.pop()
 
-    opt = options()
-    learners, teacher, current = [a_learner(opt, seed) for seed in seeds], a_teacher(), Stream()
+    current, teacher = Stream(), a_teacher()
     current.name = "current"
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "stream", inside)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda *_: current)
-    trainer = Trainer(opt, lambda images: said.append((now[-1], "teacher")) or teacher(images), learners,
-                      torch.device("cpu"))
-    trainer.device = torch.device("cuda")
-    trainer.streams, trainer.beside = {learner.trial: Stream() for learner in learners}, Stream()
-    trainer.beside.name = "beside"
-    for learner in learners:
-        monkeypatch.setattr(learner, "forward", lambda images, old=learner.forward:
-                            said.append((now[-1], "student")) or old(images))
-        learner.begin_epoch()
+    plain = an_engine(options())
+    engine = CudaEngine(plain.opt, plain.model, plain.method,
+                        lambda images: calls.append((now[-1], "teacher")) or teacher(images))
+    real = Engine.student
+    monkeypatch.setattr(Engine, "student",
+                        lambda self, images: calls.append((now[-1], "student")) or real(self, images))
     batch = next(DeviceLoader(small_data(), 8, MixSpec("none"), "cpu").epoch(1, 1))
-    del said[:]
-    trainer.step(learners, [batch] * len(learners))
-    names = [trainer.streams[learner.trial].name for learner in learners]
-    expected = [("beside", "waits for", "current"), ("beside", "teacher")]
-    for name in names:
-        expected += [(name, "waits for", "current"), (name, "student"), (name, "waits for", "beside")]
-    assert said == [*expected, *(("current", "waits for", name) for name in ("beside", *names))]
-    if len(learners) == 1:  # answered ahead: nothing to run side by side, so no stream but the current one
-        del said[:]
-        trainer.step(learners, [AnsweredBatch(**vars(batch), logits_t=teacher(batch.images)[1])])
-        assert said == [("current", "student")]
+    engine.step(batch)
+    assert calls == [("beside", "waits for", "current"), ("beside", "teacher"), ("current", "student"),
+                     ("current", "waits for", "beside")]
+    del calls[:]
+    engine.step(AnsweredBatch(**vars(batch), logits_t=teacher(batch.images)[1]))  # answered ahead: nothing beside it
+    assert calls == [("current", "student")]
 
 
 def test_label_smoothing_in_closed_form():
@@ -158,31 +135,30 @@ def test_label_smoothing_in_closed_form():
 
 def test_a_step_that_is_not_finite_is_skipped_whole():
     opt = options(on_nan="skip")
-    learner = a_learner(opt, name=None)
+    engine = an_engine(opt, name=None)
     loader = DeviceLoader(small_data(), 16, MixSpec(), "cpu", torch.channels_last)
     good, bad, *_ = loader.epoch(1, 1)
-    learner.begin_epoch()
-    learner.update(good, lambda: None)
-    before, momentum = weights(learner), [s["momentum_buffer"].clone() for s in learner.optimizer.state.values()]
+    engine.step(good)
+    before, momentum = weights(engine), [s["momentum_buffer"].clone() for s in engine.optimizer.state.values()]
     bad.images[3, 0, 0, 0] = float("inf")
-    learner.update(bad, lambda: None)
-    assert torch.equal(weights(learner), before)
-    after = [s["momentum_buffer"] for s in learner.optimizer.state.values()]
+    engine.step(bad)
+    assert torch.equal(weights(engine), before)
+    after = [s["momentum_buffer"] for s in engine.optimizer.state.values()]
     assert all(torch.equal(a, b) for a, b in zip(after, momentum, strict=True))
-    averages = learner.averages()
+    averages = engine.averages()
     assert averages["skipped_steps"] == 1 and averages["train_loss"] < 10
-    learner.update(good, lambda: None)
-    assert not torch.equal(weights(learner), before) and torch.isfinite(weights(learner)).all()
+    engine.step(good)
+    assert not torch.equal(weights(engine), before) and torch.isfinite(weights(engine)).all()
 
 
 def test_bf16_trains_near_single_precision():
     losses = {}
     for precision in ("fp32", "bf16"):
         opt = options(precision=precision)
-        learner = a_learner(opt)
-        train([learner], opt, steps=3)
-        losses[precision] = learner.averages()["train_loss"]
-        assert next(learner.model.parameters()).dtype == torch.float32
+        engine = an_engine(opt)
+        train(engine, opt, steps=3)
+        losses[precision] = engine.averages()["train_loss"]
+        assert next(engine.model.parameters()).dtype == torch.float32
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
     assert losses["bf16"] != losses["fp32"]
 
@@ -214,16 +190,16 @@ def test_mixstd_and_kd_classes_in_closed_form():
 @pytest.mark.slow
 def test_what_is_held_does_not_grow_with_epochs(tmp_path, monkeypatch):
     """Bytes of all tensors alive before a step, of a student whose method has memories of its own."""
-    real, held = Trainer.step, []
+    real, held = Engine.step, []
 
-    def weigh(self, group, batches):
+    def weigh(self, batch):
         gc.collect()
         storages = [x.untyped_storage() for x in gc.get_objects() if type(x) in (torch.Tensor, torch.nn.Parameter)]
         held.append(sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values()))
-        real(self, group, batches)
+        real(self, batch)
     small_runs.ok(tmp_path, "--epochs", 1)
     teacher = small_runs.only_run(tmp_path) / "resnet8_last.pth"
-    monkeypatch.setattr(Trainer, "step", weigh)
+    monkeypatch.setattr(Engine, "step", weigh)
     small_runs.ok(tmp_path, "--epochs", 9, "--path_t", teacher, "--distill", "crd", "--nce_k", 20, role="student")
     second, ninth = held[len(held) // 9], held[8 * len(held) // 9]
     assert len(held) % 9 == 0 and 0 < ninth <= second

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from distiller_zoo import distiller_dict
-from helper.learner import make_learners
 from helper.options import parse_student
+from helper.setup import make_engine
 from models import model_dict
 from models.cpu_kernels import native, winograd
 from models.folding import folded
@@ -179,8 +179,8 @@ def trained(kernels, dtype, seed):
     """All weights of a resnet8 after three steps of SGD."""
     opt = parse_student(["--model_s", "resnet8", "--distill", "kd", "--trial", str(seed)])
     opt.kernels, opt.step, opt.precision = kernels, "eager", "fp32"
-    learner, = make_learners(opt, "resnet8", 10, torch.device("cpu"), lambda seed: distiller_dict["kd"](opt, None))
-    net = learner.model.train().to(dtype)
+    engine = make_engine(opt, "resnet8", 10, torch.device("cpu"), lambda seed: distiller_dict["kd"](opt, None))
+    net = engine.model.train().to(dtype)
     assert any(isinstance(m, winograd.WinogradConv2d) for m in net.modules()) == (kernels == "native")
     sgd, generator = torch.optim.SGD(net.parameters(), 0.05, 0.9), torch.Generator().manual_seed(seed)
     for _ in range(3):

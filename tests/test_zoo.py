@@ -18,7 +18,7 @@ from tests.support.zoo_cases import (
     batch_of,
     cancelled,
     enter,
-    learner_of,
+    fit_of,
     outputs,
     small_method,
     stages_of,
@@ -90,21 +90,21 @@ def test_gradients_are_the_values(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_one_step_trains_every_parameter(name):
-    """Through a real learner: what its stages' steps leave alone is nothing but what a batch norm takes away."""
-    learner, moved = learner_of(name), set()
-    fixed = cancelled(learner.method)
+    """Through a real fit: what its stages' steps leave alone is nothing but what a batch norm takes away."""
+    fit, moved = fit_of(name), set()
+    fixed = cancelled(fit.engine.method)
     for stage in stages_of(name):
-        assert learner.stage == stage
-        owners = {f"student.{k}": p for k, p in learner.model.named_parameters()}
-        owners |= {k: p for k, p in learner.method.named_parameters() if id(p) not in fixed}
+        assert fit.stage == stage
+        owners = {f"student.{k}": p for k, p in fit.engine.model.named_parameters()}
+        owners |= {k: p for k, p in fit.engine.method.named_parameters() if id(p) not in fixed}
         before = {k: p.detach().clone() for k, p in owners.items()}
-        learner.begin_epoch()
-        step(learner, 0)
-        in_stage = {id(p) for group in learner.optimizer.param_groups for p in group["params"]}
+        fit.begin_epoch()
+        step(fit, 0)
+        in_stage = {id(p) for group in fit.engine.optimizer.param_groups for p in group["params"]}
         for key, p in owners.items():
             assert torch.equal(p, before[key]) == (id(p) not in in_stage), (stage, key)
         moved |= {k for k, p in owners.items() if id(p) in in_stage}
-        learner.end_epoch({})
+        fit.end_epoch({})
     assert moved == owners.keys()
 
 
@@ -139,23 +139,23 @@ def test_zero_features_and_constant_logits_are_finite(name, rescale, who):
 @pytest.mark.parametrize("rescale", ["none", "std"])
 @pytest.mark.parametrize("name", METHODS)
 def test_half_precision_is_finite(name, rescale):
-    learner = learner_of(name, precision="bf16", flags=["--rescale", rescale, "--mix", "none"])
+    fit = fit_of(name, precision="bf16", flags=["--rescale", rescale, "--mix", "none"])
     for _ in stages_of(name):
-        learner.begin_epoch()
-        step(learner, 0)
-        assert math.isfinite(learner.averages()["train_loss"]) and learner.sound()
-        learner.end_epoch({})
+        fit.begin_epoch()
+        step(fit, 0)
+        assert math.isfinite(fit.engine.averages()["train_loss"]) and fit.engine.weights_finite()
+        fit.end_epoch({})
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_smallest_batch(name):
     smallest = distiller_dict[name].min_batch
-    learner = learner_of(name)
+    fit = fit_of(name)
     for _ in stages_of(name):
-        learner.begin_epoch()
-        step(learner, 0, n=smallest)
-        assert math.isfinite(learner.averages()["train_loss"]) and learner.sound()
-        learner.end_epoch({})
+        fit.begin_epoch()
+        step(fit, 0, n=smallest)
+        assert math.isfinite(fit.engine.averages()["train_loss"]) and fit.engine.weights_finite()
+        fit.end_epoch({})
     if smallest > 1:
         with pytest.raises(UserError, match=f"^--batch_size 1: --distill {name} needs at least {smallest}$"):
             parse_student(["--distill", name, "--batch_size", "1"])
@@ -172,24 +172,24 @@ def flat(value, place=""):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_resumed_learner_goes_on_bit_for_bit(name, tmp_path):
-    """A checkpoint in the middle of each stage; the learner that reads it was born with other weights."""
-    straight = learner_of(name)
+    """A checkpoint in the middle of each stage; the fit that reads it was born with other weights."""
+    straight = fit_of(name)
     for stage in stages_of(name):
         straight.begin_epoch()
         step(straight, 1)
         step(straight, 2, n=3)  # an epoch's short last batch
         checkpoint.save(straight.state_dict(), tmp_path / "state.pth")
-        resumed = learner_of(name, seed=7)
+        resumed = fit_of(name, seed=7)
         resumed.load_state_dict(checkpoint.load(tmp_path / "state.pth", digest_needed=True))
         assert resumed.stage == stage
-        for learner in (straight, resumed):
-            learner.begin_epoch()
-            step(learner, 3)
-            step(learner, 4)
-            learner.end_epoch({"train_loss": learner.averages()["train_loss"]})
-            learner.begin_epoch()
-            step(learner, 5)
-        before, after = (flat(learner.state_dict()) for learner in (straight, resumed))
+        for fit in (straight, resumed):
+            fit.begin_epoch()
+            step(fit, 3)
+            step(fit, 4)
+            fit.end_epoch({"train_loss": fit.engine.averages()["train_loss"]})
+            fit.begin_epoch()
+            step(fit, 5)
+        before, after = (flat(fit.state_dict()) for fit in (straight, resumed))
         assert before.keys() == after.keys()
         for place, value in before.items():
             same = torch.equal(value, after[place]) if isinstance(value, torch.Tensor) else value == after[place]

@@ -7,7 +7,7 @@ from itertools import cycle, islice
 
 import torch
 
-from helper.ahead import chunk_steps
+from helper.teacher import steps_ahead
 from models import any_model
 
 from .timing import Bench, endless_epochs, timed
@@ -17,7 +17,7 @@ class Ready:
     """A loader whose batches are made: those given, over and over, already on the device."""
 
     def __init__(self, loader, batches: list):
-        self.batch_size, self.made = loader.batch_size, batches
+        self.batch_size, self.steps, self.made = loader.batch_size, loader.steps, batches
 
     def epoch(self, seed, epoch, phase=0, start=0) -> Iterator:
         return islice(cycle(self.made), 1000)
@@ -30,7 +30,7 @@ def measure_feed(opt: Namespace, data, device: torch.device, pair: str, method: 
     model_t = any_model[name_t](num_classes=data.num_classes)
     bench = Bench(opt, data, model_t, name_s, method, device, min(opt.batch_size, len(data.train)))
     loader = bench.loader
-    wanted = min(loader.n_data // loader.batch_size, chunk_steps(device, loader.batch_size))
+    wanted = min(loader.n_data // loader.batch_size, steps_ahead(device, loader.batch_size, False))
     ready = list(islice(loader.epoch(1, 1), wanted))
     steps = opt.steps or (100 if device.type == "cuda" else 10)
 

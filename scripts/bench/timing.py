@@ -18,13 +18,12 @@ import dataset
 from distiller_zoo import DistillError, distiller_dict
 from helper.device import resolve_device
 from helper.evaluate import evaluate
-from helper.learner import make_learners
-from helper.loops import Loop
+from helper.fit import Fit
 from helper.options import loader_of, parse_student
 from helper.pair import pair_of
 from helper.record import Run
 from helper.rundir import config_of
-from helper.step import Trainer
+from helper.setup import make_engine
 from helper.teacher import Teacher
 from models import any_model
 
@@ -42,40 +41,39 @@ def options_for(opt: Namespace, model_s: str, method: str, batch_size: int) -> N
 
 
 class Bench:
-    """The project's trainer for a pair and a method, fed with endless batches.
+    """The project's engines for a pair and a method, one per trial, fed with endless batches."""
 
-    as_captured: learners and methods do what they do in a CUDA graph, though the trainer takes eager steps.
-    """
-
-    def __init__(self, opt: Namespace, data, model_t, model_s: str, method: str, device, batch_size: int,
-                 as_captured: bool = False):
+    def __init__(self, opt: Namespace, data, model_t, model_s: str, method: str, device, batch_size: int):
         self.opt, self.data, self.device = options_for(opt, model_s, method, batch_size), data, device
         kind = distiller_dict[method]
         resolve_device(self.opt, kind.uncapturable)
-        of_trainer = Namespace(**vars(self.opt))
-        if as_captured:
-            self.opt.step = "graph"
         pair = pair_of(any_model[model_s](num_classes=data.num_classes), model_t, data, kind)
         if why := kind.unsupported(self.opt, pair):
             raise DistillError(why)
-        self.learners = make_learners(self.opt, model_s, data.num_classes, device,
-                                            lambda seed: kind(self.opt, replace(pair, seed=seed)))
-        for learner in self.learners:
-            learner.enter("main")
-            learner.begin_epoch()
-        self.loader = loader_of(self.opt, data, device)
+        self.loader = loader_of(self.opt, data, device, len(opt.trial))
         teacher = Teacher(model_t, self.opt, device, kind.needs_features, kind.teacher_preact())
-        self.trainer = Trainer(of_trainer, teacher, self.learners, device)
-        self.images = batch_size * len(self.learners)
+        test = dataset.make_test_batches(data, device)
+        about = {"arch": model_s, "num_classes": data.num_classes, "dataset": data.name, "role": "student"}
+        self.fits = []
+        for trial in self.opt.trial:
+            flags = Namespace(**{**vars(self.opt), "trial": [trial]})
+            engine = make_engine(flags, model_s, data.num_classes, device,
+                                 lambda seed: kind(self.opt, replace(pair, seed=seed)), teacher)
+            engine.enter("main")
+            self.fits.append(Fit(flags, engine, self.loader, test, about))
+            self.fits[-1].begin_epoch()
+        self.images = batch_size * len(self.fits)
 
     def batches(self) -> Iterator:
-        """One epoch of every learner over and over."""
-        epochs = [chain.from_iterable(self.trainer.batches(self.loader, learner, 0, 0) for _ in range(10**6))
-                  for learner in self.learners]
+        """The first epoch of every run over and over."""
+        for fit in self.fits:
+            fit.loader = self.loader
+        epochs = [chain.from_iterable(fit.batches(0) for _ in range(10**6)) for fit in self.fits]
         return (row for row in zip(*epochs, strict=True) if len(row[0].labels) == self.opt.batch_size)
 
     def step(self, row) -> None:
-        self.trainer.step(self.learners, row)
+        for fit, batch in zip(self.fits, row, strict=True):
+            fit.engine.step(batch)
 
 
 def in_turns(contestants: Sequence[tuple[Callable, Iterator, int]], rounds: int, device,
@@ -161,15 +159,15 @@ def step_parts(bench: Bench, rounds: int, steps: int, device) -> dict[str, float
     """Seconds of a step's parts for its first seed, each timed alone: the batch; the teacher's forward pass; the
     student's, and backward from a plain sum of its logits and features. What is left of a step is losses, optimiser
     and metrics, and what the parts cost less or more together."""
-    learner = bench.learners[0]
+    engine = bench.fits[0].engine
     images = next(bench.batches())[0].images
 
     def student(_) -> None:
-        features, logits = learner.forward(images)
+        features, logits = engine.student(images)
         sum(value.float().sum() for value in (*features, logits) if value.requires_grad).backward()
 
     parts = [("batch", lambda _: None, endless_epochs(bench.loader)),
-             ("teacher", lambda _: bench.trainer.teacher(images), iter(int, None)),
+             ("teacher", lambda _: engine.teacher(images), iter(int, None)),
              ("student", student, iter(int, None))]
     contestants = [(work, batches, steps) for _, work, batches in parts]
     return dict(zip((name for name, _, _ in parts), in_turns(contestants, rounds, device), strict=True))
@@ -179,20 +177,19 @@ def our_epochs(bench: Bench, data, device, name_s: str, epochs: int) -> tuple[fl
     """Seconds of a whole epoch of ours, evaluation, tables, TensorBoard and checkpoints included, and of its tail, all
     that is not steps: medians of the epochs from the third on, as in the first two graphs are captured and caches
     filled."""
-    bench.opt.epochs, bench.opt.print_freq = epochs, 10**6
-    about = {"arch": name_s, "num_classes": data.num_classes, "dataset": data.name, "role": "student"}
+    ends = [time.perf_counter()]
     with tempfile.TemporaryDirectory() as folder:
-        configs = [config_of(bench.opt, learner.trial) for learner in bench.learners]
-        runs = [Run(Path(folder, "run", c["trial"]), Path(folder, "tb", c["trial"])) for c in configs]
-        for run, config in zip(runs, configs, strict=True):
-            run.lock()
-            run.start(config, [])
-        ends = [time.perf_counter()]
-        test = dataset.make_test_batches(data, device)
-        loop = Loop(bench.opt, bench.trainer, bench.learners, runs, configs, bench.loader, test, about)
-        loop.after_epoch = lambda: ends.append(time.perf_counter())
-        loop.fit()
+        for fit in bench.fits:
+            fit.opt.epochs, fit.opt.print_freq = epochs, 10**6
+            fit.config = config_of(fit.opt, fit.trial)
+            fit.run = Run(Path(folder, "run", fit.trial), Path(folder, "tb", fit.trial))
+            fit.run.lock()
+            fit.run.start(fit.config, [])
+        for _ in range(epochs):
+            for _ in zip(*(fit.train_epoch() for fit in bench.fits), strict=True):
+                pass
+            ends.append(time.perf_counter())
     whole = [after - before for before, after in pairwise(ends)]
-    steps = [row["seconds"] for row in bench.learners[0].history]
+    steps = [row["seconds"] for row in bench.fits[0].history]
     tails = [all_of_it - part for all_of_it, part in zip(whole, steps, strict=True)]
     return median(whole[2:]), median(tails[2:])

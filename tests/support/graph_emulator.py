@@ -57,12 +57,6 @@ class Stream:
         assert isinstance(other, Stream)
 
 
-class Device:
-    """What a Trainer asks of torch.device("cuda")."""
-
-    type = "cuda"
-
-
 class Emulated:
     """Context in which torch.cuda's graphs and streams are these. state(): the tensors that a step may change, which a
     real capture leaves alone. captures, forbidden: what was seen."""

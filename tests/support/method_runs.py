@@ -1,11 +1,13 @@
 """A short training of any method on noise, on the CPU, on CUDA or on graph_emulator's stand-in."""
+from argparse import Namespace
+
 import torch
 
 from dataset import DeviceLoader, MixSpec
 from distiller_zoo import distiller_dict
-from helper.learner import make_learners
+from helper.fit import Fit
 from helper.pair import pair_of
-from helper.step import Trainer
+from helper.setup import make_engine
 from models import model_dict
 from tests.support.training import options, small_data, weights
 
@@ -28,35 +30,39 @@ class MethodRun:
         torch.manual_seed(7)
         self.teacher = model_dict[model_t](num_classes=5).eval().requires_grad_(False)
         pair = pair_of(model_dict[model_s](num_classes=5), self.teacher, self.data, self.kind)
-        self.learners = make_learners(self.opt, model_s, 5, torch.device(device),
-                                      lambda seed: self.kind(self.opt, pair))
         self.teacher.to(device)
+        loader = DeviceLoader(self.data, 16, MixSpec("mixup"), device, torch.channels_last)
+        self.fits = []
+        for seed in seeds:
+            opt = Namespace(**{**vars(self.opt), "trial": [str(seed)]})
+            engine = make_engine(opt, model_s, 5, torch.device(device), lambda _: self.kind(self.opt, pair), self.ask)
+            self.fits.append(Fit(opt, engine, loader, None, {}))
 
     @torch.no_grad()
     def ask(self, images):
-        return self.teacher(images, is_feat=True, preact=self.kind.teacher_preact())
+        features, logits = self.teacher(images, is_feat=True, preact=self.kind.teacher_preact())
+        return (features if self.kind.needs_features else []), logits
 
-    def train(self, device=None):
-        """All epochs; returns weights, the method's state and the last epoch's sums of every learner, on the CPU."""
-        trainer = Trainer(self.opt, self.ask, self.learners, device or torch.device(self.device))
-        loader = DeviceLoader(self.data, 16, MixSpec("mixup"), self.device, torch.channels_last)
-        while not all(learner.done for learner in self.learners):
-            for learner in self.learners:
-                learner.begin_epoch()
-            for row in zip(*(trainer.batches(loader, one, 0, 0) for one in self.learners), strict=True):
-                trainer.step(self.learners, row)
-            sums = [learner.sums.cpu() for learner in self.learners]
-            for learner in self.learners:
-                learner.end_epoch({})
-        return [(torch.cat([weights(learner), *(value.double().cpu().reshape(-1)
-                                                for value in learner.method.state_dict().values())]), total)
-                for learner, total in zip(self.learners, sums, strict=True)]
+    def train(self):
+        """All epochs, the runs in turns; returns weights, the method's state and the last epoch's sums of each."""
+        while not all(fit.done for fit in self.fits):
+            for fit in self.fits:
+                fit.begin_epoch()
+            for row in zip(*(fit.batches(0) for fit in self.fits), strict=True):
+                for fit, batch in zip(self.fits, row, strict=True):
+                    fit.engine.step(batch)
+            sums = [fit.engine.sums.cpu() for fit in self.fits]
+            for fit in self.fits:
+                fit.end_epoch({})
+        return [(torch.cat([weights(fit.engine), *(value.double().cpu().reshape(-1)
+                                                   for value in fit.engine.method.state_dict().values())]), total)
+                for fit, total in zip(self.fits, sums, strict=True)]
 
     def state(self):
         """Every tensor that a step may change."""
-        for learner in self.learners:
-            for module in (learner.model, learner.method):
+        for engine in (fit.engine for fit in self.fits):
+            for module in (engine.model, engine.method):
                 yield from (*module.parameters(), *module.buffers())
-            yield learner.sums
-            for state in learner.optimizer.state.values():
+            yield engine.sums
+            for state in engine.optimizer.state.values():
                 yield from (value for value in state.values() if isinstance(value, torch.Tensor))

@@ -19,10 +19,9 @@ from torch import nn
 import models
 import train_student_mixstd
 import train_teacher
-from helper.distributed import launch
-from helper.learner import Learner
+from helper.ddp import launch
+from helper.engine import Engine
 from helper.record import Run
-from helper.step import Trainer
 from models.layers import BatchNorm2d, sum_and_relu
 from models.replace import replaced
 
@@ -57,12 +56,12 @@ def double_precision():
             return net
         return made
 
-    original = Learner.__init__
+    original = Engine.__init__
 
-    def init(self, opt, trial, seed, model, method):
-        original(self, opt, trial, seed, model, method.double())
+    def init(self, opt, model, method, teacher=None):
+        original(self, opt, model, method.double(), teacher)
     names = {name: doubled(make) for name, make in models.model_dict.items()}
-    with mock.patch.dict(models.model_dict, names), mock.patch.object(Learner, "__init__", init):
+    with mock.patch.dict(models.model_dict, names), mock.patch.object(Engine, "__init__", init):
         yield
 
 
@@ -72,14 +71,14 @@ def train_all(argv):
 
 
 def die_at(rank, step):
-    seen, original = [0], Trainer.step
+    seen, original = [0], Engine.step
 
-    def counted(self, group, batches):
+    def counted(self, batch):
         seen[0] += 1
         if seen[0] == step and os.environ["RANK"] == str(rank):
             os.kill(os.getpid(), signal.SIGKILL)
-        original(self, group, batches)
-    Trainer.step = counted
+        original(self, batch)
+    Engine.step = counted
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ import torch
 
 import train_student_mixstd
 import train_teacher
+from helper.engine import Engine
 from helper.errors import guard
 from helper.record import Run
-from helper.step import Trainer
 from tests.faults.processes import Job, results  # noqa: F401 - for the tests
 
 SOME = ["--dataset", "digits", "--holdout", "20", "--train_fraction", "0.03", "--batch_size", "16"]
@@ -76,14 +76,14 @@ def only_run(save, role="teacher"):
 
 def kill_at(monkeypatch, step):
     """The process 'dies' in training step ``step`` (from 1) from now on; 0: never."""
-    original, seen = Trainer.__dict__["step"], [0]
+    original, seen = Engine.__dict__["step"], [0]
 
-    def die(self, group, batches):
+    def die(self, batch):
         seen[0] += 1
         if seen[0] == step:
             raise Killed
-        return original(self, group, batches)
-    monkeypatch.setattr(Trainer, "step", die)
+        return original(self, batch)
+    monkeypatch.setattr(Engine, "step", die)
 
 
 def killed(save, *flags, at, role="teacher"):

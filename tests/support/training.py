@@ -1,4 +1,4 @@
-"""A learner, a teacher, data and a few steps of training, without a command line."""
+"""An engine, a teacher, data and a few steps of training, without a command line."""
 from argparse import Namespace
 from dataclasses import replace
 
@@ -6,8 +6,8 @@ import torch
 
 from dataset import Data, DeviceLoader, MixSpec, Split
 from distiller_zoo import Pair, Vanilla, distiller_dict
-from helper.learner import make_learners
-from helper.step import Trainer
+from helper.recipe import learning_rate_at
+from helper.setup import make_engine
 from models import model_dict
 
 
@@ -28,15 +28,15 @@ def options(**changes):
         "label_smoothing": 0.0, "trial": ["1"], **changes})
 
 
-def a_learner(opt, seed=1, name="kd", dtype=torch.float32, device="cpu"):
+def an_engine(opt, seed=1, name="kd", dtype=torch.float32, device="cpu"):
     data = small_data()
     shapes = [torch.Size((2, 3))]
     opt = Namespace(**{**vars(opt), "trial": [str(seed)]})
-    learner, = make_learners(opt, "resnet8", data.num_classes, torch.device(device),
-                             lambda s: distiller_dict[name](opt, Pair(shapes, shapes, 40, 5)) if name else Vanilla(opt))
+    engine = make_engine(opt, "resnet8", data.num_classes, torch.device(device),
+                         lambda s: distiller_dict[name](opt, Pair(shapes, shapes, 40, 5)) if name else Vanilla(opt))
     if dtype != torch.float32:
-        learner.model.to(dtype)
-    return learner
+        engine.model.to(dtype)
+    return engine
 
 
 def a_teacher(device="cpu", dtype=torch.float32):
@@ -45,22 +45,20 @@ def a_teacher(device="cpu", dtype=torch.float32):
     return lambda images: ([], net(images))
 
 
-def train(learners, opt, steps=6, device="cpu", dtype=torch.float32, teacher=None):
-    """``steps`` steps of every learner on its own epochs, all in one trainer."""
+def train(engine, opt, steps=6, device="cpu", dtype=torch.float32, teacher=None, seed=1):
+    """``steps`` steps on the epochs of a seed."""
     loader = DeviceLoader(small_data(), opt.batch_size, MixSpec("mixup"), device, torch.channels_last)
-    trainer = Trainer(opt, teacher or a_teacher(device, dtype), learners, torch.device(device))
-    done = 0
+    engine.teacher, done = teacher or a_teacher(device, dtype), 0
     for epoch in range(1, 1000):
-        for learner in learners:
-            learner.epoch = epoch - 1
-            learner.begin_epoch()
-        for row in zip(*(loader.epoch(learner.seed, epoch) for learner in learners), strict=True):
-            trainer.step(learners, [replace(batch, images=batch.images.to(dtype)) for batch in row])
+        engine.set_rate(learning_rate_at(epoch, opt))
+        engine.sums.zero_()
+        for batch in loader.epoch(seed, epoch):
+            engine.step(replace(batch, images=batch.images.to(dtype)))
             done += 1
             if done == steps:
                 return loader
     raise AssertionError("unreachable")
 
 
-def weights(learner):
-    return torch.cat([value.detach().double().cpu().reshape(-1) for value in learner.model.state_dict().values()])
+def weights(engine):
+    return torch.cat([value.detach().double().cpu().reshape(-1) for value in engine.model.state_dict().values()])

@@ -1,4 +1,4 @@
-"""What the tests of the whole zoo share: small pairs of networks, their flags, random outputs, a learner."""
+"""What the tests of the whole zoo share: small pairs of networks, their flags, random outputs, a run."""
 import re
 from argparse import Namespace
 
@@ -7,7 +7,8 @@ from torch import nn
 
 from dataset import Batch
 from distiller_zoo import Pair, distiller_dict
-from helper.learner import Learner
+from helper.engine import Engine
+from helper.fit import Fit
 from helper.options import parse_student
 from models import model_dict
 from tests.references.features import draw
@@ -76,7 +77,7 @@ def cancelled(module):
     return {id(a.bias) for a, b in pairs if isinstance(b, nn.BatchNorm2d) and getattr(a, "bias", None) is not None}
 
 
-# A real learner -----------------------------------------------------------------------------------------------------
+# A real run --------------------------------------------------------------------------------------------------------
 
 def network_shapes(name="resnet8"):
     with torch.device("meta"):
@@ -84,7 +85,7 @@ def network_shapes(name="resnet8"):
     return [f.shape for f in features]
 
 
-def learner_of(name, seed=0, precision="fp32", flags=()):
+def fit_of(name, seed=0, precision="fp32", flags=()):
     """resnet8 learning from a resnet8, without weight decay: what has no gradient doesn't move."""
     pair = pair_of_shapes(network_shapes(), network_shapes(), seed)
     opt = parse_student(advised(name, pair, "--model_s", "resnet8", "--batch_size", "6", "--init_epochs", "1",
@@ -92,18 +93,19 @@ def learner_of(name, seed=0, precision="fp32", flags=()):
     opt.step, opt.precision = "eager", precision
     torch.manual_seed(seed)
     model = model_dict["resnet8"](num_classes=CLASSES)
-    return Learner(opt, "1", seed, model, distiller_dict[name](opt, pair))
+    return Fit(opt, Engine(opt, model, distiller_dict[name](opt, pair)), None, None, {})
 
 
-def step(learner, seed, n=6):
+def step(fit, seed, n=6):
     """One step on a random batch, the teacher a fixed random network."""
     torch.manual_seed(99)
     teacher = model_dict["resnet8"](num_classes=CLASSES).eval()
     given = batch_of(n, seed)
     batch = Batch(draw(n, 3, 32, 32, seed=seed).float(), given.targets.float(), given.labels, given.index,
                   torch.ones(n, dtype=torch.bool))
-    method = learner.method
+    method = fit.engine.method
     with torch.no_grad():
-        out_t = teacher(batch.images, is_feat=True, preact=method.teacher_preact())
-    learner.update(batch, lambda: out_t if method.needs_features else ([], out_t[1]))
-    learner.step += 1
+        features, logits = teacher(batch.images, is_feat=True, preact=method.teacher_preact())
+    fit.engine.teacher = lambda _: (features if method.needs_features else [], logits)
+    fit.engine.step(batch)
+    fit.step += 1

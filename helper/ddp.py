@@ -45,24 +45,24 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def size() -> int:
+def world_size() -> int:
     """How many processes train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def first() -> bool:
+def is_rank0() -> bool:
     """Whether this is the process that writes and speaks."""
     return rank() == 0
 
 
 def share() -> tuple[int, int]:
     """(rank, size), as the loaders take it."""
-    return rank(), size()
+    return rank(), world_size()
 
 
-def own(n: int) -> int:
+def local_count(n: int) -> int:
     """How many samples of a batch of ``n`` are this process's."""
-    return n * (rank() + 1) // size() - n * rank() // size()
+    return n * (rank() + 1) // world_size() - n * rank() // world_size()
 
 
 # From the start to the end ------------------------------------------------------------------------------------------
@@ -85,8 +85,8 @@ def launch(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | N
     if status == 0:
         dist.destroy_process_group()
     elif number == 0:
-        store.set("told", "1")
-    elif not _told(store):
+        store.set("reported", "1")
+    elif not _reported(store):
         print(said.getvalue(), end="", file=sys.stderr, flush=True)
     _leave(status)
 
@@ -134,9 +134,9 @@ def _speaking(number: int) -> Iterator[io.StringIO]:
             sys.stdout, sys.stderr = streams
 
 
-def _told(store: dist.Store) -> bool:
+def _reported(store: dist.Store) -> bool:
     try:
-        store.wait(["told"], PATIENCE)
+        store.wait(["reported"], PATIENCE)
     except RuntimeError:  # the time is over, or the store is gone
         return False
     return True
@@ -147,7 +147,7 @@ def device_of(name: str) -> str:
 
     Raises UserError where there are fewer CUDA devices than processes, or where one was named.
     """
-    if size() == 1 or name == "cpu" or not torch.cuda.is_available():
+    if world_size() == 1 or name == "cpu" or not torch.cuda.is_available():
         return name
     if name not in ("auto", "cuda"):
         raise UserError(f"--device {name}: every process of torchrun takes its own; give cuda, or leave it out")
@@ -161,7 +161,7 @@ def device_of(name: str) -> str:
 def check_flags(opt: Namespace) -> None:
     """Raises UserError for what several processes can't do; ``opt.device`` is resolved and loses its number, which
     differs from process to process."""
-    if size() == 1:
+    if world_size() == 1:
         return
     if opt.sync_bn and opt.device == "cpu":
         raise UserError("--sync_bn: torch synchronises batch norms on CUDA only; leave it out with --device cpu")
@@ -173,38 +173,39 @@ def check_flags(opt: Namespace) -> None:
 def check_shares(opt: Namespace, n: int, min_batch: int) -> None:
     """Every process needs ``min_batch`` samples of each batch, the short last one of ``n`` images too; then say what
     the processes do. Raises UserError."""
-    if size() == 1:
+    if world_size() == 1:
         return
     last = min(n % opt.batch_size or opt.batch_size, n)
     for batch, what in ((min(opt.batch_size, n), "batches"), (last, "the last batch")):
-        if batch // size() < min_batch:
-            raise UserError(f"--batch_size {opt.batch_size}: {what} of {batch} images can't be split over {size()} "
-                            f"processes, which need {min_batch} each; choose another size or fewer processes")
-    shares = sorted({opt.batch_size // size(), -(-opt.batch_size // size())})
-    print(f"==> {size()} processes: batches of {opt.batch_size}, {' or '.join(map(str, shares))} in each; learning "
-          f"rate {opt.learning_rate:g} as for one process, it is not rescaled", flush=True)
+        if batch // world_size() < min_batch:
+            raise UserError(f"--batch_size {opt.batch_size}: {what} of {batch} images can't be split over "
+                            f"{world_size()} processes, which need {min_batch} each; choose another size or fewer "
+                            "processes")
+    shares = sorted({opt.batch_size // world_size(), -(-opt.batch_size // world_size())})
+    print(f"==> {world_size()} processes: batches of {opt.batch_size}, {' or '.join(map(str, shares))} in each; "
+          f"learning rate {opt.learning_rate:g} as for one process, it is not rescaled", flush=True)
 
 
 def described() -> str:
     """', 2 processes' after the hardware's name, in args.json; '' for one."""
-    return f", {size()} processes" if size() > 1 else ""
+    return f", {world_size()} processes" if world_size() > 1 else ""
 
 
 # Talking to each other ----------------------------------------------------------------------------------------------
 
 
-def from_first(make: Callable[[], T]) -> T:
+def from_rank0(make: Callable[[], T]) -> T:
     """What ``make()`` gives in process 0, in all. An error in it ends the others with process 0."""
-    if size() == 1:
+    if world_size() == 1:
         return make()
-    box: list[Any] = [make() if first() else None]
+    box: list[Any] = [make() if is_rank0() else None]
     dist.broadcast_object_list(box, src=0)
     return box[0]
 
 
-def one_by_one(make: Callable[[], T]) -> T:
+def local_rank0_first(make: Callable[[], T]) -> T:
     """``make()`` in all processes, on each machine in its first process before the others: for files to be fetched."""
-    if size() == 1:
+    if world_size() == 1:
         return make()
     leads = os.environ["LOCAL_RANK"] == "0"
     made = [make()] if leads else []
@@ -215,7 +216,7 @@ def one_by_one(make: Callable[[], T]) -> T:
 def total(sums: Tensor) -> Tensor:
     """The sum over the processes, on the CPU; waits for the device."""
     sums = sums.cpu()
-    if size() > 1:
+    if world_size() > 1:
         sums = sums.clone()
         dist.all_reduce(sums)
     return sums
@@ -223,16 +224,16 @@ def total(sums: Tensor) -> Tensor:
 
 def all_true(flag: bool) -> bool:
     """Whether ``flag`` is true in every process."""
-    return size() == 1 and flag or total(torch.tensor([float(flag)])).item() == size()
+    return world_size() == 1 and flag or total(torch.tensor([float(flag)])).item() == world_size()
 
 
 def collect(sums: Tensor, *modules: nn.Module) -> None:
     """Before anything is evaluated or saved: the sums of all come to process 0, its buffers (running statistics,
     memories) to all."""
-    if size() == 1:
+    if world_size() == 1:
         return
     whole = total(sums)
-    sums.copy_(whole if first() else torch.zeros_like(whole))
+    sums.copy_(whole if is_rank0() else torch.zeros_like(whole))
     for module in modules:
         for buffer in module.buffers():
             dist.broadcast(buffer, src=0)
@@ -249,7 +250,7 @@ class Vote:
 
     def __call__(self) -> int:
         """After every step: the signal to stop for, or 0."""
-        if size() == 1:
+        if world_size() == 1:
             return self.interrupts.signum
         self.left -= 1
         if self.left:
@@ -266,22 +267,72 @@ class Vote:
 # The step -----------------------------------------------------------------------------------------------------------
 
 
-def wrapped(objective: nn.Module, trained: Sequence[nn.Parameter], all_used: bool) -> DistributedDataParallel:
-    """``objective`` with the gradients of ``trained``, and of no other parameter, averaged over the processes.
-
-    all_used: whether every one of them is in every loss; looking for those that are not costs a walk of the graph.
-    """
-    chosen = {id(parameter) for parameter in trained}
-    for parameter in objective.parameters():
-        parameter.requires_grad_(id(parameter) in chosen)
-    own_buffers: dict[str, Any] = {OWN_BUFFERS: False}
-    return DistributedDataParallel(objective, find_unused_parameters=not all_used, **own_buffers)
+def with_batch_sizes(batches: Iterator, loader, start: int) -> Iterator:
+    """This process's shares of batches, each with ``whole``, the images of the batch in all processes."""
+    if world_size() == 1:
+        return batches
+    return (_with_size(batch, loader.whole(step)) for step, batch in enumerate(batches, start))
 
 
-def weight(n: int, whole: int) -> float:
-    """What turns the mean over this process's ``n`` samples into its part of the mean over the ``whole`` batch, where
-    the parts are averaged over the processes: shares need not be equal."""
-    return n * size() / whole
+def _with_size(batch: Any, whole: int) -> Any:
+    object.__setattr__(batch, "whole", whole)  # a frozen dataclass, which this module alone reads it from
+    return batch
+
+
+class Joint(nn.Module):
+    """Student and method as one module, which is what DistributedDataParallel wraps; ``losses`` uses both."""
+
+    def __init__(self, model: nn.Module, method: nn.Module, losses: Callable):
+        super().__init__()
+        self.model, self.method, self.losses = model, method, losses
+
+    def forward(self, batch, out_t) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        return self.losses(batch, out_t)
+
+
+def parallel(base: type) -> type:
+    """``base``, an engine's class, for one of several processes: gradients of the whole batch from its shares."""
+
+    class ParallelEngine(base):
+        def enter(self, stage: str) -> None:
+            super().enter(stage)
+            self.wrapped: nn.Module | None = None  # made by the stage's first step
+
+        def wrap(self) -> nn.Module:
+            """With the gradients of what is trained, and of nothing else, averaged over the processes. Looking for
+            parameters that are not in a loss costs a walk of the graph, so only where there may be some."""
+            method = self.method
+            unused = not (method.gamma or method.alpha) or (not method.beta and any(True for _ in method.parameters()))
+            trained = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+            joint = Joint(self.model, method, super().losses)
+            for parameter in joint.parameters():
+                parameter.requires_grad_(id(parameter) in trained)
+            own_buffers: dict[str, Any] = {OWN_BUFFERS: False}
+            return DistributedDataParallel(joint, find_unused_parameters=self.stage == "init" or unused, **own_buffers)
+
+        def losses(self, batch, out_t):
+            """The loss as this process's part of the mean over processes: shares need not be equal; the loss of a
+            method that compares images is that of the whole batch already."""
+            self.wrapped = self.wrapped or self.wrap()
+            loss, logits, terms = self.wrapped(batch, out_t)
+            self.weight = 1.0 if self.method.compares_images else len(batch.labels) * world_size() / batch.whole
+            return loss, logits, terms
+
+        def compare(self, out_s, out_t, batch):
+            if self.method.compares_images:
+                out_s, out_t = gathered(out_s, batch.whole), gathered(out_t, batch.whole)
+                batch = gathered_batch(batch, batch.whole)
+            return super().compare(out_s, out_t, batch)
+
+        def backward(self, loss: Tensor) -> None:
+            super().backward(loss * self.weight)
+
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            super().load_state_dict(state)
+            if not is_rank0():
+                self.sums.zero_()  # rank 0 has those of all
+
+    return ParallelEngine
 
 
 class _Gathered(torch.autograd.Function):
@@ -290,7 +341,7 @@ class _Gathered(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, rows: Tensor, whole: int) -> Tensor:
-        ends = [whole * r // size() for r in range(size() + 1)]
+        ends = [whole * r // world_size() for r in range(world_size() + 1)]
         ctx.own = slice(ends[rank()], ends[rank() + 1])
         counts = [end - begin for begin, end in zip(ends[:-1], ends[1:], strict=True)]
         padded = rows.new_zeros(max(counts), *rows.shape[1:])  # gloo gathers equal sizes only
@@ -301,7 +352,7 @@ class _Gathered(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
-        return gradient[ctx.own] * size(), None
+        return gradient[ctx.own] * world_size(), None
 
 
 class _GatheredFeatures(Sequence):

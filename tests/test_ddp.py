@@ -216,14 +216,12 @@ def test_a_teacher_too(two, tmp_path, no_pictures):  # noqa: F811
     same_runs(tmp_path, two[0] / "teacher", "teacher")
 
 
-@pytest.mark.parametrize("kernels", [["--kernels", "native"], ["--step", "compile"]])
-def test_other_ways_to_compute(kernels, student, tmp_path, no_pictures):  # noqa: F811
-    """The C++ kernels and torch.compile, which share out the same batches."""
+def test_native_kernels(student, tmp_path, no_pictures):  # noqa: F811
     def flags(save):
-        return student("mixstd", tmp_path / save, *kernels, "--loader", "device")
+        return student("mixstd", tmp_path / save, "--kernels", "native", "--loader", "device")
     try:
         cpu_kernels.load()
-    except cpu_kernels.Unavailable as error:  # both need a C++ compiler
+    except cpu_kernels.Unavailable as error:
         pytest.skip(str(error))
     together([("student", flags("two"))], tmp_path / "log")
     alone("student", flags("one"))
@@ -352,7 +350,7 @@ def test_on_two_devices_synchronised_norms_give_one_devices_run(tmp_path):
 LEAVES = """
 import atexit, os, pathlib, sys, time
 import torch.distributed as dist
-from helper.distributed import launch
+from helper.ddp import launch
 from helper.errors import UserError
 
 class Kept:

@@ -1,0 +1,197 @@
+"""The training step of one run, top to bottom: batch, teacher, student, loss, backward, SGD, sums.
+
+:meth:`Engine.step` is all of it. What surrounds a step is elsewhere: epochs, evaluation and files in fit.py, CUDA
+streams and graphs in graphs.py, several processes in ddp.py, several runs at once in together.py.
+"""
+from __future__ import annotations
+
+import math
+from argparse import Namespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+
+from distiller_zoo import Distiller
+
+from . import ddp
+from .device import autocast
+from .evaluate import which_hit
+from .teacher import AnsweredBatch
+
+SUMS = ("top1", "top5", "mixed", "skipped", "images", "loss")  # over an epoch; the loss terms follow
+OLDER_SUMS = ("images", "loss", "top1", "top5", "mixed", "skipped")  # their order in states of older versions
+LOSSES = SUMS.index("images")  # where the sums begin that a batch adds to in proportion to its images
+
+
+class Engine:
+    """Student, method and optimiser of one run, and the frozen teacher that they read.
+
+    model, method: on their device; see :class:`distiller_zoo.Distiller`. teacher: callable from images to (features,
+    logits), or None. stage: 'init', the first stage of a two-stage method, or 'main'.
+    """
+
+    def __init__(self, opt: Namespace, model: nn.Module, method: Distiller, teacher=None):
+        self.opt, self.model, self.method, self.teacher = opt, model, method, teacher
+        self.device = next(model.parameters()).device
+        self.terms = method.term_names()
+        self.sums = torch.zeros(len(SUMS) + len(self.terms), dtype=torch.float64, device=self.device)
+        self.unit = torch.ones((), dtype=torch.float64, device=self.device)
+        self.enter("init" if method.two_stage and opt.init_epochs else "main")
+
+    def enter(self, stage: str) -> None:
+        """Begin a stage: which parameters are trained, and a new optimiser for them."""
+        self.stage = stage
+        self.optimizer = torch.optim.SGD(self.method.enter(stage, self.model), lr=self.initial_rate(),
+                                         momentum=self.opt.momentum, weight_decay=self.opt.weight_decay, fused=True)
+
+    def initial_rate(self) -> float | Tensor:
+        return self.opt.learning_rate
+
+    def set_rate(self, rate: float) -> None:
+        """The learning rate from here on."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    # The step -----------------------------------------------------------------------------------------------------
+
+    def step(self, batch) -> None:
+        """One step on one batch. Nothing here waits for the device, unless ``--on_nan skip`` has to read the loss."""
+        skip_nan = self.opt.on_nan == "skip"
+        before = [(b, b.clone()) for m in (self.model, self.method) for b in m.buffers()] if skip_nan else []
+
+        out_t = self.ask_teacher(batch)
+        with autocast(self.opt.precision, self.device):
+            loss, logits, terms = self.losses(batch, out_t)
+        self.backward(loss)
+        if skip_nan and not self.finite(loss):
+            for buffer, value in before:
+                buffer.copy_(value)
+            self.sums[SUMS.index("skipped")] += ddp.is_rank0()  # once in all processes
+            return
+        self.optimizer.step()
+        self.count(batch, logits, loss, terms)
+
+    def ask_teacher(self, batch) -> tuple | None:
+        """The teacher's (features, logits), computed now or carried by the batch; None where no loss reads them."""
+        if not self.method.asks_teacher(self.stage):
+            return None
+        if isinstance(batch, AnsweredBatch):
+            return batch.features_t, batch.logits_t
+        return self.teacher(batch.images)
+
+    def losses(self, batch, out_t) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """(what is minimised, the student's logits, the weighted terms whose sum it is)."""
+        out_s = self.student(batch.images)
+        loss, terms = self.compare(out_s, out_t, batch)
+        return loss, out_s[1].detach(), {name: term.detach() for name, term in terms.items()}
+
+    def compare(self, out_s, out_t, batch) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.stage == "init":
+            return self.method.init_loss(out_s, out_t, batch), {}
+        terms = self.method(out_s, out_t, batch)
+        return sum(terms.values()), terms
+
+    def backward(self, loss: Tensor) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+
+    def student(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The student's (features, logits); features only where the method reads them."""
+        if self.method.needs_features:
+            return self.model(images, is_feat=True, preact=self.method.preact)
+        return [], self.model(images)
+
+    @torch.no_grad()
+    def count(self, batch, logits: Tensor, loss: Tensor, terms: dict[str, Tensor]) -> None:
+        """Add the batch to the epoch's sums."""
+        hits = torch.stack([*which_hit(logits, batch.labels), batch.mixed], 1).sum(0)
+        losses = torch.stack([self.unit, loss, *terms.values()])  # means over the batch, so each counts n times
+        self.sums[:len(hits)] += hits
+        self.sums[LOSSES:LOSSES + len(losses)].add_(losses, alpha=len(batch.labels))
+
+    def finite(self, loss: Tensor) -> bool:
+        """Whether loss and gradients are finite; waits for the device."""
+        gradients = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        return ddp.all_true(bool(torch.isfinite(loss) & torch.isfinite(get_total_norm(gradients))))
+
+    # Read once an epoch, or when a line is printed ----------------------------------------------------------------
+
+    def totals(self) -> dict[str, float]:
+        """The epoch's sums so far, by name; waits for the device."""
+        return dict(zip((*SUMS, *self.terms), ddp.total(self.sums).tolist(), strict=True))
+
+    def averages(self) -> dict[str, float]:
+        """Of the epoch so far: train_loss and its terms, train_acc (%), mixed fraction."""
+        sums = self.totals()
+        images = sums["images"] or math.nan
+        row = {"train_loss": sums["loss"] / images}
+        if self.stage == "main":
+            row |= {f"train_loss_{name}": sums[name] / images for name in self.terms}
+            row |= {"train_acc": 100 * sums["top1"] / images, "train_acc_top5": 100 * sums["top5"] / images}
+        row["mixed_fraction"] = sums["mixed"] / images
+        if self.opt.on_nan == "skip":
+            row["skipped_steps"] = int(sums["skipped"])
+        return row
+
+    def weights_finite(self) -> bool:
+        """Whether every number of student and method is finite."""
+        state = [*self.model.state_dict().values(), *self.method.state_dict().values()]
+        return bool(get_total_norm([v for v in state if v.is_floating_point() and v.numel()], math.inf).isfinite())
+
+    def state_dict(self) -> dict[str, Any]:
+        state = {"stage": self.stage, "sums": dict(zip((*SUMS, *self.terms), self.sums.tolist(), strict=True)),
+                 "model": cpu_state_dict(self.model), "method": cpu_state_dict(self.method),
+                 "optimizer": optimizer_state(self.optimizer), "rng": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            state["rng_cuda"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to a :meth:`state_dict`; torch's errors for shapes that don't fit pass through."""
+        self.enter(state["stage"])
+        sums = state["sums"]
+        if isinstance(sums, Tensor):
+            sums = dict(zip((*OLDER_SUMS, *self.terms), sums.tolist(), strict=True))
+        self.sums.copy_(torch.tensor([sums[name] for name in (*SUMS, *self.terms)], dtype=torch.float64))
+        self.model.load_state_dict(state["model"])
+        self.method.load_state_dict(state["method"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for parameter, slots in self.optimizer.state.items():
+            for name, value in slots.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    # fused SGD walks the memory, so a buffer must have its parameter's layout
+                    slots[name] = torch.empty_like(parameter, memory_format=torch.preserve_format).copy_(value)
+        torch.set_rng_state(state["rng"])
+        if self.device.type == "cuda" and "rng_cuda" in state:
+            torch.cuda.set_rng_state(state["rng_cuda"], self.device)
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Its state_dict with learning rates as plain numbers."""
+    state = optimizer.state_dict()
+    groups = [{**group, "lr": float(group["lr"])} for group in state["param_groups"]]
+    return {**state, "param_groups": groups}
+
+
+def cpu_state_dict(module: nn.Module) -> dict[str, Tensor]:
+    """A state_dict on the CPU in the default memory format, as any loader expects it.
+
+    From another device all numbers of a type leave in one copy: one wait for the device in place of one per tensor.
+    """
+    state = {name: value.detach() for name, value in module.state_dict().items()}
+    if all(value.device.type == "cpu" for value in state.values()):
+        return {name: value.contiguous() for name, value in state.items()}
+    return copied_together(state)
+
+
+def copied_together(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of ``state`` on the CPU, in memory of their own; those of one type travel as one flat copy."""
+    copies = dict.fromkeys(state)  # keeps the order
+    for dtype in {value.dtype for value in state.values()}:
+        names = [name for name, value in state.items() if value.dtype == dtype]
+        flat = torch.cat([state[name].reshape(-1) for name in names]).cpu()
+        for name, part in zip(names, flat.split([state[name].numel() for name in names]), strict=True):
+            copies[name] = part.view(state[name].shape).clone()  # a view would be saved with all the others' memory
+    return copies

@@ -1,0 +1,251 @@
+"""Several runs in one process: a loop over their engines.
+
+Every run has its own engine, and on CUDA its own stream, graphs and memory pool; one thread lets them take a step each
+in turn. A run that ends or fails leaves alone, and the next takes its place. Runs that see the same batches (the same
+loader, seed, epoch and stage) cut and mix them once, and those that read the same teacher as well ask it once.
+
+On the CPU the weights of every run are bit for bit those of the run alone.
+"""
+from __future__ import annotations
+
+import contextlib
+from argparse import Namespace
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from weakref import WeakValueDictionary
+
+import torch
+
+from dataset import DataError
+from distiller_zoo import DistillError
+
+from . import ddp
+from .errors import Interrupted, UserError
+from .fit import PHASE, Fit
+from .graphs import tensors_of
+from .interrupts import Interrupts
+from .teacher import answered, steps_ahead
+
+FAULTS = (UserError, DataError, DistillError)
+
+
+@dataclass
+class Outcome:
+    """What became of a run. status: 'done', 'finished' (before, found by --resume), 'failed'; folder: where its results
+    are; problem: the line of an error. last, best: top-1 of the last epoch and of
+    the best, per cent."""
+
+    status: str
+    folder: Any = None
+    problem: str = ""
+    last: float | None = None
+    best: float | None = None
+
+
+class Cache:
+    """What several runs use and none changes (data, loaders, teachers), made once per key.
+
+    at_once: how many runs there may be side by side.
+    """
+
+    def __init__(self, at_once: int):
+        self.at_once = at_once
+        self.made: dict[Hashable, Any] = {}
+
+    def __call__(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        if key not in self.made:
+            self.made[key] = make()
+        return self.made[key]
+
+
+class Lane:
+    """A run that is training: its steps, and on CUDA its stream."""
+
+    def __init__(self, place: int, fit: Fit):
+        self.place, self.fit, self.steps = place, fit, fit.train()
+        self.stream = None
+        if fit.engine.device.type == "cuda":
+            self.stream = torch.cuda.Stream(fit.engine.device)
+            self.stream.wait_stream(torch.cuda.current_stream(fit.engine.device))
+
+    def context(self):
+        return torch.cuda.stream(self.stream) if self.stream else contextlib.nullcontext()
+
+    def step(self) -> bool:
+        """One step; False where the run is over."""
+        with self.context():
+            return next(self.steps, self) is not self
+
+
+def train(prepare: Sequence[Callable[[Cache], Fit | Outcome]], at_once: int = 0,
+          report: Callable[[int, Outcome], None] = lambda place, outcome: None,
+          labels: Sequence[str] = ()) -> list[Outcome]:
+    """Train runs, at most ``at_once`` (0: all) of them side by side; returns their outcomes in order.
+
+    prepare: per run a function that makes it ready, given the cache of what runs share; an Outcome where --resume finds
+    it finished. report: called with a run's place in ``prepare`` as soon as its outcome is known. labels: what the
+    lines that the runs print begin with.
+
+    Raises Interrupted after a signal, with every run saved. A failing run raises nothing: see its outcome.
+    """
+    at_once = at_once or len(prepare)
+    waiting, lanes, cache = deque(enumerate(prepare)), list[Lane](), Cache(at_once)
+    outcomes: list[Outcome] = [Outcome("failed", problem="not begun") for _ in prepare]
+
+    def leave(place: int, outcome: Outcome) -> None:
+        outcomes[place] = outcome
+        report(place, outcome)
+
+    with Interrupts() as interrupts:
+        stopped = ddp.Vote(interrupts)
+        while waiting or lanes:
+            while waiting and len(lanes) < at_once:
+                place, make = waiting.popleft()
+                try:
+                    fit = make(cache)
+                except FAULTS as error:
+                    leave(place, Outcome("failed", problem=str(error)))
+                    continue
+                if isinstance(fit, Outcome):
+                    leave(place, fit)
+                    continue
+                if at_once > 1:
+                    fit.shared = batches
+                fit.label = labels[place] if labels else ""
+                lanes.append(Lane(place, fit))
+            for lane in list(lanes):
+                outcome = advance(lane, interrupts)
+                if outcome:
+                    lanes.remove(lane)
+                    lane.steps.close()
+                    leave(lane.place, outcome)
+                if signum := stopped():
+                    raise Interrupted(signum, stop(lanes, signum))
+    return outcomes
+
+
+def advance(lane: Lane, interrupts: Interrupts) -> Outcome | None:
+    """A step of a run; its outcome where it is over."""
+    fit = lane.fit
+    try:
+        if lane.step():
+            return None
+    except DataError as error:  # a data worker died, perhaps of the signal that this process got too
+        if interrupts.signum and ddp.world_size() == 1:
+            return None
+        return Outcome("failed", fit.run.folder, str(fit.kept(error)))
+    except UserError as error:
+        return Outcome("failed", fit.run.folder, str(error))
+    return Outcome("done", fit.run.folder, "", fit.history[-1]["test_acc"], fit.best["top1"])
+
+
+def stop(lanes: Sequence[Lane], signum: int) -> str:
+    """Save all; returns the line to end with."""
+    told = []
+    for lane in lanes:
+        fit = lane.fit
+        where = f"{fit.label and fit.label + ', '}{fit.place().lower()}, step {fit.step} of {fit.loader.steps}"
+        with lane.context():
+            told.append(f"{where}; {fit.save_midway()}")
+    return f"stopped by signal {signum} at " + "; ".join(told)
+
+
+def train_trials(opt: Namespace, prepare: Callable[[Namespace, Cache], Fit | Outcome]) -> None:
+    """All ``--trial``s of one command, side by side: prints where their results are, with mean and deviation.
+
+    Nothing is trained, and no folder made, unless all can begin. Raises UserError at the end for those that failed.
+    """
+    cache, fits = Cache(len(opt.trial)), []
+    try:
+        for trial in opt.trial:
+            fits.append(prepare(Namespace(**{**vars(opt), "trial": [trial]}), cache))
+    except BaseException:
+        for fit in fits:
+            if isinstance(fit, Fit):
+                fit.run.undo()
+        raise
+    if len(fits) == 1 and isinstance(fits[0], Outcome):
+        return
+
+    def report(place: int, outcome: Outcome) -> None:
+        if outcome.problem and len(fits) > 1:
+            print(f"==> trial {opt.trial[place]} has ended: {outcome.problem}", flush=True)
+    outcomes = train([partial(lambda fit, _: fit, fit) for fit in fits], report=report,
+                     labels=[f"trial {trial}" for trial in opt.trial] if len(fits) > 1 else ())
+    if problems := [outcome.problem for outcome in outcomes if outcome.problem]:
+        raise UserError("; ".join(problems))
+    for trial, outcome in zip(opt.trial, outcomes, strict=True):
+        print(f"trial {trial}: last accuracy {outcome.last:.2f}, best accuracy {outcome.best:.2f}  {outcome.folder}")
+    if len(outcomes) > 1:
+        last = torch.tensor([outcome.last for outcome in outcomes], dtype=torch.float64)
+        print(f"last accuracy over {len(last)} trials: mean {last.mean():.2f}, standard deviation {last.std():.2f}")
+
+
+# What runs share ----------------------------------------------------------------------------------------------------
+
+
+class SharedEpoch:
+    """An epoch's batches, made by whichever run comes first and kept for those that follow within ``window`` steps."""
+
+    def __init__(self, batches: Iterator, start: int, window: int):
+        self.batches, self.next_step, self.kept = batches, start, deque[tuple](maxlen=window)
+
+    def reaches(self, step: int) -> bool:
+        return self.next_step - len(self.kept) <= step <= self.next_step
+
+    def at(self, step: int) -> Any:
+        """The batch of a step, or None after the last. On CUDA the stream that reads it waits for the one that made it,
+        whose memory is held until it was read."""
+        if step == self.next_step:
+            batch = next(self.batches, None)
+            event = None
+            if batch is not None and batch.images.is_cuda:
+                event = torch.cuda.current_stream().record_event()
+            self.kept.append((batch, event))
+            self.next_step += 1
+        batch, event = self.kept[step - self.next_step]
+        if event is not None:
+            stream = torch.cuda.current_stream()
+            stream.wait_event(event)
+            for tensor in tensors_of(batch):
+                tensor.record_stream(stream)
+        return batch
+
+
+EPOCHS: WeakValueDictionary[Hashable, SharedEpoch] = WeakValueDictionary()  # those that a run reads now
+
+
+def follow(key: Hashable, make: Callable[[int], Iterator], start: int, window: int) -> Iterator:
+    """An epoch's batches from step ``start`` on, with other runs under ``key`` as long as it is near them. A run that
+    is not makes its own; nobody waits."""
+    shared, step = None, start
+    while True:
+        if shared is None or not shared.reaches(step):
+            shared = EPOCHS.get(key)
+        if shared is None or not shared.reaches(step):
+            shared = EPOCHS[key] = SharedEpoch(make(step), step, window)
+        batch = shared.at(step)
+        if batch is None:
+            return
+        yield batch
+        step += 1
+
+
+def batches(fit: Fit) -> Iterator:
+    """A run's batches from its step on; with the teacher's answers where its method reads them."""
+    engine, seed, epoch, phase = fit.engine, fit.seed, fit.epoch + 1, PHASE[fit.stage]
+    key = (id(fit.loader), seed, epoch, phase)
+    features = engine.method.needs_features
+    ahead = steps_ahead(engine.device, fit.opt.batch_size, features)
+    window = max(ahead, 4)
+
+    def cut(first: int) -> Iterator:
+        return follow(key, lambda step: fit.loader.epoch(seed, epoch, phase, start=step), first, window)
+
+    if not engine.method.asks_teacher(fit.stage):
+        return cut(fit.step)
+    teacher = engine.teacher
+    return follow((key, id(teacher), ahead), lambda first: answered(teacher, ahead, cut, first), fit.step, window)
