@@ -243,8 +243,8 @@ def step_kind(text: str) -> str:
     """A value of --step. 'compile' was one: on CUDA it had no graph, and no chunk of a teacher that answers ahead had
     the compiled size."""
     if text == "compile":
-        raise UserError("--step compile: removed, as graph is faster on CUDA and --kernels native as fast on the CPU; leave "
-                        "--step out")
+        raise UserError("--step compile: removed, as graph is faster on CUDA and --kernels native as fast on the CPU; "
+                        "leave --step out")
     return name_from(("graph", "eager"), "step")(text)
 
 

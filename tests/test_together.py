@@ -1,0 +1,103 @@
+"""Several runs in one process: each is bit for bit what it is alone, whatever happens to the others."""
+import os
+import signal
+
+import pytest
+
+import train_student_mixstd as student
+from helper import checkpoint, teacher as teachers, together
+from helper.engine import Engine
+from helper.errors import Interrupted
+from tests.support.small_runs import DATA, compared, no_pictures, ok, only_run  # noqa: F401 - a fixture
+
+RUNS = {  # of one teacher: other methods, seeds, mixing, schedules and lengths
+    "kd": ["--distill", "kd", "--epochs", 2], "kd at 1": ["--distill", "kd", "--kd_T", 1, "--epochs", 3],
+    "mixstd": ["--epochs", 2, "--lr_decay_epochs", 1], "seed 2": ["--epochs", 1, "--trial", 2],
+    "similarity": ["--distill", "similarity", "--epochs", 2, "--mix", "mixup"],
+    "hint": ["--distill", "hint", "--epochs", 1, "--mix", "none"],
+    "abound": ["--distill", "abound", "--init_epochs", 1, "--epochs", 1, "--mix", "mixup"],
+    "batch 8": ["--epochs", 1, "--batch_size", 8],
+}
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    save = tmp_path_factory.mktemp("teacher")
+    ok(save, "--epochs", 1)
+    return only_run(save) / "resnet8_last.pth"
+
+
+@pytest.fixture(scope="module")
+def alone(teacher, tmp_path_factory):
+    """{name: results of the run alone}."""
+    found = {}
+    for name, flags in RUNS.items():
+        save = tmp_path_factory.mktemp("alone")
+        ok(save, "--path_t", teacher, *flags, role="student")
+        found[name] = compared(save, "student")
+    return found
+
+
+def side_by_side(save, teacher, at_once=0, names=tuple(RUNS), more=(), **kwargs):
+    words = [[*DATA["student"], "--device", "cpu", "--threads", 1, "--save_dir", save, "--path_t", teacher,
+              "--resume", "auto", *RUNS[name], *more] for name in names]
+    opts = [student.parse(list(map(str, line))) for line in words]
+    return together.train([lambda cache, opt=opt: student.prepare(opt, cache) for opt in opts], at_once, **kwargs)
+
+
+def all_of(alone, names=tuple(RUNS)):
+    return {folder: results for name in names for folder, results in alone[name].items()}
+
+
+@pytest.mark.parametrize("at_once", [0, 1, 3])
+def test_each_is_what_it_is_alone(at_once, teacher, alone, tmp_path):
+    told = []
+    outcomes = side_by_side(tmp_path, teacher, at_once, report=lambda place, outcome: told.append(place))
+    assert [outcome.status for outcome in outcomes] == ["done"] * len(RUNS) and sorted(told) == [*range(len(RUNS))]
+    assert compared(tmp_path, "student") == all_of(alone)
+    assert [outcome.status for outcome in side_by_side(tmp_path, teacher, at_once)] == ["finished"] * len(RUNS)
+
+
+def test_the_teacher_is_asked_once_for_runs_that_see_the_same(teacher, tmp_path, monkeypatch):
+    calls, real = [], teachers.Teacher.__call__
+    monkeypatch.setattr(teachers.Teacher, "__call__", lambda self, x: calls.append(len(x)) or real(self, x))
+    side_by_side(tmp_path, teacher, names=["kd", "kd at 1", "mixstd"])
+    assert len(calls) == 1 + 3 * 3  # its accuracy; three epochs of three steps, of which two are shared
+
+
+def test_one_that_fails_leaves_alone(teacher, alone, tmp_path, monkeypatch):
+    real = Engine.step
+
+    def spoil(self, batch):
+        real(self, batch)
+        if self.opt.distill == "similarity":
+            next(self.model.parameters()).data.fill_(float("nan"))
+    monkeypatch.setattr(Engine, "step", spoil)
+    names = ["similarity", "kd", "mixstd"]
+    outcomes = side_by_side(tmp_path, teacher, at_once=2, names=names)
+    assert [outcome.status for outcome in outcomes] == ["failed", "done", "done"]
+    assert "not finite" in outcomes[0].problem
+    monkeypatch.undo()
+    assert side_by_side(tmp_path, teacher, names=names, more=["--on_nan", "stop"])[0].status == "done"
+    found = compared(tmp_path, "student")
+    assert {name: found[name] for name in all_of(alone, names)} == all_of(alone, names)
+
+
+def test_a_signal_saves_all(teacher, alone, tmp_path, monkeypatch):
+    real, seen, names = Engine.step, [], ["kd", "mixstd", "abound"]
+
+    def signalled(self, batch):
+        real(self, batch)
+        seen.append(1)
+        if len(seen) == 11:
+            os.kill(os.getpid(), signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "step", signalled)
+        with pytest.raises(Interrupted, match="saved.*saved.*saved"):
+            side_by_side(tmp_path, teacher, names=names)
+    states = [checkpoint.load(path) for path in tmp_path.glob("student_model/*/resume.pth")]
+    assert sum(state["step"] + 3 * len(state["history"]) for state in states) == 11
+    for run in tmp_path.glob("student_model/*/.lock"):
+        run.unlink()  # the locks are this process's own
+    side_by_side(tmp_path, teacher, names=names)
+    assert compared(tmp_path, "student") == all_of(alone, names)
