@@ -165,9 +165,13 @@ def check_flags(opt: Namespace) -> None:
         return
     if opt.sync_bn and opt.device == "cpu":
         raise UserError("--sync_bn: torch synchronises batch norms on CUDA only; leave it out with --device cpu")
-    if len(opt.trial) > 1:
-        raise UserError(f"--trial {','.join(opt.trial)}: under torchrun one trial a run; start them one after another")
     opt.device = opt.device.partition(":")[0]
+
+
+def check_trials(trials: Sequence[str]) -> None:
+    """Raises UserError for several trials in several processes."""
+    if world_size() > 1 and len(trials) > 1:
+        raise UserError(f"--trial {','.join(trials)}: under torchrun one trial a run; start them one after another")
 
 
 def check_shares(opt: Namespace, n: int, min_batch: int) -> None:

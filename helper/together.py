@@ -158,6 +158,7 @@ def train_trials(opt: Namespace, prepare: Callable[[Namespace, Cache], Fit | Out
 
     Nothing is trained, and no folder made, unless all can begin. Raises UserError at the end for those that failed.
     """
+    ddp.check_trials(opt.trial)
     cache, fits = Cache(len(opt.trial)), []
     try:
         for trial in opt.trial:

@@ -5,7 +5,8 @@ import signal
 import pytest
 
 import train_student_mixstd as student
-from helper import checkpoint, teacher as teachers, together
+from helper import checkpoint, together
+from helper import teacher as teachers
 from helper.engine import Engine
 from helper.errors import Interrupted
 from tests.support.small_runs import DATA, compared, no_pictures, ok, only_run  # noqa: F401 - a fixture
