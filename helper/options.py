@@ -197,11 +197,23 @@ def _with_method(opt: Namespace) -> Namespace:
     return opt
 
 
+def idle_mixing(opt: Namespace) -> set[str]:
+    """Flags of the mixing that change nothing."""
+    if opt.mix == "none":
+        return {"pmixup", "partmixup", "pmu_sampling", "beta_a"}
+    return set() if opt.pmixup else {"partmixup", "pmu_sampling"}
+
+
+def idle_loss(opt: Namespace) -> set[str]:
+    """Flags of the loss, of this method's and of all others, that change nothing."""
+    flags = {*LOSS_FLAGS, *(flag for method in distiller_dict.values() for flag in method.flags)}
+    return flags - distiller_dict[opt.distill].reads(opt)
+
+
 def _idle_loss_flags(opt: Namespace, method) -> list[str]:
     """A warning for every loss flag that was given and changes nothing; not for a weight of 0,
     whose term is left out as asked."""
-    own = {flag for m in distiller_dict.values() for flag in m.flags}
-    ignored = (opt.given & {*LOSS_FLAGS, *own}) - method.reads(opt)
+    ignored = opt.given & idle_loss(opt)
     ignored -= {name for name in ("gamma", "alpha", "beta") if not getattr(opt, name)}
     why = {"kd_T": f" --rescale {opt.rescale} -a {opt.alpha:g}", "rescale": f" -r {opt.gamma:g} -a {opt.alpha:g}"}
     why |= {name: f" -b {opt.beta:g}" for name in method.flags}
@@ -210,9 +222,7 @@ def _idle_loss_flags(opt: Namespace, method) -> list[str]:
 
 def _resolved(opt: Namespace) -> Namespace:
     warnings = getattr(opt, "warnings", [])
-    idle = {"none": {"pmixup", "partmixup", "pmu_sampling", "beta_a"}}.get(opt.mix, set())
-    if opt.mix != "none" and not opt.pmixup:
-        idle = {"partmixup", "pmu_sampling"}
+    idle = idle_mixing(opt)
     how = f"--mix {opt.mix}" + ("" if opt.mix == "none" else " --no-pmixup")
     warnings += [f"--{name} does nothing with {how}" for name in sorted(idle & opt.given)]
     if "num_workers" in opt.given and opt.loader == "device":

@@ -18,7 +18,7 @@ from . import checkpoint, ddp
 from .device import describe
 from .errors import UserError, in_short
 from .record import Onlooker, Run, git_commit
-from .rundir import BEFORE, FREE, NEWEST, NOT_STORED, completed, config_of, held, other_code, read, read_config
+from .rundir import BEFORE, NEWEST, NOT_STORED, config_of, held, identity, other_code, read, read_config
 
 if TYPE_CHECKING:
     from .fit import Fit
@@ -57,13 +57,12 @@ def stored_flags(opt: Namespace, folders: tuple[str, str]) -> tuple[Path, dict[s
 def differing(config: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """'--flag here, there' for the flags that must agree and don't. ``--epochs`` may have grown.
 
-    Data sets that are known by a digest may lie anywhere; a user's own images are told by their names and their place.
+    What makes two runs the same is :func:`helper.rundir.identity`.
     """
-    config, other = ({**completed(c), "data_dir": os.path.realpath(str(c.get("data_dir")))} for c in (config, other))
-    free = FREE - {"data_dir"} if config.get("dataset") in dataset.FOLDERS else FREE
-    names = sorted({*config, *map(str, other)} - free - {"epochs"})
-    differ = [f"{DIGESTS.get(k, f'--{k}')} {_brief(k, config.get(k))}, there {_brief(k, other.get(k))}" for k in names
-              if config.get(k) != other.get(k)]
+    mine, theirs = identity(config), identity(other)
+    names = sorted({*mine, *theirs} - {"epochs"})
+    differ = [f"{DIGESTS.get(k, f'--{k}')} {_brief(k, mine.get(k))}, there {_brief(k, theirs.get(k))}" for k in names
+              if mine.get(k) != theirs.get(k)]
     here, there = config["epochs"], other.get("epochs")
     if type(there) is not int or here < there:
         differ.append(f"--epochs {here}, there {_brief('epochs', there)}; it may grow, not shrink")

@@ -8,32 +8,64 @@ import csv
 import hashlib
 import json
 import math
+import os
 import re
 import statistics
 from argparse import Namespace
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+import dataset
+from distiller_zoo import distiller_dict
+
+from . import options
+
 ROLES = ("models", "student_model")  # folders under --save_dir: networks alone, distilled students
 NEWEST, BEFORE = "resume.pth", "resume.prev.pth"
-# What a flag is to a run's folder.
-# Those that say where and how a run computes, not what: a resumed run may have others.
+# Flags that say where and how a run computes, not what: a resumed run may have others.
 FREE = {"save_dir", "data_dir", "print_freq", "tb_freq", "save_freq", "num_workers", "loader", "device", "threads",
         "step", "kernels", "on_nan", "resume", "resume_every", "overwrite",
         "teacher_origin"}  # told by the weights, whose digest is compared
 LATE = {"precision", "step", "path_t", "teacher_sha256", "data_sha256"}  # settled only when a run starts
-NOT_STORED = {"save_dir", "resume", "overwrite"}  # belong to a command, not to a run
+NOT_STORED = {"save_dir", "resume", "overwrite", "step"}  # belong to a command or a device, not to a run
 NOT_CONFIG = {"given", "defaults", "warnings", "trial"}
 TEACHER_SHOWN = {"model", "dataset", "learning_rate", "weight_decay", "trial"}
-STUDENT_SHOWN = {"model_s", "model_t", "dataset", "distill", "gamma", "alpha", "beta", "pmixup", "partmixup", "beta_a",
-                 "trial"}
-NOT_NAMED = {"save_dir", "resume", "resume_every", "overwrite"}  # the folder itself, and what is done with it
-HASHED = {"path_t", "data_dir"}  # paths are too long to show and may hold anything
+STUDENT_SHOWN = {"model_s", "model_t", "dataset", "distill", "gamma", "alpha", "beta", "trial", "mix", "pmixup",
+                 "partmixup", "beta_a"}
 LONGEST = 240  # file systems take 255 bytes
-UNSAID = {"sync_bn": False, "data_sha256": None}  # what runs of older versions don't say, with what it was for them
+
+
+@cache
+def default_flags(student: bool) -> dict[str, Any]:
+    """Every flag of a training script with its default."""
+    parser = (options.student_parser if student else options.teacher_parser)()
+    return {action.dest: action.default for action in parser._actions if action.dest != "help"}
+
+
+def identity(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of a configuration that decides a run's numbers; two runs that agree in it are the same run.
+
+    These are the flags that its method and its mixing read, the data and the teacher's weights. The flags of other
+    methods, paths, threads and print intervals are left out. A flag that an older args.json lacks has its default,
+    and a flag that this code lacks is ignored. A folder of one's own images counts with its path, because the digest
+    of its data covers the files' names only.
+    """
+    student = "distill" in config
+    config = {**default_flags(student), **config}
+    names = {*default_flags(student), "trial", "data_sha256"} - FREE - options.idle_mixing(Namespace(**config))
+    if student:
+        names.add("teacher_sha256")
+        if str(config["distill"]) in distiller_dict:  # args.json may have been edited, or written by newer code
+            names -= options.idle_loss(Namespace(**config))
+        if config.get("teacher_sha256"):
+            names.discard("path_t")
+    if config["dataset"] in dataset.FOLDERS:
+        names.add("data_dir")
+    values = {name: config.get(name) for name in names}
+    return {name: os.path.realpath(str(v)) if name == "data_dir" else v for name, v in values.items()}
 
 
 def teacher_name(opt: Namespace, trial: str) -> str:
@@ -43,22 +75,32 @@ def teacher_name(opt: Namespace, trial: str) -> str:
 
 
 def student_name(opt: Namespace, trial: str) -> str:
-    """MIX-KD: S=.._T=.._cifar100_mixstd_r=.._a=.._b=.._pmix=.._.._betalpha=.._1, then what else was given."""
-    name = (f"S={opt.model_s}_T={opt.model_t}_{opt.dataset}_{opt.distill}_r={opt.gamma}_a={opt.alpha}_b={opt.beta}"
-            f"_pmix={opt.pmixup}_{opt.partmixup}_betalpha={opt.beta_a}_{trial}")
-    return name + _extras(opt, STUDENT_SHOWN, len(name))
+    """MIX-KD: S=.._T=.._cifar100_mixstd_r=.._a=.._b=.._pmix=.._.._betalpha=.._1, then what else was given. Unlike
+    there, mix=none stands in place of pmix and betalpha where nothing is mixed, and full mixup has no amount."""
+    amount = f"_{opt.partmixup}" if opt.pmixup else ""
+    mixing = "mix=none" if opt.mix == "none" else f"pmix={opt.pmixup}{amount}_betalpha={opt.beta_a}"
+    beta = 0.0 if "beta" in options.idle_loss(opt) else opt.beta
+    name = (f"S={opt.model_s}_T={opt.model_t}_{opt.dataset}_{opt.distill}_r={opt.gamma}_a={opt.alpha}_b={beta}"
+            f"_{mixing}_{trial}")
+    shown = STUDENT_SHOWN - ({"mix"} if opt.mix not in ("none", "mixup") else set())
+    return name + _extras(opt, shown, len(name))
 
 
 def _extras(opt: Namespace, shown: set[str], used: int) -> str:
-    """_flag=value for every given flag that differs from its default and is not shown already."""
-    names = sorted(n for n in opt.given - shown - NOT_NAMED if getattr(opt, n) != opt.defaults[n])
-    text = "".join(f"_{n}={_plain(n, getattr(opt, n))}" for n in names)
+    """_flag=value for each given flag that can change the result, differs from its default and is not shown already; a
+    teacher is named by the digest of its weights."""
+    config = vars(opt)
+    names = opt.given & identity(config).keys() - shown
+    parts = {name: _plain(config[name]) for name in names if config[name] != opt.defaults[name]}
+    if "path_t" in opt.given and config.get("teacher_sha256"):
+        parts["teacher"] = config["teacher_sha256"][:8]
+    text = "".join(f"_{name}={value}" for name, value in sorted(parts.items()))
     return text if used + len(text) <= LONGEST else f"_x={_short_hash(text)}"
 
 
-def _plain(name: str, value: Any) -> str:
+def _plain(value: Any) -> str:
     text = "-".join(map(str, value)) if isinstance(value, list) else str(value)
-    return text if name not in HASHED and re.fullmatch(r"[A-Za-z0-9.-]+", text) else _short_hash(text)
+    return text if re.fullmatch(r"[A-Za-z0-9.-]+", text) else _short_hash(text)
 
 
 def _short_hash(text: str) -> str:
@@ -126,7 +168,7 @@ def read(folder: Path) -> RunData:
     """All that a run's folder says of the run; never raises for what it holds."""
     args = _read_json(folder / "args.json")
     config, command, environment = (args.get(name) for name in ("config", "command", "environment"))
-    return RunData(folder, completed(config) if config and isinstance(config, dict) else {},
+    return RunData(folder, config if isinstance(config, dict) else {},
                    command if isinstance(command, list) else [],
                    environment if isinstance(environment, dict) else {}, read_summary(folder))
 
@@ -134,12 +176,7 @@ def read(folder: Path) -> RunData:
 def read_config(folder: Path) -> dict[str, Any] | None:
     """What args.json of a run folder holds; None where there is no readable one."""
     config = _read_json(folder / "args.json").get("config")
-    return completed(config) if isinstance(config, dict) else None
-
-
-def completed(config: dict[str, Any]) -> dict[str, Any]:
-    """A stored configuration with what its version of the code did not know."""
-    return {**UNSAID, **config}
+    return config if isinstance(config, dict) else None
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

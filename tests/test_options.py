@@ -10,7 +10,7 @@ from distiller_zoo import DistillError, distiller_dict
 from helper.argtypes import seed_of
 from helper.errors import UserError, guard
 from helper.options import SLOW_NETWORKS, parse_student, parse_teacher
-from helper.rundir import config_of, student_name, teacher_name
+from helper.rundir import config_of, identity, student_name, teacher_name
 from models import model_dict
 from tests.support.small_runs import call
 
@@ -257,7 +257,7 @@ def test_configurations_that_differ_have_names_that_differ(role, data):
     opts = [parse(role, *(f"--{k}={v}" for k, v in chosen.items())) for chosen in (one, other)]
     names = [NAMES[role](opt, opt.trial[0]) for opt in opts]
     assert all(len(name.encode()) <= 255 and "/" not in name and not name.startswith(".") for name in names)
-    configs = [config_of(opt, opt.trial[0]) for opt in opts]
+    configs = [identity(config_of(opt, opt.trial[0])) for opt in opts]
     assume(configs[0] != configs[1])
     assert names[0] != names[1]
 

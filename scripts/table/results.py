@@ -11,7 +11,7 @@ from typing import Any
 
 from helper import rundir
 from helper.known_teachers import known_teachers
-from helper.rundir import FREE, LATE, RunData, config_of, held
+from helper.rundir import LATE, RunData, config_of, held, identity
 from helper.teacher import read_teacher
 
 from .spec import Size
@@ -100,9 +100,10 @@ class Store:
 
 
 def _same(config: dict, found: dict) -> bool:
-    compared = {*config, *found} - FREE - LATE  # the teacher is compared by its weights
+    mine, theirs = identity({**config, "teacher_sha256": None}), identity(found)
+    compared = {*mine, *theirs} - LATE  # the teacher is compared by its weights
     wanted = [config["precision"]] if config.get("precision") else DEFAULT_PRECISIONS
-    return found.get("precision") in wanted and all(config.get(k) == found.get(k) for k in compared)
+    return found.get("precision") in wanted and all(mine.get(k) == theirs.get(k) for k in compared)
 
 
 def _same_teacher(found: dict, teachers: tuple[Path, ...]) -> bool:

@@ -1,0 +1,123 @@
+"""What makes two runs the same: a new method, a new flag, a moved folder strand none."""
+import json
+import shutil
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from distiller_zoo import Distiller, distiller_dict
+from helper import options, rundir
+from helper.options import parse_student, parse_teacher
+from helper.resume import differing
+from helper.rundir import config_of, identity, student_name
+
+ROWS = sorted(Path("result/rows").glob("*/*/args.json"))
+# Another valid value than the default of every flag that can change a student's numbers.
+OTHER = {"model_s": "resnet8", "model_t": "resnet14", "distill": None, "gamma": "0.3", "alpha": "0.4", "beta": "0.7",
+         "kd_T": "2", "rescale": None, "init_epochs": "7", "epochs": "239", "batch_size": "32",
+         "learning_rate": "0.02", "lr_decay_epochs": "9,10", "lr_decay_rate": "0.2", "weight_decay": "0.01",
+         "momentum": "0.8", "mix": "cutmix", "pmixup": "False", "partmixup": "0.5", "pmu_sampling": "exact",
+         "beta_a": "0.5", "dataset": "cifar10", "holdout": "5", "train_fraction": "0.5", "precision": "bf16"}
+PLACES = {"path_t": "elsewhere.pth", "data_dir": "elsewhere", "save_dir": "elsewhere", "threads": "1",
+          "print_freq": "1000", "tb_freq": "7", "save_freq": "3", "num_workers": "1", "device": "cpu",
+          "resume_every": "5", "kernels": "torch", "step": "eager", "scale_T": "3"}
+
+
+class L1(Distiller):
+    """The README's example of a method with a flag."""
+
+    paper = "You, arXiv 2026"
+    weights = (1.0, 0.0, 10.0)
+    flags = {"l1_eps": {"type": float, "default": 0.0, "help": "eps"}}
+
+    def kd_loss(self, out_s, out_t, batch):
+        return (out_s[0][-1] - out_t[0][-1]).abs().mean()
+
+
+@pytest.fixture
+def with_l1(monkeypatch):
+    monkeypatch.setitem(distiller_dict, "l1", L1)
+    rundir.default_flags.cache_clear()
+    yield
+    rundir.default_flags.cache_clear()
+
+
+def settled(words):
+    opt = parse_student(words)
+    opt.model_t, opt.teacher_sha256 = opt.model_t or "resnet56", "0" * 64
+    opt.precision = opt.precision or "fp32"
+    return opt
+
+
+def same(a: Namespace, b: Namespace) -> bool:
+    return identity(config_of(a, "1")) == identity(config_of(b, "1"))
+
+
+@pytest.mark.parametrize("mixing", ["--mix none", "--mix mixup --no-pmixup", "--mix mixup"])
+@pytest.mark.parametrize("method", distiller_dict)
+def test_identity_and_name_are_the_flags_that_are_read(method, mixing):
+    base = ["--distill", method, *mixing.split()]
+    plain = settled(base)
+    present = {name: str(value) for name, value in vars(plain).items()}
+    read = {name for name in OTHER if name not in options.idle_loss(plain) | options.idle_mixing(plain)}
+    own = {flag: kwargs for m in distiller_dict.values() for flag, kwargs in m.flags.items()}
+    values = {**{name: value for name, value in OTHER.items() if value is not None}, **PLACES}
+    for flag, kwargs in own.items():
+        default = kwargs["default"]
+        values[flag] = {"mode": "relax"}.get(flag) or str(default + 1 if isinstance(default, int) else default * 0.5)
+    for flag, value in values.items():
+        if present[flag] == value:
+            continue
+        other = settled([*base, f"--{flag}={value}"])
+        changes = flag in read or flag in distiller_dict[method].reads(plain) & own.keys()
+        assert same(plain, other) != changes, flag
+        if flag != "path_t":
+            assert (student_name(plain, "1") == student_name(other, "1")) != changes, flag
+
+
+def test_teachers_weights_are_in_identity_and_name_and_their_place_is_not():
+    one, moved, other = (settled(["--path_t", path]) for path in ("a/x.pth", "b/x.pth", "a/x.pth"))
+    other.teacher_sha256 = "1" * 64
+    assert same(one, moved) and student_name(one, "1") == student_name(moved, "1")
+    assert not same(one, other) and student_name(one, "1") != student_name(other, "1")
+
+
+def test_run_without_mixing_is_not_called_mixed():
+    assert "pmix" not in student_name(settled(["--distill", "kd", "--mix", "none"]), "1")
+
+
+@pytest.mark.parametrize("file", ROWS, ids=[f"{path.parent.parent.name}-{i}" for i, path in enumerate(ROWS)])
+def test_stored_rows_are_recognised_after_a_method_with_a_flag_is_added(file, with_l1):
+    stored = json.loads(file.read_text())["config"]
+    student = "distill" in stored
+    words = [f"--{name}={stored[name]}" for name in ("distill", "mix", "pmixup", "model_s", "model_t", "model",
+                                                    "path_t") if name in stored]
+    opt = (parse_student if student else parse_teacher)(words)
+    opt.precision = stored["precision"]
+    if student:
+        opt.teacher_sha256 = stored["teacher_sha256"]
+    assert "l1_eps" not in stored and ("l1_eps" in vars(opt)) == student
+    assert differing(config_of(opt, stored["trial"]), stored) == []
+
+
+def test_rows_are_there():
+    assert len(ROWS) >= 4
+
+
+@pytest.mark.parametrize("file", ROWS, ids=[f"{path.parent.parent.name}-{i}" for i, path in enumerate(ROWS)])
+def test_auto_finds_a_stored_row_under_its_old_name(file, with_l1, tmp_path):
+    from helper import resume
+    stored = json.loads(file.read_text())["config"]
+    role = file.parent.parent.name
+    shutil.copytree(file.parent, tmp_path / role / file.parent.name)
+    (tmp_path / role / file.parent.name / "x_last.pth").touch()  # the rows are stored without weights
+    opt = Namespace(save_dir=str(tmp_path), resume="auto", overwrite=False, epochs=240)
+    run = resume.find_run(opt, "another-name", stored, (role, "tensorboard"))
+    assert run.finished and run.folder.name == file.parent.name
+
+
+def test_flag_that_this_code_lacks_is_ignored_and_another_value_is_named():
+    config = config_of(settled(["--distill", "similarity"]), "1")
+    assert differing(config, {**config, "l1_eps": 0.5}) == []
+    assert "--batch_size 64, there 32" in differing(config, {**config, "batch_size": 32})[0]
