@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/environment.sh
 read -r -a steps <<< "${STEPS:-tests questions speed first tables report}"
-all="main cutmix beta_a repdistiller_same repdistiller_cross partial_amount zoo_mixup rescale teachers augmentation"
+all="main cutmix beta_a repdistiller_same repdistiller_cross partial_amount zoo_mixup rescale teachers augmentation claims"
 read -r -a tables <<< "${TABLES:-$all}"
 mkdir -p result/reproduce
 failed=()

@@ -51,6 +51,26 @@ def read_csv(path):
         return {line["row"]: line for line in csv.DictReader(file)}
 
 
+def test_difference_is_set_beside_its_standard_error(tmp_path):
+    """Of 1, 2, 3 and 4, 6, 8: the variances are 1 and 4, so the difference 4 has the error sqrt(1/3 + 4/3) = 1.291."""
+    figures = [render.Figure(3, 2.0, 1.0), render.Figure(3, 6.0, 2.0), render.Figure(1, 2.0)]
+    assert render.standard_error(*figures[:2]) == pytest.approx(1.2909944)
+    assert render.standard_error(figures[0], figures[2]) is None
+    rows = [dict(row) for row in table_runs.SMALL["rows"]]
+    rows[2]["compare"] = "KD"
+    table = spec.load(table_runs.small_table(tmp_path, rows=rows))
+    for kd, mixstd, verdict in ((0, 1, "+4.00 | 2.58 | 3, 3 | yes"), (0, 2, "+0.00 |  | 1, 3 | can't be told")):
+        found = render._comparisons(table, {cell.key: {"KD": figures[kd], "MIXSTD": figures[mixstd]}.get(
+            cell.row.name, render.Figure(0)) for cell in table.cells})
+        assert len(found) == 4 and verdict in found[2]
+
+
+def test_table_whose_recipe_is_reduced_says_so_everywhere(tmp_path):
+    table = spec.load(table_runs.small_table(tmp_path, reduced="60 of 240 epochs"))
+    assert table.size().label == "reduced: 60 of 240 epochs" and table.size().folder == ""
+    assert table.size(epochs=5).label == "reduced: 60 of 240 epochs, 5 of 240 epochs"
+
+
 def test_reduced_and_full_never_meet(tmp_path):
     full, reduced = filled(tmp_path)
     result = tmp_path / "result" / "small"

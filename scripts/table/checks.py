@@ -34,7 +34,8 @@ def wrong_type(table) -> str:
     if not _is(list, drops) or not _is(int, *drops):
         return "recipe: lr_decay_epochs must be a list of epochs, as [150, 180, 210]"
     if not _is(list, table.columns, table.about) or not _is(dict, table.sources) or not _is(
-            str, table.trial, table.title, table.x_label, *table.columns, *table.about, *table.sources.values()):
+            str, table.trial, table.title, table.x_label, table.reduced, *table.columns, *table.about,
+            *table.sources.values()):
         return 'trial and title are texts, as "1,2,3", columns and about lists of texts, sources maps to texts'
     try:
         trial_list(table.trial)
@@ -47,8 +48,9 @@ def wrong_type(table) -> str:
             return f"row {row.name}: column_flags, per_epoch and per_image must map names to values"
         if not _is((int, float, type(None)), row.x):
             return f"row {row.name}: x must be a number"
-        if not _is(str, row.name, row.flags, row.teacher, row.source, row.series, *row.column_flags.values()):
-            return f"row {row.name}: its name, flags, teacher, source and series must be texts"
+        if not _is(str, row.name, row.flags, row.teacher, row.source, row.series, row.compare,
+                   *row.column_flags.values()):
+            return f"row {row.name}: its name, flags, teacher, source, series and compare must be texts"
         numbers = (int, float, type(None))
         if not _is(tuple, row.skip) or not _is(str, *row.skip) or not (
                 _is(str, row.published) or _is(tuple, row.published) and _is(numbers, *row.published)):
@@ -84,6 +86,8 @@ def impossible(table) -> str:
             return f"row {row.name}: role {row.role!r} is none of {', '.join(ROLES)}"
         if row.published and len(row.published) != len(table.columns):
             return f"row {row.name}: {len(row.published)} published numbers for {len(table.columns)} columns"
+        if row.compare and row.compare not in {other.name for other in table.rows} - {row.name}:
+            return f"row {row.name}: compares with {row.compare!r}, which is no other row"
         if row.published and row.source not in table.sources:
             return f"row {row.name}: published numbers without a source"
         if unknown := {*row.column_flags, *row.skip} - {*table.columns}:

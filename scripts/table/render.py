@@ -5,6 +5,7 @@ and says so in its title, its column heads, its CSV fields and its picture.
 """
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -108,7 +109,7 @@ def markdown(plan: Plan, figures: dict, failed: Mapping[str, str] = NONE) -> str
     names = [table.name, "result_heatmap"] if table.picture == "surfaces" else [table.name]
     pictures = [f"![{_cell(title)}]({name}.png)" for name in names]
     lines = [f"# {title}", "", *_paragraphs(notes), *_matrix(table, size, figures), "",
-             *_paragraphs([*_made(table, figures), *sources]), DETAILS,
+             *_comparisons(table, figures), *_paragraphs([*_made(table, figures), *sources]), DETAILS,
              "", *_paragraphs(pictures), *_failures(failed), "## Cells", "", *_details(plan, figures), "",
              "## Commands", "", "```", *commands, "```"]
     return "\n".join(lines) + "\n"
@@ -155,6 +156,29 @@ def _matrix(table: Table, size: Size, figures: dict) -> list[str]:
     else:
         head, lines = columns, [[n, *(text(n, c) for c in columns)] for n in names]
     return _markdown_table(["", *(h + mark for h in head)], lines)
+
+
+def _comparisons(table: Table, figures: dict) -> list[str]:
+    """Each row with ``compare`` against that row: the difference of the means beside twice its standard error."""
+    lines = []
+    for cell in table.cells:
+        one, other = figures[cell.key], figures.get((cell.row.compare, cell.column), Figure(0))
+        if not (one.n and other.n):
+            continue
+        error, verdict = standard_error(one, other), "can't be told from one seed"
+        if error is not None:
+            verdict = "yes" if abs(one.mean - other.mean) > 2 * error else "no"
+        lines.append([cell.row.name, cell.row.compare, cell.column, _signed(one.mean - other.mean),
+                      _two(None if error is None else 2 * error), f"{one.n}, {other.n}", verdict])
+    head = ["row", "against", "column", "difference", "two standard errors", "n", "more than two standard errors"]
+    return [*_markdown_table(head, lines), ""] if lines else []
+
+
+def standard_error(one: Figure, other: Figure) -> float | None:
+    """Of the difference of two means, sqrt(s1^2 / n1 + s2^2 / n2); None where one of them has a single seed."""
+    if one.std is None or other.std is None:
+        return None
+    return math.sqrt(one.std**2 / one.n + other.std**2 / other.n)
 
 
 def _made(table: Table, figures: dict) -> list[str]:

@@ -5,13 +5,15 @@ A table is rows x columns of cells, each cell one training command. Keys of a fi
     title, about (lines), recipe (flags of every run)
     columns     "teacher > student", or "network" where every row trains one network alone
     trial       default of --trial (else 1,2,3);  picture: points, curves or surfaces;  x_label: of curves
+    reduced     where the table's own recipe is less than the papers': in what, in words
     rows        name; role: distil (default), student (alone), teacher (the one the column distils from); flags;
                 teacher: flags of the teacher's training; published: "KEY: METHOD" of dataset/published.json ("KEY"
                 where the row trains networks alone), or one number or null a column, with a source that is a key of
                 sources (key -> where the numbers are from);
                 column_flags: column -> more flags; skip: columns that the method can't serve;
                 per_epoch, per_image: numbers that shrink with --epochs and with the number of training images;
-                series and x: curve and place of a row in the picture; surface: drawn as one
+                series and x: curve and place of a row in the picture; surface: drawn as one;
+                compare: the row that this one is set against, with the difference's standard error
 """
 from __future__ import annotations
 
@@ -45,6 +47,7 @@ class Row:
     series: str = ""
     x: float | None = None
     surface: bool = False
+    compare: str = ""
 
     def scaled(self, epochs: float = 1.0, images: float = 1.0) -> list[str]:
         """The flags of per_epoch and per_image where these shares of the recipe's epochs and images are trained."""
@@ -88,7 +91,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Size:
-    """How much of the recipe is run. ``label`` and ``folder`` are empty for all of it, and only then."""
+    """How much of the recipe is run. ``folder`` is empty for all of it, and only then; ``label`` too, unless the
+    table's own recipe is reduced."""
 
     recipe_epochs: int
     recipe_dataset: str
@@ -96,6 +100,7 @@ class Size:
     train_fraction: float
     holdout: int
     dataset: str
+    reduced: str = ""  # in what the table's own recipe is less
 
     @cached_property
     def _changes(self) -> list[tuple[str, str]]:
@@ -113,7 +118,8 @@ class Size:
 
     @property
     def label(self) -> str:
-        return "reduced: " + ", ".join(text for _, text in self._changes) if self._changes else ""
+        texts = [text for text in (self.reduced, *(text for _, text in self._changes)) if text]
+        return "reduced: " + ", ".join(texts) if texts else ""
 
     @property
     def folder(self) -> str:
@@ -154,6 +160,7 @@ class Table:
     trial: str = "1,2,3"
     picture: str = "points"
     x_label: str = ""
+    reduced: str = ""
 
     @cached_property
     def cells(self) -> list[Cell]:
@@ -177,7 +184,7 @@ class Table:
             raise UserError(f"--epochs {epochs}: the recipe of table {self.name} has {full}; give {full} or less")
         if holdout >= SIZES[dataset or name][0]:
             raise UserError(f"--holdout {holdout}: {dataset or name} has {SIZES[dataset or name][0]} training images")
-        return Size(full, name, epochs or full, train_fraction, holdout, dataset or name)
+        return Size(full, name, epochs or full, train_fraction, holdout, dataset or name, self.reduced)
 
 
 def with_published(table: Table, path: Path) -> Table:
