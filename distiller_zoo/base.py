@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .losses import DistillKL, soft_cross_entropy, std_scaled
+from .losses import DistillKL, MIXSTDLoss, soft_cross_entropy
 
 Output = tuple[Sequence[Tensor], Tensor]  # what a network returns with is_feat=True: (features, logits)
 
@@ -93,7 +93,8 @@ class Distiller(nn.Module):
         super().__init__()
         self.gamma, self.alpha, self.beta = opt.gamma, opt.alpha, opt.beta
         self.rescaled = opt.rescale == "std"
-        self.criterion_div = DistillKL(1.0 if self.rescaled else opt.kd_T)  # rescaled logits have no temperature
+        self.criterion_div = DistillKL(opt.kd_T)
+        self.criterion_std = MIXSTDLoss(opt)  # in place of cls and div under --rescale std, without a temperature
 
     # What it can serve, asked before anything is loaded or trained -----------------------------------------------
 
@@ -137,15 +138,19 @@ class Distiller(nn.Module):
 
     def forward(self, out_s: Output, out_t: Output, batch) -> dict[str, Tensor]:
         """Weighted loss terms, scalars, of one batch. Their sum is what is minimised."""
-        names, terms = self.term_names(), {}
-        logit_s = self.scale(out_s[1])
-        if "cls" in names:
-            terms["cls"] = self.gamma * soft_cross_entropy(logit_s, batch.targets)
-        if "div" in names:
-            terms["div"] = self.alpha * self.criterion_div(logit_s, self.scale(out_t[1]))
+        names = self.term_names()
+        terms = dict(zip(("cls", "div"), self.logit_losses(out_s, out_t, batch.targets, names), strict=True))
         if "kd" in names:
             terms["kd"] = self.beta * self.kd_loss(out_s, out_t, batch)
-        return terms
+        return {name: terms[name] for name in names}
+
+    def logit_losses(self, out_s: Output, out_t: Output | None, targets: Tensor, names) -> tuple:
+        """The weighted classification and KL terms; those that are not in ``names`` don't matter."""
+        logit_t = None if out_t is None else out_t[1]
+        if self.rescaled and ("cls" in names or "div" in names):
+            return self.criterion_std(out_s[1], logit_t, targets)
+        cls = self.gamma * soft_cross_entropy(out_s[1], targets) if "cls" in names else None
+        return cls, self.alpha * self.criterion_div(out_s[1], logit_t) if "div" in names else None
 
     def asks_teacher(self, stage: str) -> bool:
         """Whether a step of the stage reads the teacher at all; where not, its forward pass is spared."""
@@ -156,8 +161,9 @@ class Distiller(nn.Module):
         raise NotImplementedError
 
     def scale(self, logits: Tensor) -> Tensor:
-        """Logits as the cls and div terms and the test loss see them: ``--rescale std`` is :func:`std_scaled`."""
-        return std_scaled(logits) if self.rescaled else logits
+        """Logits as the cls and div terms and the test loss see them: ``--rescale std`` divides them by their
+        standard deviation."""
+        return self.criterion_std.scale(logits) if self.rescaled else logits
 
     # Stages -------------------------------------------------------------------------------------------------------
 

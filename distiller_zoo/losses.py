@@ -1,6 +1,8 @@
 """Losses of logits that several methods share: soft cross-entropy, Hinton's KL divergence, scaling by deviation."""
 from __future__ import annotations
 
+from argparse import Namespace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -40,6 +42,31 @@ def std_scaled(logits: Tensor) -> Tensor:
     """
     logits = at_least_single(logits)
     return logits / row_std(logits)
+
+
+class MIXSTDLoss(nn.Module):
+    """gamma * CE(z_s / std(z_s), y) and alpha * KL(softmax(z_t / std(z_t)) || softmax(z_s / std(z_s))), no T^2.
+
+    Choi et al., WACV 2023. opt: has gamma and alpha. Call with logits of student and teacher (B, K) and target
+    probabilities (B, K); returns the two weighted terms, batch means, as MIX-KD's class of this name does. With alpha 0
+    the second term is 0 and ``logit_t`` may be None. Also what every method under ``--rescale std`` computes in place
+    of its classification and KL terms, and :meth:`scale` is what the test loss sees.
+    """
+
+    def __init__(self, opt: Namespace):
+        super().__init__()
+        self.gamma, self.alpha = opt.gamma, opt.alpha
+
+    def forward(self, logit_s: Tensor, logit_t: Tensor | None, target: Tensor) -> tuple[Tensor, Tensor]:
+        scaled_s = self.scale(logit_s)
+        loss_cls = self.gamma * soft_cross_entropy(scaled_s, target)
+        if not self.alpha:
+            return loss_cls, loss_cls.new_zeros(())
+        return loss_cls, self.alpha * kl_divergence(scaled_s, self.scale(logit_t))
+
+    @staticmethod
+    def scale(logits: Tensor) -> Tensor:
+        return std_scaled(logits)
 
 
 def row_std(x: Tensor) -> Tensor:

@@ -62,3 +62,19 @@ def test_value_and_gradient_are_the_originals(case):
     torch.testing.assert_close(values, part["values"], rtol=1e-12, atol=1e-14)
     for got, gradient in zip(torch.autograd.grad(values.sum(), wanted), expected.values(), strict=True):
         torch.testing.assert_close(got, gradient, rtol=1e-10, atol=1e-12 * float(gradient.abs().max()))
+
+
+def test_the_papers_loss_has_one_home(monkeypatch):
+    """An edit of MIXSTDLoss changes mixstd, every method under --rescale std and the test loss alike."""
+    from argparse import Namespace
+
+    from distiller_zoo import KD, MIXSTD, MIXSTDLoss
+    opt = Namespace(gamma=0.1, alpha=0.9, beta=0.0, rescale="std", kd_T=4.0)
+    monkeypatch.setattr(MIXSTDLoss, "scale", staticmethod(lambda logits: 3 * logits))
+    logits, targets = torch.randn(4, 10), torch.softmax(torch.randn(4, 10), 1)
+    expected = -0.1 * (targets * torch.log_softmax(3 * logits, 1)).sum(1).mean()
+    for method in (MIXSTD, KD):
+        method = method(opt, None)
+        terms = method(([], logits), ([], logits), Namespace(targets=targets))
+        torch.testing.assert_close(terms["cls"], expected)
+        torch.testing.assert_close(method.scale(logits), 3 * logits)
