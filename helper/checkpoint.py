@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,11 +21,57 @@ from torch import Tensor
 from .errors import UserError, in_short
 from .files import save_bytes
 
-# RepDistiller's own files: an argparse.Namespace under opt in *_last.pth, and a numpy.float64 as the optimiser's lr
-# in every file saved after the first learning-rate drop. numpy renamed the module that such a scalar names.
-_scalar = np.float64(0).__reduce__()[0]
-SAFE_TYPES = [argparse.Namespace, np.dtype, type(np.dtype(np.float64)),
-              (_scalar, "numpy.core.multiarray.scalar"), (_scalar, "numpy._core.multiarray.scalar")]
+# Where files keep their weights, unless these are bare.
+PLACES = ("model", "state_dict", "model_state_dict", "model_state", "net", "network", "weights", "student", "model_ema",
+          "state_dict_ema", "ema")
+WRAPPERS = re.compile(r"((?:module|_orig_mod)\.)+")  # of DataParallel and torch.compile, before a weight's name
+COUNT = "num_batches_tracked"  # of a batch norm, since torch 0.4.1
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+LIBRARY = "safetensors.torch"
+
+
+# numpy's values, as RepDistiller's files hold them from the first drop of the learning rate on, are read by these in
+# the place of numpy's own functions, which would take any state from a file.
+
+class _DType:
+    """numpy.dtype of numbers, truth values and strings."""
+
+    def __init__(self, code: str, *_: Any):
+        if not re.fullmatch(r"[biufcSU][1-9]\d{0,3}", code):
+            raise ValueError(f"an array of type {code}")
+        self.type = np.dtype(code)
+
+    def __setstate__(self, state: tuple) -> None:
+        self.type = self.type.newbyteorder(state[1])
+
+
+class _Array(list):
+    """numpy.ndarray, as nested lists."""
+
+    def __setstate__(self, state: tuple) -> None:
+        _, shape, dtype, fortran, content = state
+        values = np.ndarray(shape, dtype.type, content, order="F" if fortran else "C")
+        self[:] = np.atleast_1d(values).tolist() if content else []
+
+
+def _scalar(dtype: _DType, content: bytes) -> np.generic:
+    return np.ndarray((), dtype.type, content)[()]
+
+
+def _reconstruct(*_: Any) -> _Array:
+    return _Array()
+
+
+def _no_bytes() -> bytes:
+    """bytes(), of an empty array; with an argument it would fill the memory."""
+    return b""
+
+
+# numpy renamed the module that its values name.
+SAFE_TYPES = [argparse.Namespace, (_DType, "numpy.dtype"), (_Array, "numpy.ndarray"),
+              (_scalar, "numpy.core.multiarray.scalar"), (_scalar, "numpy._core.multiarray.scalar"),
+              (_no_bytes, "builtins.bytes"), (_reconstruct, "numpy.core.multiarray._reconstruct"),
+              (_reconstruct, "numpy._core.multiarray._reconstruct")]
 
 
 def save(state: dict[str, Any], path: Path) -> None:
@@ -34,7 +82,7 @@ def save(state: dict[str, Any], path: Path) -> None:
 
 
 def load(path: Path, digest_needed: bool = False) -> Any:
-    """Read a checkpoint of this project or of RepDistiller's onto the CPU, without running anything in it.
+    """Read a checkpoint onto the CPU, without running anything in it: torch's, or .safetensors by its own package.
 
     digest_needed: refuse a file without the digest that :func:`save` adds. Raises UserError, one line with the file's
     name, if it is missing, truncated, altered, or holds more than tensors and plain values.
@@ -44,11 +92,10 @@ def load(path: Path, digest_needed: bool = False) -> Any:
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
     try:
-        with torch.serialization.safe_globals(SAFE_TYPES):
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        state = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
         expected = state.pop("sha256", None) if isinstance(state, dict) else None
         found = digest(state) if expected is not None else None
-    except MemoryError:
+    except (MemoryError, UserError):
         raise
     except Exception as error:  # torch raises whatever its parsers meet in a damaged or hostile file
         why = in_short(error)
@@ -61,6 +108,20 @@ def load(path: Path, digest_needed: bool = False) -> Any:
     if digest_needed and expected is None:
         raise UserError(f"{path}: has no sha256 of its contents, so no run of this project wrote it")
     return state
+
+
+def _pickled(path: Path) -> Any:
+    with torch.serialization.safe_globals(SAFE_TYPES):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        library = importlib.import_module(LIBRARY)
+    except ImportError:
+        raise UserError(f"{path}: is read by the package safetensors, which is not installed; pip install safetensors, "
+                        "or give the weights as a .pth") from None
+    return library.load_file(path)
 
 
 def digest(value: Any) -> str:
@@ -89,22 +150,61 @@ def _pieces(value: Any) -> Iterator[bytes]:
         yield f"{type(value).__name__}:{value!r}".encode(errors="backslashreplace")
 
 
-def weights_of(state: Any, path: Path) -> dict[str, Tensor]:
-    """The weights in a checkpoint: under ``model``, ``state_dict`` or bare, with or without ``module.``."""
-    weights = state
-    for key in ("model", "state_dict"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            weights = state[key]
-            break
-    if not isinstance(weights, dict) or not weights or not all(map(_is_plain, weights.values())):
-        raise UserError(f"{path}: holds no weights under 'model', under 'state_dict' or bare")
-    return {str(name).removeprefix("module."): w for name, w in weights.items()}
+def weights_of(state: Any, path: Path) -> tuple[dict[str, Tensor], str]:
+    """The weights in a checkpoint, by the networks' own names, and what was done to them, in words ('' if nothing).
+
+    They are found under one of PLACES or bare. Wrappers' prefixes and whatever is no tensor are taken off, counts that
+    torch before 0.4.1 did not store are added as 0. Types stay, so that the digest is that of the file's weights.
+    Raises UserError: no weights, two places that differ, weights that are no dense floating-point tensors.
+    """
+    places = [p for p in PLACES if isinstance(state, dict) and _has_tensors(state.get(p))]
+    found = [_cleaned(state[p], path) for p in places] or ([_cleaned(state, path)] if _has_tensors(state) else [])
+    if not found:
+        raise UserError(f"{path}: holds no weights bare or under {', '.join(PLACES)}")
+    if len({digest(dict(sorted(weights.items()))) for weights, _ in found}) > 1:
+        raise UserError(f"{path}: holds weights under {' and '.join(map(repr, places))} that differ; save those wanted "
+                        f"alone: state = torch.load(FILE); torch.save(state[{places[0]!r}], NEW_FILE)")
+    return found[0]
 
 
-def _is_plain(weight: Any) -> bool:
-    """A dense tensor of real numbers, in memory."""
-    return (isinstance(weight, Tensor) and weight.layout == torch.strided and weight.device.type == "cpu"
-            and not weight.is_quantized and not weight.is_complex())
+def _has_tensors(value: Any) -> bool:
+    return isinstance(value, dict) and any(isinstance(item, Tensor) for item in value.values())
+
+
+def _cleaned(state: dict, path: Path) -> tuple[dict[str, Tensor], str]:
+    """See :func:`weights_of`."""
+    weights: dict[str, Tensor] = {}
+    off, types = set(), set()
+    for key, value in state.items():
+        wrapper = WRAPPERS.match(str(key))
+        name = str(key)[wrapper.end() if wrapper else 0:].replace("._orig_mod.", ".")
+        if name != str(key):
+            off.add(wrapper[0] if wrapper else "_orig_mod.")
+        if not isinstance(value, Tensor) or name == "n_averaged":  # torch's AveragedModel counts with it
+            off.add(name)
+            continue
+        if name in weights:
+            raise UserError(f"{path}: holds {name} twice, with and without {', '.join(sorted(off))}; keep one of them")
+        _check_type(name, value, path)
+        if value.is_floating_point() and value.dtype != torch.float32:
+            types.add(str(value.dtype).removeprefix("torch."))
+        weights[name] = value
+    norms = [name.removesuffix("running_mean") for name in weights if name.endswith("running_mean")]
+    if lacking := [norm + COUNT for norm in norms if norm + COUNT not in weights]:
+        weights |= {name: torch.tensor(0) for name in lacking}
+    said = [f"{', '.join(sorted(off))} taken off"] * bool(off)
+    said += [f"{', '.join(sorted(types))} converted to float32"] * bool(types)
+    said += [f"{COUNT} added to {len(lacking)} norms"] * bool(lacking)
+    return weights, "; ".join(said)
+
+
+def _check_type(name: str, weight: Tensor, path: Path) -> None:
+    """Raises UserError for anything but a dense tensor of real numbers, or of whole ones for a count."""
+    whole = not (weight.is_floating_point() or weight.is_complex() or weight.is_quantized)
+    dense = weight.layout == torch.strided and weight.device.type == "cpu" and not weight.is_quantized
+    if not dense or not (weight.dtype in FLOATS or whole and name.endswith(COUNT)):
+        kind = str(weight.dtype if weight.layout == torch.strided else weight.layout).removeprefix("torch.")
+        raise UserError(f"{path}: {name} is {kind}; save the weights as float32 tensors on the CPU")
 
 
 def load_weights(model: torch.nn.Module, weights: dict[str, Tensor], path: Path, name: str) -> None:
@@ -114,7 +214,8 @@ def load_weights(model: torch.nn.Module, weights: dict[str, Tensor], path: Path,
     differ += [f"{k} unexpected" for k in weights if k not in expected]
     differ += [f"{k} is {tuple(w.shape)}, not {tuple(expected[k].shape)}" for k, w in weights.items()
                if k in expected and w.shape != expected[k].shape]
-    differ = differ or [f"{k} holds numbers that are not finite" for k, w in weights.items() if not w.isfinite().all()]
+    differ = differ or [f"{k} holds numbers that are not finite in float32" for k, w in weights.items()
+                        if not w.float().isfinite().all()]
     if differ:
         more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
         raise UserError(f"{path}: not the weights of {name}: {', '.join(differ[:3])}{more}; "

@@ -41,6 +41,7 @@ class TeacherFile:
     trained: dict[str, Any] = field(default_factory=dict)
     flags: tuple[str, str] = ("--path_t", "--model_t")  # what the user calls path and arch
     classes: tuple[str, ...] = ()  # their names, where the file says them
+    said: str = ""  # what was taken off or converted; printed when the network is built
 
     def less_than(self, full: dict[str, Any]) -> list[str]:
         """'--epochs 3', ... for what is known to be less than ``full``."""
@@ -52,7 +53,8 @@ class TeacherFile:
 
 
 def read_teacher(path: str, arch: str | None = None, flags: tuple[str, str] = ("--path_t", "--model_t")) -> TeacherFile:
-    """Read a checkpoint of this project or of RepDistiller's. ``flags`` is what the user calls ``path`` and ``arch``.
+    """Read a checkpoint: this project's, RepDistiller's, or any whose weights :func:`.checkpoint.weights_of` finds.
+    ``flags`` is what the user calls ``path`` and ``arch``.
 
     The architecture is ``arch`` if given, else what the file stores, else the network that its own name or its
     folder's name mentions first: resnet8_last.pth, cifar100_resnet20.pth; resnet110_vanilla, wrn_40_2_vanilla, and
@@ -63,7 +65,7 @@ def read_teacher(path: str, arch: str | None = None, flags: tuple[str, str] = ("
     file = Path(path)
     try:
         state: Any = checkpoint.load(file)
-        weights = checkpoint.weights_of(state, file)
+        weights, said = checkpoint.weights_of(state, file)
     except UserError as error:
         raise UserError(f"{flags[0]} {error}") from None
     stored = state.get("arch") if isinstance(state.get("arch"), str) else None
@@ -78,7 +80,7 @@ def read_teacher(path: str, arch: str | None = None, flags: tuple[str, str] = ("
                         f"{near(arch, any_model)}; name it with {flags[1]}")
     told = state.get("classes")
     classes = tuple(map(str, told)) if isinstance(told, list) else ()
-    return TeacherFile(file, arch, weights, _trained(state, file), flags, classes)
+    return TeacherFile(file, arch, weights, _trained(state, file), flags, classes, said)
 
 
 def from_torchvision(path: str, asked: str | None, flags: tuple[str, str]) -> TeacherFile:
@@ -103,7 +105,7 @@ def from_torchvision(path: str, asked: str | None, flags: tuple[str, str]) -> Te
         why = f"{type(error).__name__}: {in_short(error)}"
         raise UserError(f"{flags[0]} {path}: could not be had ({why}); download {versions[version].url} elsewhere and "
                         f"give the file with {flags[1]} {arch}") from None
-    return TeacherFile(Path(path), arch, checkpoint.weights_of(weights, Path(path)), flags=flags)
+    return TeacherFile(Path(path), arch, checkpoint.weights_of(weights, Path(path))[0], flags=flags)
 
 
 def _trained(state: dict[str, Any], file: Path) -> dict[str, Any]:
@@ -156,6 +158,9 @@ def build(file: TeacherFile, num_classes: int, classes: tuple[str, ...] = ()) ->
         checkpoint.load_weights(model, file.weights, file.path, file.arch)
     except UserError as error:
         raise UserError(f"{file.flags[0]} {error}; {file.flags[1]} names the architecture") from None
+    if file.said:
+        print(f"{file.path}: {file.said}", flush=True)
+        file.said = ""  # once, however many runs read it
     return model.eval()
 
 

@@ -17,6 +17,7 @@ from helper.teacher import build, read_teacher
 from models import model_dict
 from scripts import evaluate
 from tests.support.bombs import Bomb
+from tests.support.small_runs import call, refused
 
 
 @pytest.fixture
@@ -187,15 +188,98 @@ def test_repdistillers_files_load(tmp_path, module, prefix):
     assert float(state["optimizer"]["param_groups"][0]["lr"]) == pytest.approx(5e-5)
 
 
-def test_forms_of_weights(tmp_path):
-    weights = nn.Linear(2, 3).state_dict()
-    parallel = {f"module.{k}": v for k, v in weights.items()}
-    for state in ({"model": weights}, {"state_dict": weights}, weights, {"model": parallel}, parallel):
-        assert checkpoint.weights_of(state, tmp_path).keys() == weights.keys()
-    for state in ({}, [], {"model": {}}, {"model": {"a": 1}}, {"a": "b"}, 3, {"model": {"a": torch.eye(2).to_sparse()}},
-                  {"model": {"a": torch.zeros(2, dtype=torch.complex64)}}):
-        with pytest.raises(UserError, match="holds no weights"):
-            checkpoint.weights_of(state, tmp_path)
+NET = model_dict["resnet8"](num_classes=10).state_dict()
+PREFIXES = ("module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "module.module._orig_mod.")
+PLAIN = [np.float32(0.5), np.int64(3), np.bool_(True), np.float16(1), np.str_("abc"), np.arange(6).reshape(2, 3),
+         np.zeros((2, 0), np.float32), np.array(2.5), np.asfortranarray(np.eye(2, 3)), np.array(["a", "bc"]),
+         np.array([1, 2], ">u2"), np.uint8(7)]
+
+
+def prefixed(prefix, weights=NET):
+    return {prefix + name: weight for name, weight in weights.items()}
+
+
+def without_counts():
+    return {name: weight for name, weight in NET.items() if not name.endswith("num_batches_tracked")}
+
+
+def converted(dtype):
+    return {name: weight.to(dtype) if weight.is_floating_point() else weight for name, weight in NET.items()}
+
+
+VARIANTS = {
+    **{f"prefix {prefix}": (prefixed(prefix), f"{prefix} taken off") for prefix in PREFIXES},
+    "compiled part": ({name.replace("layer1.", "layer1._orig_mod."): w for name, w in NET.items()}, "_orig_mod. taken"),
+    "bare": (NET, ""),
+    **{f"under {place}": ({place: NET, "epoch": 3, "optimizer": {"state": {0: torch.ones(2)}}}, "")
+       for place in checkpoint.PLACES},
+    "no counts": (without_counts(), "num_batches_tracked added"),
+    "old and parallel": ({"net": prefixed("module.", without_counts()), "acc": 91.2}, "module. taken off; num_batches"),
+    "numpy beside": ({"model": NET, **{f"v{i}": value for i, value in enumerate(PLAIN)}}, ""),
+    "numpy among": ({**NET, "best": np.float64(3), "history": np.arange(3.0)}, "best, history taken off"),
+    "averaged": ({"n_averaged": torch.tensor(5), **prefixed("module.")}, "module., n_averaged taken off"),
+    "half": (converted(torch.float16), "float16 converted to float32"),
+    "bfloat16": (converted(torch.bfloat16), "bfloat16 converted to float32"),
+    "double": (converted(torch.float64), "float64 converted to float32"),
+    "twice the same": ({"model": NET, "state_dict": prefixed("module.")}, ""),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_files_people_have(tmp_path, capsys, variant):
+    state, said = VARIANTS[variant]
+    torch.save(state, tmp_path / "resnet8.pth")
+    file = read_teacher(str(tmp_path / "resnet8.pth"))
+    loaded = build(file, 10).state_dict()
+    tolerance = 2**-7 if variant in ("half", "bfloat16") else 0
+    for name, weight in NET.items():
+        assert loaded[name].dtype == weight.dtype
+        torch.testing.assert_close(loaded[name], weight, rtol=tolerance, atol=1e-6 if tolerance else 0)
+    build(file, 10)
+    out = capsys.readouterr().out
+    assert out.count("\n") == bool(said) and said in out, out
+
+
+OTHER = {name: weight + 1 for name, weight in NET.items()}
+REFUSED = {
+    **{name: (lambda dtype=dtype: converted(dtype), f"is {name}") for name, dtype in {
+        "int8": torch.int8, "complex64": torch.complex64, "bool": torch.bool,
+        "float8_e4m3fn": torch.float8_e4m3fn}.items()},
+    "quantised": (lambda: NET | {"fc.weight": torch.quantize_per_tensor(NET["fc.weight"], 0.1, 0, torch.qint8)},
+                  "fc.weight is qint8"),
+    "sparse": (lambda: NET | {"fc.weight": NET["fc.weight"].to_sparse()}, "fc.weight is sparse"),
+    "elsewhere": (lambda: NET | {"fc.weight": NET["fc.weight"].to("meta")}, "save the weights as float32"),
+    "beyond float32": (lambda: NET | {"fc.bias": torch.tensor([1e300] * 10, dtype=torch.float64)}, "not finite"),
+    "two that differ": (lambda: {"model": NET, "model_ema": OTHER}, "'model' and 'model_ema' that differ"),
+    "one name twice": (lambda: NET | prefixed("module.", OTHER), "twice"),
+    "nothing": (lambda: {"epoch": 3, "model": {"a": 1}}, "holds no weights"),
+    "list": (lambda: [1], "holds no weights"),
+    "objects": (lambda: {"model": NET, "v": np.array([{}, None], object)}, "an array of type O"),
+    "dates": (lambda: {"model": NET, "v": np.array(["2020"], "datetime64[D]")}, "an array of type M8"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*(quantized|TypedStorage|sparse)")
+@pytest.mark.parametrize(("state", "words"), REFUSED.values(), ids=REFUSED)
+def test_weights_that_are_not_loaded_are_one_line(tmp_path, state, words):
+    torch.save(state(), tmp_path / "resnet8.pth")
+    refused(call(lambda argv: build(read_teacher(*argv), 10), [tmp_path / "resnet8.pth"]), "--path_t", words)
+
+
+def test_safetensors(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "resnet8.safetensors"
+    file.write_bytes(b"damaged")
+    monkeypatch.setattr(checkpoint, "LIBRARY", "no.such.library")
+    with pytest.raises(UserError, match="--path_t .*pip install safetensors"):
+        read_teacher(str(file))
+    monkeypatch.undo()
+    library = pytest.importorskip("safetensors.torch")
+    with pytest.raises(UserError, match="not a readable checkpoint"):
+        read_teacher(str(file))
+    library.save_file(prefixed("module.", converted(torch.float16)), file)
+    loaded = build(read_teacher(str(file)), 10).state_dict()
+    assert all(torch.equal(loaded[name], w.float()) for name, w in converted(torch.float16).items() if w.ndim)
+    assert "module. taken off; float16 converted" in capsys.readouterr().out
 
 
 def test_a_mismatch_names_the_first_keys(tmp_path):
