@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 from distiller_zoo.ranges import number, temperature
 
 from .errors import near, program
+from .files import unwritable
 
 __all__ = ["Parser", "Stored", "boolean", "epoch_list", "file_path", "folder_path", "name_from", "number", "path",
            "seed_of", "temperature", "trial_list"]
@@ -168,15 +168,9 @@ def file_path(*endings: str) -> Callable[[str], str]:
 def folder_path(text: str) -> str:
     """Path of a folder to be written to: not a file's."""
     _writable(Path(name := path(text)))
-    if Path(name).exists() and not Path(name).is_dir():
-        raise argparse.ArgumentTypeError(f"{text!r} is a file; name a folder")
     return name
 
 
 def _writable(folder: Path) -> None:
-    try:
-        existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-    except OSError as error:  # a name too long
-        raise argparse.ArgumentTypeError(f"{str(folder)[:60]!r}...: {error.strerror}; name another place") from None
-    if not os.access(existing, os.W_OK):
-        raise argparse.ArgumentTypeError(f"{str(folder)!r}: {existing} can't be written to; name another place")
+    if why := unwritable(folder):
+        raise argparse.ArgumentTypeError(f"{str(folder)[:60]!r}: {why}; name another file or folder")

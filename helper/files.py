@@ -65,3 +65,14 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def unwritable(folder: Path) -> str:
+    """Why nothing can be written to ``folder``, which need not exist yet; '' where it can."""
+    try:
+        existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    except OSError as error:  # a name too long
+        return str(error.strerror)
+    if existing.is_dir() and os.access(existing, os.W_OK):
+        return ""
+    return f"{existing} is no folder that can be written to"

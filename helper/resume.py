@@ -17,6 +17,7 @@ import dataset
 from . import checkpoint, ddp
 from .device import describe
 from .errors import UserError, in_short
+from .files import unwritable
 from .record import Onlooker, Run, git_commit
 from .rundir import BEFORE, NEWEST, NOT_STORED, config_of, held, identity, other_code, read, read_config
 
@@ -178,13 +179,8 @@ def warn_of_code(folder: Path, there: list[str]) -> None:
 
 def check_writable(save_dir: str) -> None:
     """Raises UserError where ``--save_dir`` is not, or can't become, a folder that can be written to."""
-    wanted = Path(save_dir).absolute()
-    try:
-        existing = next(folder for folder in (wanted, *wanted.parents) if folder.exists())
-    except OSError as error:  # a name too long
-        raise UserError(f"--save_dir: {error.strerror}; name another folder than {save_dir[:60]}...") from None
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise UserError(f"--save_dir {save_dir}: {existing} is not a folder that can be written to")
+    if why := unwritable(Path(save_dir)):
+        raise UserError(f"--save_dir {save_dir[:60]}: {why}; name another folder")
 
 
 def find_run(opt: Namespace, name: str, config: dict[str, Any], folders: tuple[str, str]) -> Run:

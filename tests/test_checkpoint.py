@@ -248,7 +248,7 @@ REFUSED = {
     "quantised": (lambda: NET | {"fc.weight": torch.quantize_per_tensor(NET["fc.weight"], 0.1, 0, torch.qint8)},
                   "fc.weight is qint8"),
     "sparse": (lambda: NET | {"fc.weight": NET["fc.weight"].to_sparse()}, "fc.weight is sparse"),
-    "elsewhere": (lambda: NET | {"fc.weight": NET["fc.weight"].to("meta")}, "save the weights as float32"),
+    "elsewhere": (lambda: NET | {"fc.weight": NET["fc.weight"].to("meta")}, "on the device meta"),
     "beyond float32": (lambda: NET | {"fc.bias": torch.tensor([1e300] * 10, dtype=torch.float64)}, "not finite"),
     "two that differ": (lambda: {"model": NET, "model_ema": OTHER}, "'model' and 'model_ema' that differ"),
     "one name twice": (lambda: NET | prefixed("module.", OTHER), "twice"),
