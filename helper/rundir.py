@@ -54,8 +54,9 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
     of its data covers the files' names only.
     """
     student = "distill" in config
-    config = {**default_flags(student), **config}
-    names = {*default_flags(student), "trial", "data_sha256"} - FREE - options.idle_mixing(Namespace(**config))
+    known = {*default_flags(student), "trial", "data_sha256"}
+    config = {**default_flags(student), **{k: v for k, v in config.items() if k in known | {"teacher_sha256"}}}
+    names = known - FREE - options.idle_mixing(Namespace(**config))
     if student:
         names.add("teacher_sha256")
         if str(config["distill"]) in distiller_dict:  # args.json may have been edited, or written by newer code
