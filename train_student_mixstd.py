@@ -17,7 +17,7 @@ from helper.ddp import launch
 from helper.device import resolve_device
 from helper.evaluate import evaluate
 from helper.known_teachers import origin_of, published_top1
-from helper.options import parse_student, show
+from helper.options import apply_pair_settings, parse_student, show
 from helper.pair import check_batches, pair_of, warn_of_size
 from helper.resume import Claim, stored_flags
 from helper.rundir import student_name
@@ -41,6 +41,7 @@ def prepare(opt, cache):
     device = resolve_device(opt, method.uncapturable)
     file = cache(("teacher's file", opt.path_t, opt.model_t), lambda: read_teacher(opt.path_t, opt.model_t))
     opt.model_t, opt.teacher_sha256 = file.arch, file.sha256
+    apply_pair_settings(opt)
     opt.teacher_origin = origin_of(file.sha256, file.path)
     check_data(file, opt.dataset)
     claim = Claim.look_up(opt, FOLDERS, student_name)

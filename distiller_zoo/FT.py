@@ -8,6 +8,9 @@ from .connectors import Paraphraser, Translator
 from .features import in_single, match_sizes, unit
 from .losses import at_least_single
 
+SLOW_FIRST_STAGE = ("resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet8x4",
+                    "resnet32x4", "wrn_16_1", "wrn_16_2", "wrn_40_1", "wrn_40_2")
+
 
 class FactorTransfer(nn.Module):
     """Distance of normalised factors, eq. 3: mean over images and places of |F_s - F_t|^p2.
@@ -71,8 +74,8 @@ class FTDistiller(Distiller):
 
     @classmethod
     def init_learning_rate(cls, opt):
-        """0.01 for CIFAR's resnets and wide resnets, as RepDistiller's list of names has it, else the student's."""
-        return 0.01 if opt.model_s.startswith(("resnet", "wrn")) else opt.learning_rate
+        """0.01 for the students of RepDistiller's list, else the student's rate."""
+        return 0.01 if opt.model_s in SLOW_FIRST_STAGE else opt.learning_rate
 
     def init_loss(self, out_s, out_t, batch):
         f_t = out_t[0][-2]

@@ -14,4 +14,5 @@ class KD(Distiller):
 
     paper = "Hinton, Vinyals, Dean, arXiv 2015"
     weights = (0.1, 0.9, 0.0)
+    mix = "mixup"
     needs_features = False

@@ -32,16 +32,18 @@ class LSKDLoss(nn.Module):
 
 
 class LSKDDistiller(Distiller):
-    """``--distill lskd``: cross-entropy + 9 * :class:`LSKDLoss` at base temperature 2.
+    """``--distill lskd``: 0.1 * cross-entropy + 9 * :class:`LSKDLoss` at base temperature 2.
 
-    Settings for CIFAR-100 of sunshangquan/logit-standardization-KD (weights 1 and 9). Its logs use temperature 3 for
-    vgg13 > vgg8, vgg13 > MobileNetV2 and ResNet50 > MobileNetV2, the last with weight 1 for the kd term.
+    The defaults of sunshangquan/logit-standardization-KD (CE_WEIGHT, KD_WEIGHT, TEMPERATURE); settings.json has the
+    temperatures and KD weights of the pairs whose published log has others. The logs' names don't give the
+    cross-entropy's weight, which was 1 in the repository's first days, so which of the two the published rows used
+    isn't known.
 
     Mixed inputs: matches both networks' standardised logits of the mixed images; cross-entropy with soft targets.
     """
 
     paper = "Sun, Ren, Li, Wang, Cao, CVPR 2024"
-    weights = (1.0, 0.0, 9.0)
+    weights = (0.1, 0.0, 9.0)
     needs_features = False
     flags = {"lskd_T": {"type": temperature(), "default": 2.0,
                         "help": "base temperature of the standardised logits"}}

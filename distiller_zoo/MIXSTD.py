@@ -16,5 +16,6 @@ class MIXSTD(Distiller):
 
     paper = "Choi, Jeon, Shukla, Turaga, WACV 2023"
     weights = (0.1, 0.9, 0.0)
+    mix = "mixup"
     needs_features = False
     rescale = "std"

@@ -51,7 +51,8 @@ class Distiller(nn.Module):
 
     Class attributes a method sets:
         paper: authors, venue, year.
-        weights: gamma, alpha, beta where the user gives none.
+        weights: gamma, alpha, beta where the user gives none and settings.json has none for the pair.
+        mix: default of ``--mix``; 'none' but for the methods of MIX-KD's script, kd and mixstd.
         flags: its own command-line flags, name -> keyword arguments of ``add_argument``.
         needs_features: whether it reads features at all (False: logits only).
         preact: whether the features must be those before the last ReLU of a stage.
@@ -76,6 +77,7 @@ class Distiller(nn.Module):
 
     paper = ""
     weights: tuple[float, float, float] = (1.0, 0.0, 1.0)
+    mix = "none"
     flags: dict[str, dict] = {}
     needs_features = True
     preact = False

@@ -31,7 +31,8 @@ class Parser(argparse.ArgumentParser):
     recipes: dict[str, dict[str, Any]] = {}  # data set -> defaults that it has in place of the parser's
 
     def parse(self, argv: Sequence[str] | None = None, stored: Stored | None = None) -> argparse.Namespace:
-        """Parsed flags; ``opt.given`` is the set of names given, ``opt.defaults`` the defaults of all.
+        """Parsed flags; ``opt.given`` is the set of names given, ``opt.stored`` those taken from
+        a file, ``opt.defaults`` the defaults of all.
 
         stored: asked with these flags for a file and its values (or None), which take the place of defaults once they
         have passed the same checks as a command line; values under other names than flags' are left out.
@@ -49,11 +50,13 @@ class Parser(argparse.ArgumentParser):
         given = vars(found)
         recipe = self.recipes.get(given.get("dataset", defaults.get("dataset")), {})
         defaults.update((name, value) for name, value in recipe.items() if name in defaults)
-        opt = argparse.Namespace(**{**defaults, **given}, given=set(given), defaults=defaults)
+        opt = argparse.Namespace(**{**defaults, **given}, given=set(given), stored=set(), pair_settings="",
+                                 defaults=defaults)
         if more := stored(opt) if stored else None:
             for name, value in self._checked(*more, defaults).items():
                 if name not in opt.given:
                     setattr(opt, name, value)
+                    opt.stored.add(name)
         return opt
 
     def _checked(self, file: Path, values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import torch
 import dataset
 from dataset import MixSpec
 from distiller_zoo import distiller_dict
+from distiller_zoo.settings import pair_settings
 from models import any_model
 
 from . import ddp
@@ -21,6 +22,7 @@ from .recipe import FULL, IMAGENET_RECIPE, SLOW_NETWORKS, default_rate, learning
 RECIPES = dict.fromkeys(dataset.FOLDERS, IMAGENET_RECIPE)  # by data set, where it is not the parsers' own defaults
 DEFAULT_TEACHER = "./save/models/resnet110_vanilla/ckpt_epoch_240.pth"
 LOSS_FLAGS = ("gamma", "alpha", "beta", "kd_T", "scale_T", "rescale", "init_epochs")
+ALWAYS_SHOWN = ("model", "model_s", "model_t", "distill", "dataset", "epochs", "learning_rate", "mix")
 COUNT, NATURAL = number(int, low=1, high=10**6), number(int, low=0, high=10**6)
 WEIGHT = number(float, low=0)
 
@@ -84,7 +86,7 @@ def student_parser() -> Parser:
                             "(default: std for mixstd, else none)")
     group.add_argument("--init_epochs", type=NATURAL, default=30, help="first stage of two-stage methods (default 30)")
     _add_methods(parser)
-    _add_common(parser, mix="mixup")
+    _add_common(parser, mix=None)
     return parser
 
 
@@ -99,7 +101,7 @@ def _add_methods(parser: Parser) -> None:
                 seen.add(flag)
 
 
-def _add_common(parser: Parser, mix: str) -> None:
+def _add_common(parser: Parser, mix: str | None) -> None:
     group = parser.add_argument_group(
         "optimisation (imagenet and folder: 100 epochs of 256 images, rate 0.1, drops after 30,60,90, decay 1e-4)")
     group.add_argument("--epochs", type=COUNT, default=FULL["epochs"],
@@ -107,7 +109,8 @@ def _add_common(parser: Parser, mix: str) -> None:
     group.add_argument("--batch_size", type=number(int, low=1, high=65536), default=64,
                        help="images a step; the last of an epoch may be smaller (default 64)")
     group.add_argument("--learning_rate", type=number(float, above=0), default=None,
-                       help="of SGD (default 0.05; 0.01 for " + ", ".join(SLOW_NETWORKS) + ")")
+                       help="of SGD (default 0.05; 0.01 for " + ", ".join(SLOW_NETWORKS) + "; 0.1 for every network on "
+                            + " and ".join(dataset.FOLDERS) + ")")
     group.add_argument("--lr_decay_epochs", type=epoch_list, default=[150, 180, 210], metavar="LIST",
                        help="the rate drops after these epochs (default 150,180,210)")
     group.add_argument("--lr_decay_rate", type=number(float, above=0), default=0.1,
@@ -137,10 +140,11 @@ def add_dataset(group) -> None:
                             "val/CLASS/ there (default ./data)")
 
 
-def _add_mixing(parser: Parser, mix: str) -> None:
+def _add_mixing(parser: Parser, mix: str | None) -> None:
     group = parser.add_argument_group("mixing of the inputs")
     group.add_argument("--mix", type=name_from(dataset.MIXES, "mixing"), default=mix,
-                       help=f"one of {', '.join(dataset.MIXES)} (default {mix})")
+                       help=f"one of {', '.join(dataset.MIXES)} (default "
+                            f"{mix or 'mixup for kd and mixstd as in MIX-KD, else none'})")
     parser.add_boolean(group, "--pmixup", True, "partial mixing (PMU); off is full mixing (FMU)")
     group.add_argument("--partmixup", type=number(float, low=0, high=1), default=0.9,
                        help="share of a batch that partial mixing leaves clean, see --pmu_sampling (default 0.9)")
@@ -183,6 +187,10 @@ def _add_running(parser: Parser) -> None:
 def _with_method(opt: Namespace) -> Namespace:
     """Fill in the method's weights and rescaling; refuse what can't be; warn of flags that change nothing."""
     method = distiller_dict[opt.distill]
+    if opt.mix is None:
+        opt.mix = method.mix
+    opt.defaults["mix"] = method.mix
+    apply_pair_settings(opt)
     for name, default in zip(("gamma", "alpha", "beta"), method.weights, strict=True):
         if getattr(opt, name) is None:
             setattr(opt, name, default)
@@ -195,6 +203,32 @@ def _with_method(opt: Namespace) -> Namespace:
     if method.two_stage and not opt.init_epochs:
         opt.warnings.append(f"--init_epochs 0 leaves --distill {opt.distill} without its first stage")
     return opt
+
+
+def apply_pair_settings(opt: Namespace) -> None:
+    """Set what distiller_zoo/settings.json has for this method and pair wherever the user gives nothing.
+
+    Called once the teacher's architecture is known, which may be after its file has been read.
+    """
+    flags, source = pair_settings(opt.distill, opt.dataset, opt.model_t, opt.model_s)
+    applied = {name: value for name, value in flags.items() if name not in opt.given | opt.stored}
+    for name, value in applied.items():
+        setattr(opt, name, value)
+    opt.defaults |= flags  # a given flag that differs from them is part of the run's name
+    if applied:
+        opt.pair_settings = " ".join(f"--{n} {v:g}" for n, v in applied.items()) + f", from {source}"
+
+
+def mixing_in_words(opt: Namespace) -> str:
+    """What is mixed, and how to change it."""
+    if opt.mix == "none":
+        return "inputs: not mixed (--mix mixup or --mix cutmix mixes them)"
+    if not opt.pmixup:
+        return f"inputs: {opt.mix} of all images (--mix none turns it off, --pmixup mixes a part)"
+    clean = int(opt.batch_size * opt.partmixup)
+    mixed = (1 - 1 / opt.batch_size) ** clean if opt.pmu_sampling == "original" else 1 - clean / opt.batch_size
+    return (f"inputs: {opt.mix} of about {100 * mixed:.0f} % of the images (--mix none turns it off, --no-pmixup mixes "
+            "all)")
 
 
 def idle_mixing(opt: Namespace) -> set[str]:
@@ -241,10 +275,16 @@ def _resolved(opt: Namespace) -> Namespace:
 
 
 def show(opt: Namespace) -> None:
-    """Print the resolved configuration, and a warning for every flag that changes nothing."""
-    for name, value in sorted(vars(opt).items()):
-        if name not in ("given", "defaults", "warnings"):
+    """Print the flags that differ from their defaults and change something, then in words what is mixed, a pair's
+    settings with their source, and a warning for every flag that changes nothing. args.json has all flags."""
+    idle = idle_mixing(opt) | (idle_loss(opt) if "distill" in opt else set())
+    for name, default in sorted(opt.defaults.items()):
+        value = getattr(opt, name)
+        if name not in idle and (value != default or name in ALWAYS_SHOWN):
             print(f"{name:>16} : {','.join(map(str, value)) if isinstance(value, list) else value}")
+    print(f"==> {mixing_in_words(opt)}")
+    if opt.pair_settings:
+        print(f"==> settings of this pair: {opt.pair_settings}")
     for warning in opt.warnings:
         print(f"WARNING {warning}", flush=True)
 

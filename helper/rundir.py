@@ -31,7 +31,7 @@ FREE = {"save_dir", "data_dir", "print_freq", "tb_freq", "save_freq", "num_worke
         "teacher_origin"}  # told by the weights, whose digest is compared
 LATE = {"precision", "step", "path_t", "teacher_sha256", "data_sha256"}  # settled only when a run starts
 NOT_STORED = {"save_dir", "resume", "overwrite", "step"}  # belong to a command or a device, not to a run
-NOT_CONFIG = {"given", "defaults", "warnings", "trial"}
+NOT_CONFIG = {"given", "stored", "defaults", "warnings", "pair_settings", "trial"}
 TEACHER_SHOWN = {"model", "dataset", "learning_rate", "weight_decay", "trial"}
 STUDENT_SHOWN = {"model_s", "model_t", "dataset", "distill", "gamma", "alpha", "beta", "trial", "mix", "pmixup",
                  "partmixup", "beta_a"}

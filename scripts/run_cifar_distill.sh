@@ -14,7 +14,7 @@ distil --mix none --distill kd -r 0.1 -a 0.9 -b 0 "$@"
 distil --mix none --distill mixstd -r 0.1 -a 0.9 -b 0 "$@"
 distil --mix none --distill dkd -r 1 -a 0 -b 1 "$@"
 distil --mix none --distill dist -r 1 -a 0 -b 2 "$@"
-distil --mix none --distill lskd -r 1 -a 0 -b 9 "$@"
+distil --mix none --distill lskd -r 0.1 -a 0 -b 9 "$@"
 # features
 distil --mix none --distill hint -r 1 -a 0 -b 100 "$@"
 distil --mix none --distill attention -r 1 -a 0 -b 1000 "$@"

@@ -23,8 +23,8 @@ vgg13=$(teacher vgg13)
 "$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s MobileNetV2 --distill factor --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FT
 "$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s MobileNetV2 --distill nst --mix none --trial 1,2,3 --resume auto "$@"  # NST
 "$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s MobileNetV2 --distill crd --mix none --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD
-"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s MobileNetV2 --distill dkd --mix none --dkd_beta 6 --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
-"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s MobileNetV2 --distill lskd --mix none --lskd_T 3 --trial 1,2,3 --resume auto "$@"  # LSKD
+"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s MobileNetV2 --distill dkd --mix none --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
+"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s MobileNetV2 --distill lskd --mix none --trial 1,2,3 --resume auto "$@"  # LSKD
 
 # ResNet50 > MobileNetV2
 ResNet50=$(teacher ResNet50)
@@ -41,7 +41,7 @@ ResNet50=$(teacher ResNet50)
 "$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s MobileNetV2 --distill nst --mix none --trial 1,2,3 --resume auto "$@"  # NST
 "$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s MobileNetV2 --distill crd --mix none --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD
 "$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s MobileNetV2 --distill dkd --mix none --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
-"$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s MobileNetV2 --distill lskd --mix none --lskd_T 3 -b 1 --trial 1,2,3 --resume auto "$@"  # LSKD
+"$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s MobileNetV2 --distill lskd --mix none --trial 1,2,3 --resume auto "$@"  # LSKD
 
 # ResNet50 > vgg8
 "$PYTHON" train_teacher.py --model vgg8 --trial 1,2,3 --resume auto "$@"  # Student

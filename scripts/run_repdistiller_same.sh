@@ -24,7 +24,7 @@ wrn_40_2=$(teacher wrn_40_2)
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill fsp --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FSP
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill nst --mix none --trial 1,2,3 --resume auto "$@"  # NST
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill crd --mix none --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD
-"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill dkd --mix none --dkd_beta 6 --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill dkd --mix none --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill lskd --mix none --trial 1,2,3 --resume auto "$@"  # LSKD
 
 # wrn_40_2 > wrn_40_1
@@ -41,7 +41,7 @@ wrn_40_2=$(teacher wrn_40_2)
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_40_1 --distill factor --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FT
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_40_1 --distill nst --mix none --trial 1,2,3 --resume auto "$@"  # NST
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_40_1 --distill crd --mix none --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD
-"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_40_1 --distill dkd --mix none --dkd_beta 6 --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_40_1 --distill dkd --mix none --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_40_1 --distill lskd --mix none --trial 1,2,3 --resume auto "$@"  # LSKD
 
 # resnet56 > resnet20
@@ -60,7 +60,7 @@ resnet56=$(teacher resnet56)
 "$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill fsp --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FSP
 "$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill nst --mix none --trial 1,2,3 --resume auto "$@"  # NST
 "$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill crd --mix none --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD
-"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill dkd --mix none --dkd_beta 2 --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill dkd --mix none --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
 "$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill lskd --mix none --trial 1,2,3 --resume auto "$@"  # LSKD
 
 # resnet110 > resnet20
@@ -96,7 +96,7 @@ resnet110=$(teacher resnet110)
 "$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet32 --distill fsp --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FSP
 "$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet32 --distill nst --mix none --trial 1,2,3 --resume auto "$@"  # NST
 "$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet32 --distill crd --mix none --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD
-"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet32 --distill dkd --mix none --dkd_beta 2 --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet32 --distill dkd --mix none --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
 "$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet32 --distill lskd --mix none --trial 1,2,3 --resume auto "$@"  # LSKD
 
 # resnet32x4 > resnet8x4
@@ -134,5 +134,5 @@ vgg13=$(teacher vgg13)
 "$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s vgg8 --distill fsp --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FSP
 "$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s vgg8 --distill nst --mix none --trial 1,2,3 --resume auto "$@"  # NST
 "$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s vgg8 --distill crd --mix none --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD
-"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s vgg8 --distill dkd --mix none --dkd_beta 6 --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
-"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s vgg8 --distill lskd --mix none --lskd_T 3 --trial 1,2,3 --resume auto "$@"  # LSKD
+"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s vgg8 --distill dkd --mix none --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
+"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s vgg8 --distill lskd --mix none --trial 1,2,3 --resume auto "$@"  # LSKD

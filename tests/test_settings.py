@@ -1,0 +1,128 @@
+"""The methods' settings against a copy of what public repositories have in their configuration files."""
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from distiller_zoo import distiller_dict
+from distiller_zoo.settings import COMMITS, SETTINGS
+from helper.options import mixing_in_words, parse_student, parse_teacher
+from helper.rundir import student_name
+
+UPSTREAM = json.loads((Path(__file__).parent / "golden" / "upstream_settings.json").read_text())
+MDISTILLER, LSKD = "megvii-research/mdistiller", "sunshangquan/logit-standardization-KD"
+NAMES = {"ResNet34": "resnet34", "ResNet18": "resnet18", "MobileNetV1": "mobilenet_v1"}  # of ImageNet, there and here
+# The flag of each key of a configuration file; {} is the method's section.
+KEYS = {"kd": {"KD.TEMPERATURE": "kd_T", "KD.LOSS.CE_WEIGHT": "gamma", "KD.LOSS.KD_WEIGHT": "alpha"},
+        "dkd": {"DKD.BETA": "dkd_beta", "DKD.T": "dkd_T", "DKD.WARMUP": "dkd_warmup"},
+        "reviewkd": {"REVIEWKD.REVIEWKD_WEIGHT": "beta", "REVIEWKD.WARMUP_EPOCHS": "reviewkd_warmup"}}
+
+
+def flat(tree, prefix=""):
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def upstream_flags(entry):
+    """What the entry's file says, as flags here."""
+    if entry["file"].startswith("README.md, log "):
+        rows = next(value for key, value in UPSTREAM[LSKD].items() if key.startswith("README rows"))
+        log = entry["file"].removeprefix("README.md, log ")
+        assert log in [name for _, name in rows]
+        _, teacher, student, temperature, weight, *beta = log.removesuffix(".txt").split(",")
+        assert (teacher, student) == (entry["teacher"], entry["student"])
+        if beta:
+            return {"dkd_beta": float(beta[0])}
+        return {"lskd_T": float(temperature)} | ({} if weight == "9" else {"beta": float(weight)})
+    values = UPSTREAM[entry["repository"]]["files"][entry["file"]]
+    about = values["DISTILLER"]
+    if entry["dataset"] == "imagenet":
+        pair = [NAMES.get(about[role], about[role].lower()) for role in ("TEACHER", "STUDENT")]
+        assert pair == [entry["teacher"], entry["student"]]
+    else:
+        assert (about["TEACHER"], about["STUDENT"]) == (entry["teacher"], entry["student"])
+    assert about["TYPE"].lower() == entry["method"]
+    keys = KEYS[entry["method"]]
+    return {keys[key]: value for key, value in flat(values) if key in keys}
+
+
+@pytest.mark.parametrize("entry", SETTINGS, ids=lambda e: f"{e['method']}-{e['teacher']}-{e['student']}")
+def test_setting_is_what_its_source_says_and_is_applied(entry):
+    assert COMMITS[entry["repository"]] == UPSTREAM[entry["repository"]]["commit"]
+    assert entry["flags"] == upstream_flags(entry)
+    words = ["--distill", entry["method"], "--dataset", entry["dataset"], "--model_t", entry["teacher"],
+             "--model_s", entry["student"]]
+    opt = parse_student(words)
+    assert {name: getattr(opt, name) for name in entry["flags"]} == entry["flags"]
+    assert entry["file"] in opt.pair_settings
+    name, value = next(iter(entry["flags"].items()))
+    given = parse_student([*words, f"--{name}={value + 1}"])
+    assert getattr(given, name) == value + 1 and student_name(given, "1") != student_name(opt, "1")
+
+
+@pytest.mark.parametrize("file", [name for name in UPSTREAM[MDISTILLER]["files"]
+                                  if re.search("cifar100/dkd/|imagenet/.*/(kd|dkd|reviewkd).yaml", name)
+                                  and "tiny" not in name])
+def test_every_file_of_a_pair_is_what_its_command_trains_with(file):
+    """No file of mdistiller whose method and networks are here has another setting than the pair's."""
+    values = UPSTREAM[MDISTILLER]["files"][file]
+    defaults = {key: float(value) for key, value in UPSTREAM[MDISTILLER]["defaults (mdistiller/engine/cfg.py)"].items()
+                if key in {key for keys in KEYS.values() for key in keys}}
+    method, imagenet = values["DISTILLER"]["TYPE"].lower(), "imagenet" in file
+    teacher, student = (NAMES.get(name, name.lower()) if imagenet else name
+                        for name in (values["DISTILLER"]["TEACHER"], values["DISTILLER"]["STUDENT"]))
+    opt = parse_student(["--distill", method, "--model_t", teacher, "--model_s", student,
+                         "--dataset", "imagenet" if imagenet else "cifar100"])
+    said = defaults | dict(flat(values))
+    assert {flag: getattr(opt, flag) for flag in KEYS[method].values()} == {
+        flag: said[key] for key, flag in KEYS[method].items()}
+
+
+def test_general_defaults_are_upstreams():
+    theirs = UPSTREAM[MDISTILLER]["defaults (mdistiller/engine/cfg.py)"]
+    for method, name in (("hint", "FITNET"), ("attention", "AT"), ("similarity", "SP"), ("vid", "VID"), ("rkd", "RKD"),
+                         ("pkt", "PKT"), ("nst", "NST"), ("kdsvd", "KDSVD"), ("crd", "CRD")):
+        weights = float(theirs[f"{name}.LOSS.CE_WEIGHT"]), 0.0, float(theirs[f"{name}.LOSS.FEAT_WEIGHT"])
+        assert distiller_dict[method].weights == weights, method
+    theirs = UPSTREAM[LSKD]["defaults (mdistiller/engine/cfg.py)"]
+    opt = parse_student(["--distill", "lskd", "--model_t", "resnet56", "--model_s", "resnet20"])
+    assert [opt.gamma, opt.beta, opt.lskd_T] == [float(theirs[f"KD.{k}"]) for k in (
+        "LOSS.CE_WEIGHT", "LOSS.KD_WEIGHT", "TEMPERATURE")]
+
+
+@pytest.mark.parametrize("line", UPSTREAM["HobbitLong/RepDistiller"]["scripts/run_cifar_distill.sh"])
+def test_repdistillers_command_lines_mix_nothing(line):
+    """But for kd, whose default is MIX-KD's."""
+    words = line.split()[2:]
+    opt = parse_student(words)
+    method = words[words.index("--distill") + 1]
+    assert opt.mix == ("mixup" if method == "kd" else "none")
+    if method not in ("abound", "fsp"):  # their beta weighs the first stage there, which trains nothing else
+        theirs = dict(zip(words[::2], words[1::2], strict=True))
+        default = parse_student(["--distill", method])
+        for short, name in (("-a", "alpha"), ("-b", "beta")):
+            if theirs.get(short) != "1":  # the last line, crd + kd
+                assert getattr(default, name) == float(theirs[short]), method
+
+
+def test_mixing_is_said_in_words():
+    assert "not mixed" in mixing_in_words(parse_student(["--distill", "similarity"]))
+    assert "mixup of about 41 %" in mixing_in_words(parse_student([]))
+    assert "mixup of about 11 %" in mixing_in_words(parse_student(["--pmu_sampling", "exact"]))
+    assert "cutmix of all" in mixing_in_words(parse_teacher(["--mix", "cutmix", "--no-pmixup"]))
+
+
+def test_first_stage_of_factor_is_slow_for_repdistillers_list_alone():
+    factor = distiller_dict["factor"]
+    rates = {name: factor.init_learning_rate(parse_student(["--distill", "factor", "--model_s", name]))
+             for name in ("resnet20", "wrn_40_1", "resnet18", "resnet50", "vgg8")}
+    assert rates == {"resnet20": 0.01, "wrn_40_1": 0.01, "resnet18": 0.05, "resnet50": 0.05, "vgg8": 0.05}
+
+
+@pytest.mark.parametrize("data, rate", [("cifar100", 0.01), ("folder", 0.1), ("imagenet", 0.1)])
+def test_a_data_sets_recipe_comes_before_the_slow_networks_rate(data, rate):
+    assert parse_student(["--model_s", "MobileNetV2", "--dataset", data]).learning_rate == rate
