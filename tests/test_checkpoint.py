@@ -148,6 +148,37 @@ def test_hostile_structures_are_refused(tmp_path):
             checkpoint.load(file)
 
 
+class Reduced:
+    """Is pickled as the call and the state it is given."""
+
+    def __init__(self, *reduced):
+        self.reduced = reduced
+
+    def __reduce__(self):
+        return self.reduced
+
+
+EMPTY = np.zeros(0).__reduce__()[:2]  # the call that begins every array
+SCALAR = np.float64(0).__reduce__()[0]
+
+
+@pytest.mark.parametrize("value", [
+    Reduced(bytes, (10**13,)), Reduced(*EMPTY, (1, (10**13,), np.dtype("f8"), False, b"12345678")),
+    Reduced(*EMPTY, (1, (-1, 2), np.dtype("f8"), False, b"12345678")), Reduced(*EMPTY, 3),
+    Reduced(*EMPTY, (1, (2,), np.dtype("O"), False, [{}, {}])), Reduced(*EMPTY, (1, (1,), "f8", False, b"12345678")),
+    Reduced(SCALAR, (np.dtype("f8"), b"123")), Reduced(SCALAR, (np.dtype("O"), b"12345678")),
+    Reduced(np.dtype, ("f8", False, True), (3, "<", ("f8", (10**9,)), None, None, -1, -1, 63)),
+    Reduced(np.dtype, ("S0", False, True)), Reduced(np.dtype, ([("a", "f8")], False, True))], ids=range(11))
+def test_hostile_numpy_values_are_refused_or_harmless(tmp_path, value):
+    torch.save({"model": {"w": torch.ones(1)}, "v": value}, tmp_path / "a.pth")
+    try:
+        found = checkpoint.load(tmp_path / "a.pth")["v"]
+    except UserError as error:
+        assert "\n" not in str(error)
+    else:
+        assert isinstance(found, checkpoint._DType) and found.type == np.float64  # its other state is not read
+
+
 def test_not_a_checkpoint(tmp_path):
     (tmp_path / "text.pth").write_text("hello")
     zipfile.ZipFile(tmp_path / "zip.pth", "w").close()
