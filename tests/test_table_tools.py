@@ -290,3 +290,15 @@ def test_the_command_line_lists_tables_and_plans(tmp_path, capsys):
     assert "[to do] teacher resnet56" in out and "0 done" in out and not (tmp_path / "out").exists()
     assert "full run of resnet56 > resnet20: 424.1 in all, 32.8 in the longest chain" in out
     assert sys.executable not in out
+
+
+@pytest.mark.parametrize("signum, reason", [("KILL", "killed by SIGKILL, often because the machine ran out of memory"),
+                                            ("SEGV", "killed by SIGSEGV"), ("TERM", "killed by SIGTERM")])
+def test_a_killed_process_is_reported_with_its_signal(tmp_path, capsys, signum, reason):
+    """Not with the last line of its log, which is no error."""
+    run = Fake(tmp_path, "killed", "import os, signal\nprint('teacher origin: trained here', flush=True)\n"
+                                   f"os.kill(os.getpid(), signal.SIG{signum})")
+    pool = Pool(1, [], tmp_path / "logs")
+    assert pool.train([run], lambda: None) == 0
+    assert pool.reason(run) == reason
+    assert f"FAILED: killed: {reason}  (log {tmp_path / 'logs' / 'killed.log'})" in capsys.readouterr().out

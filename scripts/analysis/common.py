@@ -238,7 +238,7 @@ class Study:
 
     def save_settings(self) -> None:
         """args.json: the flags, the checkpoints with their digests, torch and the hardware."""
-        flags = {k: v for k, v in vars(self.opt).items() if k not in ("given", "defaults")}
+        flags = {k: v for k, v in vars(self.opt).items() if k in self.opt.defaults}
         networks = [{"label": n.label, "path": str(n.file.path), "model": n.file.arch, "sha256": n.file.sha256}
                     for n in self.networks]
         about = {"flags": flags, "networks": networks, "images": len(self.labels), "of": self.total,

@@ -131,7 +131,7 @@ class Pool:
             if self._tries_again(child):
                 continue
             if status:
-                self.failed[id(child.run)] = child.reason() or f"status {status}, without a word"
+                self.failed[id(child.run)] = killed_by(status) or child.reason() or f"status {status}, without a word"
                 print(f"==> FAILED{place}: {child.run.label}: {self.reason(child.run)}  (log {child.log})", flush=True)
             else:
                 print(f"==> finished{place}: {child.run.label}", flush=True)
@@ -163,6 +163,17 @@ class Pool:
             done = "stopped" if child.process.returncode else "finished"
             print(f"==> {done}: {child.run.label}: {said}", flush=True)
         self.children.clear()
+
+
+def killed_by(status: int) -> str:
+    """'killed by SIGKILL, ...' for the exit status of a process that a signal ended; else ''."""
+    if status >= 0:
+        return ""
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f"signal {-status}"
+    return f"killed by {name}" + (", often because the machine ran out of memory" if name == "SIGKILL" else "")
 
 
 def visible(gpu: str) -> str:
