@@ -113,24 +113,24 @@ class Claim:
                   f"best accuracy {summary['best_top1']:.2f} after {summary['epochs']} epochs")
         return True
 
-    def take(self, opt: Namespace, learners: Sequence[Fit], device: torch.device) -> None:
+    def take(self, opt: Namespace, fits: Sequence[Fit], device: torch.device) -> None:
         """Lock every folder, restore what is resumed, start the records; an error leaves no folder behind."""
         try:
             for run in self.runs:
                 run.lock()
                 if not isinstance(run, Onlooker):
                     refuse_held(opt, run.folder)  # another process may have trained here since the look-up
-            for run, config, learner in zip(self.runs, self.configs, learners, strict=True):
-                learner.run, learner.config = run, config
+            for run, config, fit in zip(self.runs, self.configs, fits, strict=True):
+                fit.run, fit.config = run, config
                 if ddp.is_rank0():
-                    self._restore(opt, run, config, learner)
+                    self._restore(opt, run, config, fit)
                 if opt.resume and ddp.world_size() > 1:
-                    _spread(run, learner)
-            for run, config, learner in zip(self.runs, self.configs, learners, strict=True):
+                    _spread(run, fit)
+            for run, config, fit in zip(self.runs, self.configs, fits, strict=True):
                 if not run.finished:
-                    if not learner.done:
+                    if not fit.done:
                         run.trained_by(git_commit(), describe(device) + ddp.described())
-                    run.start(config, learner.history)
+                    run.start(config, fit.history)
                     print(f"==> {run.folder}")
         except BaseException:
             for run in self.runs:
@@ -138,9 +138,9 @@ class Claim:
             raise
 
     @staticmethod
-    def _restore(opt: Namespace, run: Run, config: dict, learner: Fit) -> None:
+    def _restore(opt: Namespace, run: Run, config: dict, fit: Fit) -> None:
         def restore(state: dict) -> None:
-            learner.load_state_dict(state)
+            fit.load_state_dict(state)
             run.points = state["points"]
             before = read(run.source or run.folder)
             run.commits = list(map(str, state.get("commits") or before.commits))
@@ -154,20 +154,20 @@ class Claim:
         warn_of_code(run.source or run.folder, run.commits)
         if run.source is None and read_config(run.folder) is None:
             print(f"WARNING {run.folder / 'args.json'} was missing or damaged and is written anew", flush=True)
-        run.finished = run.finished and learner.done
-        print(f"==> trial {learner.trial}: " + ("finished" if run.finished else
-              f"going on after {learner.stage} epoch {learner.epoch}, step {learner.step}"))
+        run.finished = run.finished and fit.done
+        print(f"==> trial {fit.trial}: " + ("finished" if run.finished else
+              f"going on after {fit.stage} epoch {fit.epoch}, step {fit.step}"))
 
 
-def _spread(run: Run, learner: Fit) -> None:
+def _spread(run: Run, fit: Fit) -> None:
     """Give all processes the state that the first one has restored."""
     def state() -> tuple[bool, bytes]:
         buffer = io.BytesIO()
-        torch.save(learner.state_dict(), buffer)
+        torch.save(fit.state_dict(), buffer)
         return run.finished, buffer.getvalue()
     run.finished, stored = ddp.from_rank0(state)
     if not ddp.is_rank0():
-        learner.load_state_dict(torch.load(io.BytesIO(stored), map_location="cpu", weights_only=True))
+        fit.load_state_dict(torch.load(io.BytesIO(stored), map_location="cpu", weights_only=True))
 
 
 def warn_of_code(folder: Path, there: list[str]) -> None:

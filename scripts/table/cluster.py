@@ -22,7 +22,7 @@ from .plan import Training
 from .worker import Worker
 
 RETRIES = 3  # lost machines that a run survives
-LOST = -1  # status of a run whose machine was lost
+LOST = 256  # status of a run whose machine was lost; no process ends with it
 
 
 class RayPool(Pool):
