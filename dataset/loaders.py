@@ -6,7 +6,6 @@ data that does not fit on the device, and as the reference. Whatever is random c
 give the same batches, on the CPU bit for bit.
 """
 import contextlib
-import multiprocessing.util
 import os
 import signal
 import threading
@@ -232,8 +231,6 @@ def leave_group(_):
 
 def from_workers(loader):
     """The batches of a torch DataLoader. Raises DataError, one line, where a worker died or raised one itself."""
-    if loader.num_workers:  # workers inherit this process's temporary folder, which it removes when it ends; a worker
-        multiprocessing.util.get_temp_dir()  # is ended by a signal and would leave one of its own
     try:
         yield from _quietly(loader)
     except DataError as error:  # a bad file: its line comes last in the worker's traceback

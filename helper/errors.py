@@ -3,12 +3,9 @@ from __future__ import annotations
 
 import difflib
 import os
-import signal
 import sys
 import textwrap
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 
 from dataset import DataError
 from distiller_zoo import DistillError
@@ -32,8 +29,7 @@ def guard(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | No
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a path may hold bytes that are no text
     try:
-        with _orderly_stop():
-            main(argv)
+        main(argv)
     except (UserError, DataError, DistillError) as error:
         return _complain(str(error), 2)
     except OSError as error:
@@ -41,32 +37,9 @@ def guard(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | No
         return _complain(f"{error.strerror or error}{name}", 2)
     except Interrupted as stop:
         return _complain(str(stop), 128 + stop.signum)
-    except KeyboardInterrupt as stop:
-        return _complain("interrupted outside training; no step was lost", 128 + (stop.args or (signal.SIGINT,))[0])
+    except KeyboardInterrupt:
+        return _complain("interrupted outside training; no step was lost", 130)
     return 0
-
-
-@contextmanager
-def _orderly_stop() -> Iterator[None]:
-    """SIGTERM and SIGHUP outside training are what Ctrl-C is: Python ends in order and removes its temporary files.
-
-    Not under torchrun, whose SIGTERM finds processes that wait in a collective operation, where Python hears nothing.
-    """
-    home, before = os.getpid(), {}
-
-    def stop(signum, frame):
-        if os.getpid() != home:  # a data worker
-            os._exit(128 + signum)
-        raise KeyboardInterrupt(signum)
-
-    if threading.current_thread() is threading.main_thread() and int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        before = {s: signal.signal(s, stop) for s in (signal.SIGTERM, signal.SIGHUP)
-                  if signal.getsignal(s) is signal.SIG_DFL}
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
 
 
 def _complain(message: str, status: int) -> int:
