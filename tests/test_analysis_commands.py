@@ -175,7 +175,11 @@ def test_other_bad_input(paths, tmp_path, capsys):
         (evaluate.main, ["--path", unknown], "name it with --model"),
         (evaluate.main, ["--path", paths[0], "--json", str(tmp_path / "none" / "x.json")], "--json"),
     ]:
-        assert guard(main, [*SHARED, *args]) == 2
+        try:
+            status = guard(main, [*SHARED, *args])
+        except SystemExit as refused:  # by argparse
+            status = refused.code
+        assert status == 2
         lines = capsys.readouterr().err.strip().splitlines()
         assert len(lines) == 1 and word in lines[0], lines
 
