@@ -7,7 +7,7 @@
     python -m scripts.run_table main --executor ray --address auto --gpus_per_run 0.25     # see scripts/SCALING.md
     python -m scripts.run_table main --epochs 8 --train_fraction 0.1        # reduced, and labelled so everywhere
     python -m scripts.run_table main --print            # its commands as a shell script, which scripts/run_main.sh is
-    python -m scripts.run_table --readme                # put result/*/table.md into the README
+    python -m scripts.run_table --readme                # refresh the generated tables of the READMEs
 
 Teachers are trained first, or taken from --teacher_dir, from models/pretrained/ or from where
 fetch_pretrained_teachers.sh puts them. Interrupt it as you like: the same command goes on where it was.
@@ -79,7 +79,7 @@ def parse(argv=None) -> argparse.Namespace:
     parser.add_argument("--print", action="store_true", default=False, dest="print_script",
                         help="print the full table's commands as a shell script to read and edit, train nothing")
     parser.add_argument("--readme", action="store_true", default=False,
-                        help="refresh the README's tables from --out, train nothing")
+                        help="refresh the generated tables of the READMEs, train nothing")
     opt = parser.parse(argv)
     if len(alone := [flag for flag, name in MODES.items() if getattr(opt, name)]) > 1:
         raise UserError(f"{' and '.join(alone)} exclude each other; give one")
@@ -118,7 +118,7 @@ def gpu_list(text: str) -> list[str]:
 def main(argv=None) -> None:
     opt = parse(argv)
     if opt.readme:
-        readme_tables.refresh_file(Path(opt.out))
+        readme_tables.refresh_pages(Path(opt.out))
         return
     if opt.table is None:
         for name in spec.names():

@@ -1,32 +1,36 @@
-"""The README says only what is so: its flags exist with its defaults, its files and modules are there."""
+"""The pages say only what is so: flags and their defaults, files, modules, anchors and figures exist."""
+import csv
 import re
 from pathlib import Path
 
+import pytest
+
 from distiller_zoo import distiller_dict
+from helper.errors import UserError
 from helper.options import parse_student, parse_teacher
+from scripts import readme_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *ROOT.glob("*/*.md"), ROOT / "models/pretrained/table.md"]
 TEACHER, STUDENT = parse_teacher([]), parse_student([])
 
 
-def table_rows():
-    section = README.split("<!-- table:flags -->")[1].split("<!-- end -->")[0]
+def flag_rows():
+    section = (ROOT / "helper/FLAGS.md").read_text().split("<!-- table:flags -->")[1].split("<!-- end -->")[0]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in section.splitlines()
             if line.startswith("| `")]
 
 
 def test_every_flag_is_in_the_table_and_exists():
-    named = {flag for row in table_rows() for flag in re.findall(r"--([a-zA-Z_]+)", row[0])}
+    named = {flag for row in flag_rows() for flag in re.findall(r"--([a-zA-Z_]+)", row[0])}
     own = {flag for method in distiller_dict.values() for flag in method.flags}
-    known = ({*TEACHER.defaults, *STUDENT.defaults} - own)
-    assert named - {"no"} >= known
-    assert named - {"no"} <= known
+    assert named - {"no"} == {*TEACHER.defaults, *STUDENT.defaults} - own
 
 
 def test_defaults():
     """What the table says is what the parsers resolve to, where neither method nor device decides."""
-    rows = {flag: row[1] for row in table_rows() for flag in re.findall(r"--([a-zA-Z_]+)", row[0])}
+    rows = {flag: row[1] for row in flag_rows() for flag in re.findall(r"--([a-zA-Z_]+)", row[0])}
     for flag, shown in rows.items():
         for opt, default in ((STUDENT, shown.split(";")[0]), (TEACHER, shown.split("teachers ")[-1].split(";")[0])):
             value = opt.defaults.get(flag)
@@ -34,20 +38,39 @@ def test_defaults():
                 assert default == (",".join(map(str, value)) if isinstance(value, list) else str(value)), flag
 
 
-REFRESH = "README.md is behind: python -m scripts.run_table --readme"
+@pytest.mark.parametrize("page", readme_tables.PAGES)
+def test_generated_tables_are_up_to_date(page):
+    text = (ROOT / page).read_text()
+    assert readme_tables.refreshed(text, ROOT / "result") == text, "run python -m scripts.run_table --readme"
 
 
-def test_methods_are_all_named():
-    section = README.split("<!-- table:methods -->")[1].split("<!-- end -->")[0]
-    assert re.findall(r"^\| `(\w+)`", section, re.MULTILINE) == list(distiller_dict), REFRESH
-    row, = (row for row in table_rows() if row[0] == "`--distill`")
-    assert row[2].removeprefix("one of ").split(", ") == list(distiller_dict), REFRESH
+def test_a_marker_without_its_table():
+    with pytest.raises(UserError, match="no .*table.md"):
+        readme_tables.refreshed("<!-- table:none -->\nold\n<!-- end -->\n", ROOT / "result")
+    with pytest.raises(UserError, match="has no <!-- end -->"):
+        readme_tables.refreshed("<!-- table:main -->\n", ROOT / "result")
 
 
-def test_files_and_modules_exist():
-    for link in re.findall(r"\]\(([^)#]+)\)", README):
-        assert (ROOT / link).exists(), link
-    for module in re.findall(r"-m scripts\.(\w+)", README):
-        assert (ROOT / "scripts" / f"{module}.py").exists(), module
-    for script in re.findall(r"scripts/\w+\.sh", README):
+def test_the_five_rows_are_those_of_result():
+    with (ROOT / "result/main/table.csv").open(newline="") as file:
+        cells = {line["row"]: line for line in csv.DictReader(file) if line["column"] == "resnet56 > resnet20"}
+    rows = re.findall(r"^\| (Student|KD, T=4|MIXSTD \+ [FP]MU) \| ([\d.]+) \| ([\d.]*) *\|$", README, re.MULTILINE)
+    assert len(rows) == 4
+    for name, found, published in rows:
+        assert (found, published) == (cells[name]["last_top1_mean"], cells[name]["published"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_files_and_modules_exist(page):
+    text = page.read_text()
+    for link in [*re.findall(r"\]\(([^)\s]+)\)", text), *re.findall(r'href="([^"]+)"', text)]:
+        if not link.startswith("http"):
+            path, _, anchor = link.partition("#")
+            target = page.parent / path if path else page
+            assert target.exists(), link
+            assert not anchor or re.search(rf"^#+ {anchor.replace('-', '[ -]')}$", target.read_text(),
+                                           re.IGNORECASE | re.MULTILINE), link
+    for module in re.findall(r"-m (scripts\.[\w.]+\w)", text):
+        assert (ROOT / module.replace(".", "/")).with_suffix(".py").exists(), module
+    for script in re.findall(r"scripts/\w+\.sh", text):
         assert (ROOT / script).exists(), script

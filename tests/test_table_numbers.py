@@ -17,7 +17,7 @@ from helper.errors import UserError
 from helper.known_teachers import KnownTeacher, known_teachers
 from helper.teacher import read_teacher
 from models import model_dict
-from scripts import readme_tables, report, run_table
+from scripts import report, run_table
 from scripts.table import archive, plots, render, spec
 from scripts.table.results import Result, digests
 from tests.support import table_runs
@@ -265,13 +265,6 @@ def test_seeds_of_two_teachers_are_never_averaged(tmp_path):
     assert [result.trial for result in record.of(cell)] == ["1", "2"]  # a half-precision copy of theirs
 
 
-# README ---------------------------------------------------------------------------------------------------------------
-
-def test_the_readme_shows_what_result_holds():
-    text = readme_tables.README.read_text()
-    assert readme_tables.refreshed(text, ROOT / "result") == text, "run python -m scripts.run_table --readme"
-
-
 def test_every_table_in_result_is_the_mean_of_its_runs():
     for path in ROOT.glob("result/**/runs.csv"):
         runs = {}
@@ -283,20 +276,6 @@ def test_every_table_in_result_is_the_mean_of_its_runs():
                 found, mean = runs.get((line["row"], line["column"]), []), line.get("last_top1_mean")
                 mean = line["reduced_last_top1_mean"] if mean is None else mean
                 assert int(line["seeds"]) == len(found) and mean == (f"{statistics.fmean(found):.2f}" if found else "")
-
-
-def test_refreshing_a_readme(tmp_path):
-    full, _ = filled(tmp_path)
-    render.write(full, tmp_path / "result" / "small")
-    text = "# A\n\n<!-- table:small -->\nold\n<!-- end -->\nrest\n"
-    new = readme_tables.refreshed(text, tmp_path / "result")
-    assert new.startswith("# A\n\n<!-- table:small -->\n**Small table**\n") and new.endswith("<!-- end -->\nrest\n")
-    assert "| KD | 42.50 ± 1.80 (n=3)<br>40.00 (+2.50) |" in new and "old" not in new and "## Commands" not in new
-    assert readme_tables.refreshed(new, tmp_path / "result") == new
-    with pytest.raises(UserError, match="no .*table.md"):
-        readme_tables.refreshed(text.replace("small", "none"), tmp_path / "result")
-    with pytest.raises(UserError, match="has no <!-- end -->"):
-        readme_tables.refreshed(text.replace("<!-- end -->", ""), tmp_path / "result")
 
 
 # A real table, killed and gone on with --------------------------------------------------------------------------------
