@@ -19,8 +19,7 @@ from helper.evaluate import evaluate
 from helper.known_teachers import origin_of, published_top1
 from helper.options import apply_pair_settings, parse_student, show
 from helper.pair import check_batches, pair_of, warn_of_size
-from helper.resume import Claim, stored_flags
-from helper.rundir import student_name
+from helper.run import Claim, stored_flags, student_name
 from helper.teacher import Teacher, build, check_data, read_teacher
 from models import any_model
 

@@ -14,8 +14,7 @@ from helper.ddp import launch
 from helper.device import resolve_device
 from helper.options import parse_teacher, show
 from helper.pair import warn_of_size
-from helper.resume import Claim, stored_flags
-from helper.rundir import teacher_name
+from helper.run import Claim, stored_flags, teacher_name
 
 FOLDERS = ("models", "tensorboard")
 

@@ -22,8 +22,8 @@ from .engine import Engine, cpu_state_dict, optimizer_state
 from .errors import UserError
 from .evaluate import Accuracy, evaluate
 from .recipe import learning_rate_at
-from .record import Run
-from .rundir import NEWEST
+from .run import Run
+from .stored_runs import NEWEST
 from .teacher import answered, steps_ahead
 
 PHASE = {"main": 0, "init": 1}  # the two stages draw different plans

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from .rundir import read_config
+from .stored_runs import read_config
 
 FILE = Path(__file__).with_name("known_teachers.json")
 PRETRAINED = Path(__file__).resolve().parents[1] / "models" / "pretrained"  # this project's own, by export_weights

@@ -19,7 +19,7 @@ from .engine import Engine
 from .fit import Fit
 from .graphs import CudaEngine, GraphEngine
 from .options import data_of, loader_of
-from .resume import Claim
+from .run import Claim
 from .teacher import Teacher
 from .together import Cache, Outcome
 

@@ -22,7 +22,7 @@ from . import checkpoint
 from .device import autocast
 from .errors import UserError, in_short, near
 from .recipe import less_than
-from .rundir import read_config
+from .stored_runs import read_config
 
 # Images that a teacher of whom logits alone are read sees at once, ahead of the steps. A GPU is busy with 1024, more
 # would only take more memory; a CPU is busy with one batch, and larger ones leave its cache.

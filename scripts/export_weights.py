@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 import dataset
-from helper import checkpoint, files, rundir
+from helper import checkpoint, files, stored_runs
 from helper.argtypes import Parser, folder_path, path
 from helper.device import pick_device
 from helper.errors import UserError, guard
@@ -64,7 +64,7 @@ def main(argv=None):
     state = {"model": file.weights, "arch": file.arch, "num_classes": data.num_classes, "dataset": data.name,
              "opt": {**dict.fromkeys(FULL), **file.trained}}
     checkpoint.save(state, target)
-    entries[name] = {"top1": full, "top1_half": half, "command": " ".join(rundir.read(file.path.parent).command),
+    entries[name] = {"top1": full, "top1_half": half, "command": " ".join(stored_runs.read(file.path.parent).command),
                      "sha256": file.sha256, "sha256_full": original}
     write_index(folder, entries)
     print(f"{name}: {full:.2f} -> {half:.2f} in half precision, {target}")

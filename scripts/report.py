@@ -21,12 +21,12 @@ from typing import Any
 
 import jinja2
 
-from helper import rundir
+from helper import stored_runs
 from helper.argtypes import Parser, file_path, folder_path, path
 from helper.errors import UserError, guard
 from helper.files import save_text
 from helper.recipe import less_than
-from helper.rundir import RunData
+from helper.stored_runs import RunData
 
 from .table.render import WIDEST, duration, failures
 from .table.spec import filled
@@ -201,7 +201,7 @@ def run_sections(save_dir: Path, page: Path) -> Iterator[Section]:
     for kind, title in KINDS.items():
         groups: dict[str, list[RunData]] = {"": [], ", reduced": [], ", unfinished": []}
         for folder in sorted((save_dir / kind).glob("*/")):
-            run = rundir.read(folder)
+            run = stored_runs.read(folder)
             if run.config:
                 groups[group_of(run)].append(run)
         for group, runs in groups.items():

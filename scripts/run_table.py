@@ -23,12 +23,11 @@ from pathlib import Path
 
 from dataset import SIZES
 from helper.argtypes import Parser, folder_path, name_from, number, path, trial_list
+from helper.commits import commits_in, git_commit, other_code
 from helper.device import pick_device
 from helper.errors import UserError, guard
 from helper.known_teachers import known_teachers
-from helper.record import git_commit
-from helper.resume import check_writable
-from helper.rundir import commits_in, other_code
+from helper.run import check_writable
 from helper.teacher import read_teacher
 
 from . import readme_tables

@@ -10,19 +10,19 @@ import shutil
 import sys
 from pathlib import Path
 
-from helper import rundir
+from helper import stored_runs
 from helper.argtypes import Parser, file_path, path
 from helper.errors import UserError, guard
-from helper.rundir import RunData
+from helper.stored_runs import RunData
 
 
 def finished_runs(save_dir: Path) -> list[RunData]:
     """All runs under ``save_dir`` with a summary, teachers and students alone first, in the order of their names."""
     found = []
-    for parent in rundir.ROLES:
+    for parent in stored_runs.ROLES:
         for folder in sorted((save_dir / parent).glob("*/")):
-            if rundir.held(folder) == "a finished run":
-                run = rundir.read(folder)
+            if stored_runs.held(folder) == "a finished run":
+                run = stored_runs.read(folder)
                 if not (run.config and run.summary and run.log):
                     raise UserError(f"{folder}: its args.json, log.csv or summary.json is damaged; "
                                     "move the folder away")

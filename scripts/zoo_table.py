@@ -17,12 +17,12 @@ from pathlib import Path
 
 from dataset import MIXES, SIZES
 from distiller_zoo import distiller_dict
-from helper import rundir
+from helper import stored_runs
 from helper.argtypes import Parser, folder_path, name_from, number, path
 from helper.errors import UserError, guard
 from helper.files import save_csv, save_text
 from helper.options import parse_student
-from helper.rundir import RunData
+from helper.stored_runs import RunData
 from helper.teacher import read_teacher
 from models import model_dict
 
@@ -181,7 +181,7 @@ class ZooTable:
 
     def _teacher(self) -> str:
         file = Path(self.opt.path_t)
-        summary = rundir.read_summary(file.parent)
+        summary = stored_runs.read_summary(file.parent)
         accuracy = f"{summary['last_top1']:.2f} %" if summary else "of unknown accuracy"
         return f"Teacher: {self.arch}, {accuracy}, {self._shown(str(file))}."
 

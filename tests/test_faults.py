@@ -15,7 +15,7 @@ from helper import checkpoint
 from helper.engine import Engine
 from helper.fit import Fit
 from helper.interrupts import Interrupts
-from helper.record import Run
+from helper.run import Run
 from tests.support.bombs import Bomb
 from tests.support.small_runs import MAINS, SOME, call, compared, killed, no_pictures, ok, only_run, refused, train  # noqa: F401 - a fixture
 

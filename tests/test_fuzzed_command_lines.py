@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import dataset
 import train_student_mixstd
 import train_teacher
-from helper import checkpoint, device, resume, together
+from helper import checkpoint, device, run, together
 from helper.argtypes import Parser
 from models import model_dict
 from tests.support.small_runs import call
@@ -195,7 +195,7 @@ def cut(place):
     with contextlib.ExitStack() as stack:
         for target, name, value in (
             (together, "train", lambda prepare, **_: [together.Outcome("done", last=0, best=0) for _ in prepare]),
-            (resume.Claim, "take", lambda *_: None),
+            (run.Claim, "take", lambda *_: None),
             (device, "set_threads", lambda *_: None),
             (dataset.digits, "load", lambda: small),
         ):

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from distiller_zoo import Distiller, distiller_dict
-from helper import options, rundir
+from helper import options
 from helper.options import parse_student, parse_teacher
-from helper.resume import differing
-from helper.rundir import config_of, identity, student_name
+from helper.run import config_of, default_flags, differing, find_run, identity, student_name
 
 ROWS = sorted(Path("result/rows").glob("*/*/args.json"))
 # Another valid value than the default of every flag that can change a student's numbers.
@@ -38,9 +37,9 @@ class L1(Distiller):
 @pytest.fixture
 def with_l1(monkeypatch):
     monkeypatch.setitem(distiller_dict, "l1", L1)
-    rundir.default_flags.cache_clear()
+    default_flags.cache_clear()
     yield
-    rundir.default_flags.cache_clear()
+    default_flags.cache_clear()
 
 
 def settled(words):
@@ -107,13 +106,12 @@ def test_rows_are_there():
 
 @pytest.mark.parametrize("file", ROWS, ids=[f"{path.parent.parent.name}-{i}" for i, path in enumerate(ROWS)])
 def test_auto_finds_a_stored_row_under_its_old_name(file, with_l1, tmp_path):
-    from helper import resume
     stored = json.loads(file.read_text())["config"]
     role = file.parent.parent.name
     shutil.copytree(file.parent, tmp_path / role / file.parent.name)
     (tmp_path / role / file.parent.name / "x_last.pth").touch()  # the rows are stored without weights
     opt = Namespace(save_dir=str(tmp_path), resume="auto", overwrite=False, epochs=240)
-    run = resume.find_run(opt, "another-name", stored, (role, "tensorboard"))
+    run = find_run(opt, "another-name", stored, (role, "tensorboard"))
     assert run.finished and run.folder.name == file.parent.name
 
 

@@ -10,7 +10,7 @@ from distiller_zoo import DistillError, distiller_dict
 from helper.argtypes import seed_of
 from helper.errors import UserError, guard
 from helper.options import SLOW_NETWORKS, parse_student, parse_teacher
-from helper.rundir import config_of, identity, student_name, teacher_name
+from helper.run import config_of, identity, student_name, teacher_name
 from models import model_dict
 from tests.support.small_runs import call
 

@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from distiller_zoo import distiller_dict
-from helper import checkpoint, record, resume, rundir
+from helper import checkpoint, commits, stored_runs
+from helper import run as run_module
 from helper.engine import Engine
 from helper.errors import UserError
 from helper.fit import Fit
-from helper.record import Run
+from helper.run import Run
 from tests.support.small_runs import MAINS, call, compared, kill_at, killed, no_pictures, ok, only_run, refused, train  # noqa: F401 - a fixture
 
 STEPS = 3  # an epoch of 42 or 43 images in batches of 16
@@ -211,7 +212,7 @@ def test_a_finished_run_with_a_damaged_file_mends_it(whole, tmp_path, name, cont
     file.write_text(content or file.read_text().replace(str(json.loads(file.read_text())["last_top1"]), "NaN"))
     ok(tmp_path, *WHOLE, "--resume", "auto")
     assert compared(tmp_path) == compared(whole)
-    assert rundir.read_config(only_run(tmp_path)) and rundir.read_summary(only_run(tmp_path))
+    assert stored_runs.read_config(only_run(tmp_path)) and stored_runs.read_summary(only_run(tmp_path))
 
 
 def test_lost_last_weights_of_a_finished_run_are_written_anew(whole, tmp_path):
@@ -242,13 +243,13 @@ def test_a_run_that_came_between_look_up_and_lock_is_kept(whole, tmp_path, monke
 def test_other_code_is_told(tmp_path, monkeypatch):
     """Every code that trained a run stays on record, whatever is resumed, damaged or lost."""
     def by(commit, *flags):
-        monkeypatch.setattr(resume, "git_commit", lambda: commit)
+        monkeypatch.setattr(run_module, "git_commit", lambda: commit)
         return train(tmp_path, "--epochs", 2, "--resume", "auto", *flags)
 
     def on_record():
-        return rundir.read(only_run(tmp_path)).commits
+        return stored_runs.read(only_run(tmp_path)).commits
 
-    monkeypatch.setattr(resume, "git_commit", lambda: "aaa")
+    monkeypatch.setattr(run_module, "git_commit", lambda: "aaa")
     killed(tmp_path, "--epochs", 2, at=STEPS + 1)
     assert on_record() == ["aaa"]
     assert "was trained by the code of commit aaa, here is bbb" in by("bbb").out and on_record() == ["aaa", "bbb"]
@@ -266,10 +267,10 @@ def test_first_command_and_all_hardware_stay_on_record(tmp_path, monkeypatch):
     """A resumed run keeps the command that trains it; that of a longer run is its own."""
     def begin(command, hardware):
         monkeypatch.setattr(sys, "argv", ["train_teacher.py", command])
-        monkeypatch.setattr(resume, "describe", lambda device: hardware)
+        monkeypatch.setattr(run_module, "describe", lambda device: hardware)
 
     def on_record(folder):
-        run = rundir.read(folder)
+        run = stored_runs.read(folder)
         return [*run.command[1:], *run.hardware]
 
     begin("--first", "one core")
@@ -295,13 +296,13 @@ def test_the_commit_tells_changes_apart(tmp_path, monkeypatch):
                        capture_output=True, timeout=240)
 
     def commit():
-        record.git_commit.cache_clear()
-        return record.git_commit()
+        commits.git_commit.cache_clear()
+        return commits.git_commit()
 
     (tmp_path / "helper").mkdir()
-    monkeypatch.setattr(record, "__file__", str(tmp_path / "helper" / "record.py"))
+    monkeypatch.setattr(commits, "__file__", str(tmp_path / "helper" / "commits.py"))
     assert commit() == ""
-    file = tmp_path / "helper" / "record.py"
+    file = tmp_path / "helper" / "commits.py"
     file.write_text("1")
     (tmp_path / "README.md").write_text("1")
     git("init", "-q")
@@ -318,7 +319,7 @@ def test_the_commit_tells_changes_apart(tmp_path, monkeypatch):
     file.write_text("1")
     (tmp_path / "helper" / "new.py").write_text("1")
     assert len({clean, changed, other, commit()}) == 4 and changed.startswith(clean + "+")
-    record.git_commit.cache_clear()
+    commits.git_commit.cache_clear()
 
 
 def test_epochs_may_grow_and_not_shrink(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from distiller_zoo import distiller_dict
 from distiller_zoo.settings import COMMITS, SETTINGS
 from helper.options import mixing_in_words, parse_student, parse_teacher
-from helper.rundir import student_name
+from helper.run import student_name
 
 UPSTREAM = json.loads((Path(__file__).parent / "golden" / "upstream_settings.json").read_text())
 MDISTILLER, LSKD = "megvii-research/mdistiller", "sunshangquan/logit-standardization-KD"

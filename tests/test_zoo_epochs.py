@@ -13,7 +13,7 @@ import train_student_mixstd
 from distiller_zoo import distiller_dict
 from helper import checkpoint
 from helper.options import parse_student
-from helper.record import Run
+from helper.run import Run
 from models import model_dict
 from scripts.zoo_table import MIXINGS
 from tests.support.zoo_cases import CLASSES, SHAPES_S, advised, pair_of_shapes, stages_of

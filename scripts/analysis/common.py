@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import dataset
 from dataset.data import Data, stratified
 from helper import device as devices
-from helper import files, rundir
+from helper import files, stored_runs
 from helper.argtypes import Parser, folder_path, name_from, number, path
 from helper.errors import UserError
 from helper.options import add_dataset
@@ -105,7 +105,7 @@ class Network:
 def default_label(file: TeacherFile) -> str:
     """What the run's args.json says of itself, else the architecture and the rest of the folder's name."""
     folder = file.path.resolve().parent
-    if folder.parent.name in rundir.ROLES and (label := rundir.read(folder).label):
+    if folder.parent.name in stored_runs.ROLES and (label := stored_runs.read(folder).label):
         return label + less_of(file)
     rest = folder.name.removeprefix("S=").removeprefix(file.arch)
     return f"{file.arch} {rest.replace('_', ' ').strip()}".strip() + less_of(file)

@@ -21,8 +21,7 @@ from helper.evaluate import evaluate
 from helper.fit import Fit
 from helper.options import loader_of, parse_student
 from helper.pair import pair_of
-from helper.record import Run
-from helper.rundir import config_of
+from helper.run import Run, config_of
 from helper.setup import make_engine
 from helper.teacher import Teacher
 from models import any_model

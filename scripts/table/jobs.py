@@ -16,7 +16,7 @@ import torch
 
 from helper.errors import Interrupted, UserError
 from helper.interrupts import Interrupts
-from helper.record import BUSY
+from helper.run import BUSY
 
 from .launch import launch
 from .plan import Training

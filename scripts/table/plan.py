@@ -15,7 +15,7 @@ import torch
 from helper import known_teachers
 from helper.errors import UserError
 from helper.options import parse_student, parse_teacher
-from helper.rundir import teacher_name
+from helper.run import teacher_name
 
 from .costs import TIMED, epoch_cost, measured_rate
 from .results import Result, Store, result_of

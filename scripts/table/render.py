@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from helper.commits import commits_in, short_commit
 from helper.files import csv_text, save_text
-from helper.rundir import commits_in, short_commit
 
 from .archive import FULL, Record
 from .plan import Plan

@@ -9,9 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from helper import rundir
+from helper import stored_runs
 from helper.known_teachers import known_teachers
-from helper.rundir import LATE, RunData, config_of, held, identity
+from helper.run import LATE, config_of, identity
+from helper.stored_runs import RunData, held
 from helper.teacher import read_teacher
 
 from .spec import Size
@@ -54,7 +55,7 @@ class Store:
         self.refresh()
 
     def refresh(self) -> None:
-        found = {kind: map(rundir.read, sorted((self.root / kind).glob("*/"))) for kind in rundir.ROLES}
+        found = {kind: map(stored_runs.read, sorted((self.root / kind).glob("*/"))) for kind in stored_runs.ROLES}
         self.runs = {kind: [run for run in runs if self._told(run)] for kind, runs in found.items()}
 
     def _told(self, run: RunData) -> bool:

@@ -5,7 +5,7 @@ import shlex
 
 from helper.options import parse_student, parse_teacher
 from helper.recipe import FULL
-from helper.rundir import teacher_name
+from helper.run import teacher_name
 
 from .spec import Cell, Table, names
 from .teachers import TEACHER_TRIAL

@@ -21,7 +21,7 @@ import train_student_mixstd
 import train_teacher
 from helper.ddp import launch
 from helper.engine import Engine
-from helper.record import Run
+from helper.run import Run
 from models.layers import BatchNorm2d, sum_and_relu
 from models.replace import replaced
 

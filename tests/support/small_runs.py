@@ -11,7 +11,7 @@ import train_student_mixstd
 import train_teacher
 from helper.engine import Engine
 from helper.errors import guard
-from helper.record import Run
+from helper.run import Run
 from tests.faults.processes import Job, results  # noqa: F401 - for the tests
 
 SOME = ["--dataset", "digits", "--holdout", "20", "--train_fraction", "0.03", "--batch_size", "16"]

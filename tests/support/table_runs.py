@@ -3,7 +3,7 @@ import json
 from pathlib import Path
 
 from helper.options import parse_student
-from helper.rundir import config_of, student_name, teacher_name
+from helper.run import config_of, student_name, teacher_name
 from scripts import run_table
 from scripts.table import spec
 from scripts.table.plan import Plan

@@ -1,35 +1,317 @@
-"""Which folders runs get, whether they may have them, and what they go on from."""
+"""A run: its identity, folder and name, lock, record, and what it continues from.
+
+Names are the originals', extended so that two runs that differ in any flag never share a folder.
+"""
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import hashlib
 import io
 import math
 import os
+import platform
+import re
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# tensorboard_logger's generated protobuf code predates protobuf 4 and runs only with its Python implementation.
+os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
+import numpy
+import tensorboard_logger
 import torch
 
 import dataset
+from distiller_zoo import distiller_dict
 
-from . import checkpoint, ddp
+from . import checkpoint, ddp, files, options, stored_runs
+from .commits import git_commit, other_code
 from .device import describe
 from .errors import UserError, in_short
 from .files import unwritable
-from .record import Onlooker, Run, git_commit
-from .rundir import BEFORE, NEWEST, NOT_STORED, config_of, held, identity, other_code, read, read_config
+from .stored_runs import BEFORE, NEWEST, held, read, read_config
 
 if TYPE_CHECKING:
     from .fit import Fit
 
+# Flags that say where and how a run computes, not what: a resumed run may have others.
+FREE = {"save_dir", "data_dir", "print_freq", "tb_freq", "save_freq", "num_workers", "loader", "device", "threads",
+        "step", "kernels", "on_nan", "resume", "resume_every", "overwrite",
+        "teacher_origin"}  # told by the weights, whose digest is compared
+LATE = {"precision", "step", "path_t", "teacher_sha256", "data_sha256"}  # settled only when a run starts
+NOT_STORED = {"save_dir", "resume", "overwrite", "step"}  # belong to a command or a device, not to a run
+NOT_CONFIG = {"given", "stored", "defaults", "warnings", "pair_settings", "trial"}
+TEACHER_SHOWN = {"model", "dataset", "learning_rate", "weight_decay", "trial"}
+STUDENT_SHOWN = {"model_s", "model_t", "dataset", "distill", "gamma", "alpha", "beta", "trial", "mix", "pmixup",
+                 "partmixup", "beta_a"}
+LONGEST = 240  # file systems take 255 bytes
+BUSY = "is training in this folder"  # what the second process in a folder says of the first
+WRITTEN = ("args.json", "log.csv", "timing.csv", "curves.png", "summary.json", "*.pth", ".*.partial",
+           "events.out.tfevents.*")  # all that a run writes but its lock
+TIMING = ("seconds", "images_per_s")  # not in log.csv: on the CPU a resumed run makes that bit for bit
+# One name, one tag: the originals' tags, then new ones. The first stage of two-stage methods has its own.
+TAGS = ("train_acc", "train_loss", "test_acc", "test_loss", "test_acc_top5",
+        "learning_rate", "images_per_s", "mixed_fraction", "skipped_steps")
 BAD = "resume.bad.pth"
 DIGESTS = {"teacher_sha256": "other weights in --path_t, sha256",
            "data_sha256": "other images under --data_dir than the run's (put them back), sha256 of their names"}
 COLUMNS = {"init": {"train_loss", "seconds"},
            "main": {"train_loss", "train_acc", "test_loss", "test_acc", "test_acc_top5", "seconds"}}
 
+
+# Identity and name ---------------------------------------------------------------------------------------------------
+
+@cache
+def default_flags(student: bool) -> dict[str, Any]:
+    """Every flag of a training script with its default."""
+    parser = (options.student_parser if student else options.teacher_parser)()
+    return {action.dest: action.default for action in parser._actions if action.dest != "help"}
+
+
+def identity(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of a configuration that decides a run's numbers; two runs that agree in it are the same run.
+
+    These are the flags that its method and its mixing read, the data and the teacher's weights. The flags of other
+    methods, paths, threads and print intervals are left out. A flag that an older args.json lacks has its default,
+    and a flag that this code lacks is ignored. A folder of one's own images counts with its path, because the digest
+    of its data covers the files' names only.
+    """
+    student = "distill" in config
+    known = {*default_flags(student), "trial", "data_sha256"}
+    config = {**default_flags(student), **{k: v for k, v in config.items() if k in known | {"teacher_sha256"}}}
+    names = known - FREE - options.idle_mixing(Namespace(**config))
+    if student:
+        names.add("teacher_sha256")
+        if str(config["distill"]) in distiller_dict:  # args.json may have been edited, or written by newer code
+            names -= options.idle_loss(Namespace(**config))
+        if config.get("teacher_sha256"):
+            names.discard("path_t")
+    if config["dataset"] in dataset.FOLDERS:
+        names.add("data_dir")
+    values = {name: config.get(name) for name in names}
+    return {name: os.path.realpath(str(v)) if name == "data_dir" else v for name, v in values.items()}
+
+
+def teacher_name(opt: Namespace, trial: str) -> str:
+    """RepDistiller: resnet110_cifar100_lr_0.05_decay_0.0005_trial_0, then what else was given."""
+    name = f"{opt.model}_{opt.dataset}_lr_{opt.learning_rate}_decay_{opt.weight_decay}_trial_{trial}"
+    return name + _extras(opt, TEACHER_SHOWN, len(name))
+
+
+def student_name(opt: Namespace, trial: str) -> str:
+    """MIX-KD: S=.._T=.._cifar100_mixstd_r=.._a=.._b=.._pmix=.._.._betalpha=.._1, then what else was given. Unlike
+    there, mix=none stands in place of pmix and betalpha where nothing is mixed, and full mixup has no amount."""
+    amount = f"_{opt.partmixup}" if opt.pmixup else ""
+    mixing = "mix=none" if opt.mix == "none" else f"pmix={opt.pmixup}{amount}_betalpha={opt.beta_a}"
+    beta = 0.0 if "beta" in options.idle_loss(opt) else opt.beta
+    name = (f"S={opt.model_s}_T={opt.model_t}_{opt.dataset}_{opt.distill}_r={opt.gamma}_a={opt.alpha}_b={beta}"
+            f"_{mixing}_{trial}")
+    shown = STUDENT_SHOWN - ({"mix"} if opt.mix not in ("none", "mixup") else set())
+    return name + _extras(opt, shown, len(name))
+
+
+def _extras(opt: Namespace, shown: set[str], used: int) -> str:
+    """_flag=value for each given flag that can change the result, differs from its default and is not shown already; a
+    teacher is named by the digest of its weights."""
+    config = vars(opt)
+    names = opt.given & identity(config).keys() - shown
+    parts = {name: _plain(config[name]) for name in names if config[name] != opt.defaults[name]}
+    if "path_t" in opt.given and config.get("teacher_sha256"):
+        parts["teacher"] = config["teacher_sha256"][:8]
+    text = "".join(f"_{name}={value}" for name, value in sorted(parts.items()))
+    return text if used + len(text) <= LONGEST else f"_x={_short_hash(text)}"
+
+
+def _plain(value: Any) -> str:
+    text = "-".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if re.fullmatch(r"[A-Za-z0-9.-]+", text) else _short_hash(text)
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]
+
+
+def config_of(opt: Namespace, trial: str) -> dict[str, Any]:
+    """The resolved configuration of one trial, as args.json keeps it."""
+    config = {k: v for k, v in sorted(vars(opt).items()) if k not in NOT_CONFIG}
+    return {**config, "trial": trial}
+
+
+# Record --------------------------------------------------------------------------------------------------------------
+
+class Run:
+    """One run's folders. :func:`find_run` chooses them and checks that they may be written."""
+
+    def __init__(self, folder: Path, tb_folder: Path, finished: bool = False):
+        self.folder, self.tb_folder = folder, tb_folder
+        self.logger = None
+        self.source: Path | None = None  # the folder of a shorter run, whose state a new longer one begins with
+        self.finished = finished  # whether all that was asked for is done and summarised
+        self.commits: list[str] = []  # of the code that has trained it, in order
+        self.hardware: list[str] = []  # that has trained it, in order
+        self.command: list[str] = []  # of a resumed run: the words it was first started with
+        self.points: list[tuple[int, float]] = []  # what log_step was given, for a resumed run's TensorBoard
+        self._lock = None
+        self._made: list[Path] = []  # folders that lock() made
+        self._logged = 0  # rows of the history that stand in TensorBoard
+
+    def lock(self) -> None:
+        """Make the folder and take its lock. The system drops the lock with the process, so a crash leaves none."""
+        self._made = [f for f in (self.folder, *self.folder.parents) if not f.exists()]
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--save_dir: {self.folder} can't be made ({error.strerror}); name another "
+                            "folder") from None
+        file = self.folder / ".lock"
+        handle = open(file, "a+")  # noqa: SIM115 - held open for the life of the run
+        try:
+            # POSIX's, because data workers don't inherit it: it goes with this process, even if they outlive it
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not file.exists() or not os.path.samestat(file.stat(), os.fstat(handle.fileno())):
+                raise BlockingIOError  # whoever held it before has just removed it with the folder
+        except (BlockingIOError, PermissionError):
+            handle.seek(0)
+            pid = handle.read(20).strip()
+            handle.close()
+            self._made = []
+            raise UserError(f"{self.folder}: process {pid if pid.isdigit() else '?'} {BUSY}; wait "
+                            "for it, or change --trial or --save_dir") from None
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        self._lock = handle
+        for partial in self.folder.glob(".*.partial"):
+            partial.unlink()  # a kill in the middle of a write left it
+
+    def undo(self) -> None:
+        """Unlock, and remove the folders if :meth:`lock` made them: for an error before training."""
+        if self._lock and self._made:
+            self.clear()
+            (self.folder / ".lock").unlink(missing_ok=True)
+            for folder in (self.tb_folder, *self._made, self.tb_folder.parent):
+                with contextlib.suppress(OSError):  # not there, or not empty
+                    folder.rmdir()
+        self.unlock()
+
+    def unlock(self) -> None:
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
+    def clear(self) -> None:
+        """Remove what an earlier run left in both folders: ``--overwrite``, or a run that died before a save."""
+        for folder in (self.folder, self.tb_folder):
+            for pattern in WRITTEN:
+                for file in folder.glob(pattern) if folder.is_dir() else ():
+                    file.unlink()
+
+    def trained_by(self, commit: str, hardware: str) -> None:
+        """From here on this code on this hardware trains it."""
+        for name, before in ((commit, self.commits), (hardware, self.hardware)):
+            if name and name not in before:
+                before.append(name)
+
+    def start(self, config: dict[str, Any], history: list[dict]) -> None:
+        """Write args.json and bring the tables and TensorBoard to the state of ``history``."""
+        environment = {"python": platform.python_version(), "torch": torch.__version__, "numpy": numpy.__version__,
+                       "torchvision": version("torchvision"), "git_commit": ", ".join(self.commits),
+                       "hardware": "; ".join(self.hardware)}
+        command = self.command or [Path(sys.executable).name, *sys.argv]
+        args = {"config": config, "command": command, "environment": environment}
+        files.save_json(args, self.folder / "args.json")
+        for stale in self.tb_folder.glob("events.out.tfevents.*") if self.tb_folder.is_dir() else ():
+            stale.unlink()  # replayed below, so that no epoch stands twice
+        self.logger = tensorboard_logger.Logger(logdir=str(self.tb_folder), flush_secs=2)
+        for step, loss in self.points:
+            self.logger.log_value("train_loss_step", loss, step)
+        self.log_epochs(history)
+
+    def log_epochs(self, history: list[dict]) -> None:
+        """The tables anew, and to TensorBoard what it has not yet."""
+        for row in history[self._logged:]:
+            self._to_tensorboard(row)
+            self._logged += 1
+        self.write_tables(history)
+
+    def log_step(self, loss: float, step: int) -> None:
+        self.points.append((step, loss))
+        with contextlib.suppress(OSError):  # a full disk; the epoch's save will say so
+            self.logger.log_value("train_loss_step", loss, step)
+
+    def _to_tensorboard(self, row: dict) -> None:
+        if row["stage"] == "init":
+            self.logger.log_value("init_train_loss", row["train_loss"], row["epoch"])
+            return
+        for name, value in row.items():
+            if name in TAGS or name.startswith("train_loss_"):
+                self.logger.log_value(name, value, row["epoch"])
+
+    def write_tables(self, history: list[dict]) -> None:
+        """log.csv: what was learned, the same for a resumed run; timing.csv: how long it took."""
+        names = list(dict.fromkeys(name for row in history for name in row))
+        for name, columns in (("log.csv", [n for n in names if n not in TIMING]),
+                              ("timing.csv", [n for n in names if n in ("stage", "epoch", *TIMING)])):
+            files.save_csv(history, columns, self.folder / name)
+
+    def save_resume(self, state: dict[str, Any]) -> None:
+        """Everything needed to go on. The file before stays until the next save, and takes over if this one is bad."""
+        newest, fresh = self.folder / NEWEST, self.folder / "resume.next.pth"
+        checkpoint.save(state, fresh)
+        if newest.exists():
+            os.replace(newest, self.folder / BEFORE)
+        os.replace(fresh, newest)
+        files.sync_folder(self.folder)
+
+    def save_weights(self, state: dict[str, Any], path: Path) -> None:
+        """A checkpoint in the originals' form, in the folder of this run or of one beside it."""
+        checkpoint.save(state, path)
+
+    def write_curves(self, history: list[dict]) -> None:
+        """curves.png: loss and accuracy by epoch."""
+        rows = [row for row in history if row["stage"] == "main"]
+        if rows:
+            from matplotlib.figure import Figure  # slow to import, so only where it is used
+            figure = Figure(figsize=(10, 4), layout="constrained")
+            left, right = figure.subplots(1, 2)
+            epochs = [row["epoch"] for row in rows]
+            for axis, names, label in ((left, ("train_loss", "test_loss"), "loss"),
+                                       (right, ("train_acc", "test_acc", "test_acc_top5"), "accuracy, %")):
+                for name in names:
+                    axis.plot(epochs, [row[name] for row in rows], label=name, marker="." if len(rows) < 30 else None)
+                axis.set(xlabel="epoch", ylabel=label)
+                axis.grid(alpha=0.3)
+                axis.legend()
+            figure.suptitle(self.folder.name, fontsize=8)
+            picture = io.BytesIO()
+            figure.savefig(picture, format="png", dpi=100)
+            files.save_bytes(picture.getbuffer(), self.folder / "curves.png")
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        files.save_json(summary, self.folder / "summary.json")
+
+    def summary(self) -> dict[str, Any]:
+        """See :func:`helper.stored_runs.read_summary`."""
+        return stored_runs.read_summary(self.folder)
+
+
+class Onlooker(Run):
+    """The same run in a process that leaves the writing to another."""
+
+    def nothing(self, *_: Any) -> None:
+        pass
+
+    lock = undo = clear = start = log_epochs = log_step = nothing  # type: ignore[assignment]
+    save_resume = save_weights = write_curves = write_summary = nothing  # type: ignore[assignment]
+
+
+# Resume --------------------------------------------------------------------------------------------------------------
 
 def stored_flags(opt: Namespace, folders: tuple[str, str]) -> tuple[Path, dict[str, Any]] | None:
     """``--resume FOLDER``: the file with the folder's configuration, and those of its values that are flags' values.
@@ -58,7 +340,7 @@ def stored_flags(opt: Namespace, folders: tuple[str, str]) -> tuple[Path, dict[s
 def differing(config: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """'--flag here, there' for the flags that must agree and don't. ``--epochs`` may have grown.
 
-    What makes two runs the same is :func:`helper.rundir.identity`.
+    What makes two runs the same is :func:`identity`.
     """
     mine, theirs = identity(config), identity(other)
     names = sorted({*mine, *theirs} - {"epochs"})

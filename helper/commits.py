@@ -1,0 +1,48 @@
+"""The code that trains a run, as the commits that args.json lists."""
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+CODE = ("dataset", "distiller_zoo", "helper", "models", "train_student_mixstd.py", "train_teacher.py")
+
+
+@cache  # the code of this process is what it was when it began
+def git_commit() -> str:
+    """The commit the code stands at; '' outside a checkout. Where the code that trains differs from it, '+' and the
+    first digits of a digest of the changes follow."""
+    root = Path(__file__).resolve().parent.parent
+    try:
+        def git(*words):
+            command = ["git", "-C", str(root), *words]
+            return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        changes = git("diff", "HEAD", "--", *CODE)
+        for name in git("ls-files", "--others", "--exclude-standard", "--", *CODE).splitlines():
+            changes += name + (root / name).read_text(errors="replace")
+        mark = "+" + hashlib.sha256(changes.encode(errors="replace")).hexdigest()[:8] if changes else ""
+        return git("rev-parse", "HEAD") + mark
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def commits_in(text: str) -> list[str]:
+    """The commits of args.json's git_commit, one or several between commas."""
+    return [name for name in text.split(", ") if name]
+
+
+def other_code(commits: Iterable[str], here: str) -> str:
+    """'A and B, here is C' where a run's code was not all of commit ``here``; '' where it was, or git tells nothing."""
+    commits = list(dict.fromkeys(commits))
+    if not here or not set(commits) - {here}:
+        return ""
+    told = f"{' and '.join(map(short_commit, commits))}, here is {short_commit(here)}"
+    return f"{told} (+: uncommitted changes)" if "+" in told else told
+
+
+def short_commit(commit: str) -> str:
+    """The first digits of a commit, and of the digest of the changes to it."""
+    name, plus, changes = commit.partition("+")
+    return name[:8] + plus + changes[:4]
