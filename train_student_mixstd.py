@@ -43,7 +43,7 @@ def prepare(opt, cache):
     apply_pair_settings(opt)
     opt.teacher_origin = origin_of(file.sha256, file.path)
     check_data(file, opt.dataset)
-    claim = Claim.look_up(opt, FOLDERS, student_name)
+    claim = Claim.look_up(opt, FOLDERS, student_name, setup.images_digest(opt, cache))
     if claim.finished():
         return setup.finished(claim)
     data = setup.shared_data(opt, cache)

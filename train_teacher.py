@@ -30,7 +30,7 @@ def parse(argv=None):
 def prepare(opt, cache):
     """A run ready for its first step; its outcome where --resume finds it finished."""
     device = resolve_device(opt)
-    claim = Claim.look_up(opt, FOLDERS, teacher_name)
+    claim = Claim.look_up(opt, FOLDERS, teacher_name, setup.images_digest(opt, cache))
     if claim.finished():
         return setup.finished(claim)
     data = setup.shared_data(opt, cache)

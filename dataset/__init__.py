@@ -14,7 +14,7 @@ CLASSES = {**{name: about[1] for name, about in cifar.CIFAR.items()}, "digits": 
            "imagenet": folder.CLASSES}  # how many, where the name says it
 
 __all__ = ["CLASSES", "FOLDERS", "LOADERS", "MIXES", "NAMES", "SAMPLINGS", "SIZES", "Batch", "Data", "DataError",
-           "DeviceLoader", "EpochPlan", "MixSpec", "Split", "TorchLoader", "digest", "eval_batches", "load",
+           "DeviceLoader", "EpochPlan", "MixSpec", "Split", "TorchLoader", "eval_batches", "load",
            "make_loader", "make_test_batches", "plan_epoch", "published_figures"]
 
 
@@ -37,11 +37,3 @@ def load(name, data_dir, holdout=0, train_fraction=1.0, download=True):
     else:
         raise DataError(f"--dataset {name}: choose one of {', '.join(NAMES)}")
     return reduced(data, holdout, train_fraction)
-
-
-def digest(name, data_dir):
-    """What tells a user's own images apart from others: see folder.digest(). None for a data set that its name tells.
-
-    Raises DataError as load() does.
-    """
-    return folder.digest(name, data_dir) if name in FOLDERS else None

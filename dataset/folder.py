@@ -55,6 +55,7 @@ class FolderData:
     published: dict = field(default_factory=dict)
     classes: tuple = ()  # their names, in the order of the labels
     left_out: tuple = ()  # paths of files that are no images by their names
+    sha256: str = ""  # of the names of all images with their classes, wherever they lie; nothing of the pixels
     pad: ClassVar[None] = None  # crops come from two random numbers of the plan, not from a border
     resident: ClassVar[bool] = False
 
@@ -130,7 +131,8 @@ def read(path):
 
 def load(name, data_dir):
     """FolderData of the images under `data_dir`/train and `data_dir`/val; the classes are the folders, by their names
-    in alphabetical order, as torchvision's weights for ImageNet count them. No file is opened here.
+    in alphabetical order, as torchvision's weights for ImageNet count them. Each folder is listed once, no file is
+    opened here.
 
     Raises DataError, one line: a folder that is missing or has no images, a class that is in one of both only, one
     class alone, an ImageNet that has not its 1000 classes.
@@ -150,7 +152,14 @@ def load(name, data_dir):
         raise DataError(f"--dataset imagenet: {root / 'train'} has {len(classes)} of ImageNet's {CLASSES} classes; "
                         "complete it, or train on what is there with --dataset folder")
     return FolderData(name, len(classes), train, val, published=alone(name), classes=tuple(classes),
-                      left_out=(*more, *others))
+                      left_out=(*more, *others), sha256=_digest(root, (*train.paths, *val.paths)))
+
+
+def _digest(root, paths):
+    found = hashlib.sha256()
+    for path in paths:
+        found.update(path[len(str(root)):].encode(errors="surrogateescape") + b"\0")
+    return found.hexdigest()
 
 
 def _files(folder, name):
@@ -207,15 +216,3 @@ def _visible(folder):
 def _hidden(path):
     """.ipynb_checkpoints and ._0.jpg, Synology's @eaDir, and what macOS packs into archives."""
     return any(f"/{start}" in f"/{path}" for start in (".", "@eaDir", "__MACOSX"))
-
-
-def digest(name, data_dir):
-    """sha256 of the names of all images, with their classes, wherever `data_dir` lies; nothing of the pixels.
-
-    Raises DataError as load() does.
-    """
-    root, found = Path(data_dir).expanduser(), hashlib.sha256()
-    for part in ("train", "val"):
-        for path in _files(root / part, name)[0].paths:
-            found.update(path[len(str(root)):].encode(errors="surrogateescape") + b"\0")
-    return found.hexdigest()

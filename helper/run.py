@@ -367,13 +367,14 @@ class Claim:
     configs: list[dict]
 
     @classmethod
-    def look_up(cls, opt: Namespace, folders: tuple[str, str], name: Callable[[Namespace, str], str]) -> Claim:
+    def look_up(cls, opt: Namespace, folders: tuple[str, str], name: Callable[[Namespace, str], str],
+                images: str | None = None) -> Claim:
         """Raises UserError where a folder holds a run that must not be touched; writes nothing.
 
-        DataError: images in folders that aren't there, whose names are part of the configuration.
+        images: digest of the names of a user's own images, which are part of the configuration.
         """
-        images = ddp.from_rank0(lambda: dataset.digest(opt.dataset, opt.data_dir))
-        configs = [{**config_of(opt, trial), "data_sha256": images} for trial in opt.trial]
+        digest = ddp.from_rank0(lambda: images)
+        configs = [{**config_of(opt, trial), "data_sha256": digest} for trial in opt.trial]
 
         def found() -> list[Run]:
             check_writable(opt.save_dir)

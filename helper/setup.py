@@ -33,6 +33,12 @@ def shared_data(opt: Namespace, cache: Cache) -> dataset.Data:
     return cache(("data", data_key(opt)), lambda: data_of(opt))
 
 
+def images_digest(opt: Namespace, cache: Cache) -> str | None:
+    """What tells a user's own images apart from others, of which the data is loaded; None for a data set that its name
+    tells, which a finished run need not load."""
+    return shared_data(opt, cache).sha256 if opt.dataset in dataset.FOLDERS else None
+
+
 def test_batches(opt: Namespace, data: dataset.Data, device: torch.device, cache: Cache) -> Callable:
     """Callable that goes over the validation images anew each time."""
     return cache(("test", data_key(opt), str(device)), lambda: dataset.make_test_batches(

@@ -231,6 +231,25 @@ def test_another_folders_run_is_not_taken_for_this_one(tmp_path):
     refused(call(train_teacher.main, [*common, other]), "other images under --data_dir", "put them back", "--overwrite")
 
 
+def test_starting_runs_lists_every_folder_once(tree, tmp_path, monkeypatch):
+    """Two trials, and the same command again, which finds them finished."""
+    listed, scandir = [], os.scandir
+
+    def counted(path="."):
+        listed.append(str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", counted)
+    wanted = sorted(str(folder) for folder in tree.rglob("*") if folder.is_dir())
+    for said in ("Epoch 1/1", "is finished"):
+        listed.clear()
+        done = call(train_teacher.main, ["--dataset", "folder", "--data_dir", tree, "--model", "resnet8", "--epochs", 1,
+                                         "--batch_size", 9, "--num_workers", 0, "--save_dir", tmp_path / "save",
+                                         "--device", "cpu", "--trial", "1,2", "--resume", "auto"])
+        assert done.status == 0 and said in done.out, done.err
+        assert sorted(path for path in listed if path.startswith(str(tree))) == wanted
+
+
 @pytest.mark.slow
 def test_a_damaged_validation_image_costs_no_training(tree, tmp_path):
     words = ["--dataset", "folder", "--data_dir", tree, "--model", "resnet8", "--epochs", 2, "--batch_size", 9,
@@ -323,14 +342,14 @@ def test_classes_that_differ_in_case_alone(tree):
 
 
 def test_what_programs_leave_beside_images_is_no_image(tree):
-    wanted, digest = dataset.load("folder", tree), dataset.digest("folder", tree)
+    wanted = dataset.load("folder", tree)
     for folder_ in (".ipynb_checkpoints", "@eaDir", "__MACOSX", "ant/.thumbnails"):
         (tree / "train" / folder_).mkdir()
         (tree / "train" / folder_ / "0.jpg").write_text("no picture")
     (tree / "val" / "bee" / "._0.jpg").write_text("no picture")
     found = dataset.load("folder", tree)
     assert (found.num_classes, found.train.paths, found.test.paths) == (3, wanted.train.paths, wanted.test.paths)
-    assert dataset.digest("folder", tree) == digest and dataset.digest("cifar100", tree) is None
+    assert found.sha256 == wanted.sha256
 
 
 def test_a_network_for_small_images_is_warned_of(tree, tmp_path):
