@@ -33,7 +33,10 @@ class Attention(nn.Module):
 
 
 class ATDistiller(StageDistiller):
-    """:class:`Attention` of the stages.
+    """:class:`Attention` of the stages, f1 with f1 and so on.
+
+    megvii-research/mdistiller drops the first feature of each ImageNet network, taken to be the stem. Its MobileNetV1
+    lists none, so for resnet50 > mobilenet_v1 it compares the student's stages 2 to 4 with the teacher's 1 to 3.
 
     Mixed inputs: attention maps of the mixed image; cross-entropy with the soft targets.
     """

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from .base import Distiller
 from .features import in_single
+from .ranges import number
 from .warmup import Warmup, warmup_flag
 
 MAX_MID_CHANNEL = 512
@@ -72,6 +73,12 @@ class ReviewKDDistiller(Distiller):
     dvlab-research/ReviewKD takes 5 for most pairs, 8 for resnet32x4 > ShuffleV2, 0.6 for resnet56 > resnet20 and 1
     for resnet110 > resnet32, and counts its 20 warm-up epochs from 0 where mdistiller and this start at 1/20.
 
+    ``--reviewkd_preact 1`` is mdistiller's STU_PREACT, on in its ImageNet settings: the student's stages before their
+    last ReLU too. It is the sum of the residual block in resnet18, the last batch norm in mobilenet_v1; mobilenet_v2
+    has no ReLU there, so nothing changes. The channels inside :class:`ABF` are min(512, the student's pooled channels)
+    as mdistiller computes them; dvlab-research/ReviewKD takes 256 for its MobileNet, and so does mdistiller's file for
+    that pair (MAX_MID_CHANNEL), which its code does not use.
+
     Mixed inputs: compares features of the mixed images; cross-entropy with soft targets.
     """
 
@@ -80,10 +87,13 @@ class ReviewKDDistiller(Distiller):
     preact_t = True
     min_batch = 2  # the fused pooled feature is one value a channel, and batch norm needs two
     per_epoch = ("reviewkd_warmup",)
-    flags = {"reviewkd_warmup": warmup_flag(20)}
+    flags = {"reviewkd_warmup": warmup_flag(20),
+             "reviewkd_preact": {"type": number(int, low=0, high=1), "default": 0,
+                                 "help": "1: the student's stage features before their last ReLU; 0: after it"}}
 
     def __init__(self, opt, pair):
         super().__init__(opt, pair)
+        self.preact = bool(opt.reviewkd_preact)  # shapes are the same before and after a ReLU
         channels_s, channels_t = ([shape[1] for shape in shapes[1:]] for shapes in (pair.shapes_s, pair.shapes_t))
         mid = min(MAX_MID_CHANNEL, channels_s[-1])
         last = len(channels_s) - 1

@@ -9,9 +9,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from distiller_zoo import FSP, DistillError, DISTLoss, DKDLoss, LSKDLoss, Pair, distiller_dict, soft_cross_entropy
 from distiller_zoo.ranges import number
+from helper.setup import make_engine
 from models import model_dict
 from tests.references.features import draw
 from tests.support.feature_cases import EQUAL_CHANNELS, PAIRS, options, outputs, shapes
+from tests.support.training import options as run_options
 
 NAMES = ["abound", "factor", "fsp", "crd", "dkd", "dist", "lskd", "reviewkd"]
 LABELS = torch.arange(60) % 10
@@ -83,7 +85,8 @@ def test_published_weights():
     assert {name for name in NAMES if not distiller_dict[name].adds_loss()} == {"abound", "fsp"}
     assert not any(distiller_dict[name].uncapturable for name in NAMES)
     for name, flags in {"dkd": {"dkd_alpha": 1, "dkd_beta": 8, "dkd_T": 4, "dkd_warmup": 20}, "lskd": {"lskd_T": 2},
-                        "dist": {"dist_beta": 1, "dist_gamma": 1, "dist_T": 4}, "reviewkd": {"reviewkd_warmup": 20},
+                        "dist": {"dist_beta": 1, "dist_gamma": 1, "dist_T": 4},
+                        "reviewkd": {"reviewkd_warmup": 20, "reviewkd_preact": 0},
                         "crd": {"feat_dim": 128, "mode": "exact", "nce_k": 16384, "nce_t": 0.07, "nce_m": 0.5}}.items():
         assert {flag: kwargs["default"] for flag, kwargs in distiller_dict[name].flags.items()} == flags
 
@@ -166,6 +169,18 @@ def test_stages(name):
         assert {id(p) for p in method.translator.parameters()} <= main
     if name == "abound":
         assert training(method.connector) == {False}
+
+
+@pytest.mark.parametrize("preact", [0, 1])
+def test_reviewkd_reads_a_student_before_its_relu_where_asked(preact):
+    """mdistiller's STU_PREACT, which its ImageNet settings have."""
+    both, images = pair_of_shapes(shapes("resnet20"), shapes("resnet32")), draw(2, 3, 32, 32).float()
+    opt = run_options(reviewkd_warmup=1, reviewkd_preact=preact, gamma=1.0, alpha=0.0, beta=5.0)
+    engine = make_engine(opt, "resnet20", 10, torch.device("cpu"), lambda seed: distiller_dict["reviewkd"](opt, both))
+    features, _ = engine.student(images)
+    wanted, _ = engine.model(images, is_feat=True, preact=bool(preact))
+    assert all(map(torch.equal, features, wanted))
+    assert all(bool((f < 0).any()) == bool(preact) for f in features[1:-1])
 
 
 def test_rate_of_the_first_stage():

@@ -1,6 +1,7 @@
 """The methods' settings against a copy of what public repositories have in their configuration files."""
 import json
 import re
+from ast import literal_eval
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ NAMES = {"ResNet34": "resnet34", "ResNet18": "resnet18", "MobileNetV1": "mobilen
 # The flag of each key of a configuration file; {} is the method's section.
 KEYS = {"kd": {"KD.TEMPERATURE": "kd_T", "KD.LOSS.CE_WEIGHT": "gamma", "KD.LOSS.KD_WEIGHT": "alpha"},
         "dkd": {"DKD.BETA": "dkd_beta", "DKD.T": "dkd_T", "DKD.WARMUP": "dkd_warmup"},
-        "reviewkd": {"REVIEWKD.REVIEWKD_WEIGHT": "beta", "REVIEWKD.WARMUP_EPOCHS": "reviewkd_warmup"}}
+        "reviewkd": {"REVIEWKD.REVIEWKD_WEIGHT": "beta", "REVIEWKD.WARMUP_EPOCHS": "reviewkd_warmup",
+                     "REVIEWKD.STU_PREACT": "reviewkd_preact"}}
 
 
 def flat(tree, prefix=""):
@@ -70,8 +72,8 @@ def test_setting_is_what_its_source_says_and_is_applied(entry):
 def test_every_file_of_a_pair_is_what_its_command_trains_with(file):
     """No file of mdistiller whose method and networks are here has another setting than the pair's."""
     values = UPSTREAM[MDISTILLER]["files"][file]
-    defaults = {key: float(value) for key, value in UPSTREAM[MDISTILLER]["defaults (mdistiller/engine/cfg.py)"].items()
-                if key in {key for keys in KEYS.values() for key in keys}}
+    theirs = UPSTREAM[MDISTILLER]["defaults (mdistiller/engine/cfg.py)"]
+    defaults = {key: literal_eval(theirs[key]) for keys in KEYS.values() for key in keys}
     method, imagenet = values["DISTILLER"]["TYPE"].lower(), "imagenet" in file
     teacher, student = (NAMES.get(name, name.lower()) if imagenet else name
                         for name in (values["DISTILLER"]["TEACHER"], values["DISTILLER"]["STUDENT"]))
