@@ -55,10 +55,14 @@ def _verified(path, md5):
     return content
 
 
+def _unpickled(content):
+    return _NumpyOnly(io.BytesIO(content), encoding="latin1").load()
+
+
 def _parsed(path, content, num_classes):
     """(images uint8 (n, 3, 32, 32), labels int64 (n,)) of one verified batch file."""
     try:
-        entry = _NumpyOnly(io.BytesIO(content), encoding="latin1").load()
+        entry = _unpickled(content)
         labels = np.asarray(entry["labels"] if "labels" in entry else entry["fine_labels"])
         pixels = entry["data"]
         if pixels.dtype != np.uint8 or pixels.shape != (len(labels), 3072) or labels.dtype.kind != "i":
@@ -76,6 +80,14 @@ def _split(folder, files, num_classes):
     parts = [_parsed(folder / name, _verified(folder / name, md5), num_classes) for name, md5 in files]
     images, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Split(torch.from_numpy(images), torch.from_numpy(labels))
+
+
+def _class_names(folder, meta):
+    """Names by label from the meta file, as oak_tree; () where it is missing, as training needs no names."""
+    path = folder / meta["filename"]
+    if not path.exists():
+        return ()
+    return tuple(_unpickled(_verified(path, meta["md5"]))[meta["key"]])
 
 
 def load(name, data_dir, download=True):
@@ -102,4 +114,5 @@ def load(name, data_dir, download=True):
         fetch(official, root, missing, download)
     train = _split(folder, official.train_list, num_classes)
     test = _split(folder, official.test_list, num_classes)
-    return Data(name, num_classes, mean, std, 4, True, train, test, alone(name))
+    return Data(name, num_classes, mean, std, 4, True, train, test, alone(name),
+                class_names=_class_names(folder, official.meta))

@@ -58,6 +58,7 @@ class Data:
     test: Split
     published: dict = field(default_factory=dict)
     classes: tuple = ()  # the names of classes that the name of the data set doesn't tell
+    class_names: tuple = ()  # what pictures call the classes, by label; empty where the files have no names
     left_out: tuple = ()  # files beside the images that are none
     sha256: str | None = None  # of the names of a user's own images; None where the data set's name says which they are
     resident: ClassVar[bool] = True  # the training images fit on a device: DeviceLoader can serve them

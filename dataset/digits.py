@@ -28,4 +28,5 @@ def load():
     everything = Split(images, torch.from_numpy(raw.target.astype(np.int64)))
     held = stratified(raw.target, N_TEST)
     train = everything.take(np.setdiff1d(np.arange(len(everything)), held))
-    return Data("digits", CLASSES, (MEAN,) * 3, (STD,) * 3, 4, False, train, everything.take(held))
+    return Data("digits", CLASSES, (MEAN,) * 3, (STD,) * 3, 4, False, train, everything.take(held),
+                class_names=tuple(map(str, range(CLASSES))))

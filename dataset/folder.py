@@ -63,6 +63,11 @@ class FolderData:
     def image_shape(self):
         return 3, self.image, self.image
 
+    @property
+    def class_names(self):
+        """What pictures call the classes, by label."""
+        return self.classes
+
     def training_images(self):
         """Item (place, two random numbers, flip) -> uint8 (3, image, image), a random resized crop; not mirrored."""
         return TrainingFiles(self.train, self.image)

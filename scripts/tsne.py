@@ -46,7 +46,7 @@ def parse(argv):
     common.add_networks(parser, "result/tsne")
     group = parser.add_argument_group("what is laid out")
     group.add_argument("--classes", default="0,1,2", metavar="LIST",
-                       help=f"class numbers, or names where the data set has them, 2 to {MOST} (default 0,1,2)")
+                       help=f"class numbers, or names as oak_tree, 2 to {MOST} (default 0,1,2)")
     group.add_argument("--per_class", type=number(int, low=2), default=100, metavar="N",
                        help="clean images of each class, the first ones (default 100)")
     group.add_argument("--per_pair", type=number(int, low=0), default=100, metavar="N",
@@ -144,7 +144,8 @@ def draw(study: common.Study, rows: list[dict], classes: Sequence[int], names: S
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set(visible=True, color="0.8")
     dot = {"linestyle": "", "marker": "o"}
-    entries = [(names[c] if names else f"class {c}", {"color": tuple(paint[c]), **dot}) for c in classes]
+    entries = [(names[c].replace("_", " ") if names else f"class {c}", {"color": tuple(paint[c]), **dot})
+               for c in classes]
     if "mixed" in kinds:
         entries.append(("mixup of two classes, their colours by lambda", {"color": "0.35", "linestyle": "",
                                                                           "marker": "x"}))
@@ -157,7 +158,7 @@ def main(argv=None):
     for module, package in (("sklearn.manifold", "scikit-learn"), ("matplotlib.figure", "matplotlib")):
         drawing.need(module, package)
     study = common.Study(opt)
-    names = getattr(study.data, "class_names", ())
+    names = study.data.class_names
     classes = class_ids(opt.classes, study.data.num_classes, names)
     labels = study.labels.cpu().numpy()
     points = choose(labels, classes, opt.per_class, opt.per_pair, opt.beta_a, opt.seed)

@@ -237,6 +237,15 @@ def test_class_numbers_and_names():
         tsne.class_ids("0,bare", 3, names)
 
 
+def test_the_legend_names_classes():
+    rows = [{"network": "T", "kind": "clean", "class_a": c, "class_b": c, "lambda": 1.0, "x": c, "y": 0.0}
+            for c in (8, 52)]
+    names = dict(enumerate(f"class{i}" for i in range(100))) | {8: "bicycle", 52: "oak_tree"}
+    study = SimpleNamespace(networks=[SimpleNamespace(label="T")], scope="cifar100")
+    legend, = tsne.draw(study, rows, [8, 52], [*names.values()]).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["bicycle", "oak tree"]
+
+
 def test_features_are_f4_of_the_mixed_images(paths, tmp_path):
     opt = tsne.parse([*SHARED, "--paths", paths[0], "--out", str(tmp_path), "--limit", "60"])
     study = common.Study(opt)

@@ -22,7 +22,7 @@ def test_reads_what_torchvision_reads(tiny_dir, name):
     for split, train in ((loaded.train, True), (loaded.test, False)):
         theirs = OFFICIAL[name](tiny_dir, train=train)
         assert np.array_equal(split.images.permute(0, 2, 3, 1), theirs.data)
-        assert split.labels.tolist() == theirs.targets
+        assert split.labels.tolist() == theirs.targets and list(loaded.class_names) == theirs.classes
         assert split.images.dtype == torch.uint8 and split.labels.dtype == torch.int64
     assert (len(loaded.train), len(loaded.test)) == (200, 100)
     assert (loaded.num_classes, loaded.pad, loaded.flip) == ({"cifar100": 100, "cifar10": 10}[name], 4, True)

@@ -36,14 +36,18 @@ def _save(canvas: Canvas, path: Path) -> None:
 
 
 def _points(table: Table, figures: dict, show_published: bool, title: str) -> Canvas:
-    """One panel a column: our mean with its deviation, and the published figure."""
-    rows, wide = table.rows, min(len(table.columns), 5)
-    high = -(-len(table.columns) // wide)
+    """One panel per column: our mean with its deviation, and the published figure. A column in which none of the
+    table's students has been distilled is left out: it would show published figures and a network trained alone."""
+    distilled = {cell.column for cell in table.cells
+                 if cell.row.role == "distil" and cell.key in figures and figures[cell.key].n}
+    columns = [column for column in table.columns if column in distilled] or table.columns
+    rows, wide = table.rows, min(len(columns), 5)
+    high = -(-len(columns) // wide)
     size = max(NARROWEST, 2.2 + 2.3 * wide), 1.5 + high * (0.8 + 0.28 * len(rows))
     canvas = Canvas(figsize=size, layout="constrained")
     axes = canvas.subplots(high, wide, sharey=True, squeeze=False).ravel()
     cells = {cell.key: cell for cell in table.cells}
-    for axis, column in zip(axes, table.columns, strict=False):
+    for axis, column in zip(axes, columns, strict=False):
         for place, row in enumerate(rows):
             cell = cells.get((row.name, column))
             figure = figures.get((row.name, column))
@@ -56,7 +60,7 @@ def _points(table: Table, figures: dict, show_published: bool, title: str) -> Ca
         axis.set_yticks(range(len(rows)), [row.name for row in rows], fontsize=8)
         axis.tick_params(axis="x", labelsize=8)
     axes[0].set_ylim(len(rows) - 0.5, -0.5)  # the first row on top
-    for axis in axes[len(table.columns):]:
+    for axis in axes[len(columns):]:
         axis.set_axis_off()
     _legend(canvas, axes)
     canvas.supxlabel(LABEL, fontsize=9)
@@ -65,7 +69,7 @@ def _points(table: Table, figures: dict, show_published: bool, title: str) -> Ca
 
 
 def _curves(table: Table, figures: dict, show_published: bool, title: str) -> Canvas:
-    """One panel a column, one line a series over the rows' x."""
+    """One panel per column, one line per series over the rows' x."""
     wide = len(table.columns)
     canvas = Canvas(figsize=(max(NARROWEST, 1 + 4.2 * wide), 4.2), layout="constrained")
     axes = canvas.subplots(1, wide, squeeze=False).ravel()
@@ -83,32 +87,35 @@ def _curves(table: Table, figures: dict, show_published: bool, title: str) -> Ca
     return canvas
 
 
-def _grid(table: Table, row: Row, figures: dict) -> tuple[list[str], list[str], np.ndarray]:
-    """Teachers, students and the means (teachers, students) of a row, NaN where nothing is finished."""
+def _grid(table: Table, row: Row, figures: dict) -> tuple[list[str], list[str], np.ndarray, np.ndarray]:
+    """Teachers, students, means and standard deviations (teachers, students) of a row; NaN where there is none."""
     pairs = [column.split(" > ") for column in table.columns]
     teachers, students = (list(dict.fromkeys(pair[i] for pair in pairs)) for i in (0, 1))
-    means = np.full((len(teachers), len(students)), np.nan)
+    means, stds = (np.full((len(teachers), len(students)), np.nan) for _ in range(2))
     for teacher, student in pairs:
         figure = figures.get((row.name, f"{teacher} > {student}"))
         if figure and figure.n:
-            means[teachers.index(teacher), students.index(student)] = figure.mean
-    return teachers, students, means
+            place = teachers.index(teacher), students.index(student)
+            means[place] = figure.mean
+            stds[place] = np.nan if figure.std is None else figure.std
+    return teachers, students, means, stds
 
 
 def _heat_maps(table: Table, figures: dict, title: str) -> Canvas:
-    """One map a row of the table, teachers down, students across, all on one colour scale."""
+    """One map per row of the table, teachers down, students across, all on one colour scale."""
     wide = min(len(table.rows), 2)
     high = -(-len(table.rows) // wide)
     canvas = Canvas(figsize=(max(NARROWEST, 5 * wide), 1.2 + 3.4 * high), layout="constrained")
     axes = canvas.subplots(high, wide, squeeze=False).ravel()
     grids = [_grid(table, row, figures) for row in table.rows]
-    low, top = _limits([means for _, _, means in grids])
-    for axis, row, (teachers, students, means) in zip(axes, table.rows, grids, strict=False):
+    low, top = _limits([means for _, _, means, _ in grids])
+    for axis, row, (teachers, students, means, stds) in zip(axes, table.rows, grids, strict=False):
         image = axis.imshow(means, vmin=low, vmax=top, cmap="viridis", aspect="auto")
         for (i, j), value in np.ndenumerate(means):
             if np.isfinite(value):
                 color = "white" if value < (low + top) / 2 else "black"
-                axis.text(j, i, f"{value:.1f}", ha="center", va="center", fontsize=8, color=color)
+                std = f"\n±{stds[i, j]:.1f}" if np.isfinite(stds[i, j]) else ""
+                axis.text(j, i, f"{value:.1f}{std}", ha="center", va="center", fontsize=8, color=color)
         axis.set_xticks(range(len(students)), map(_depth, students))
         axis.set_yticks(range(len(teachers)), map(_depth, teachers))
         axis.set(title=row.name, xlabel="student depth", ylabel="teacher depth")
@@ -124,8 +131,8 @@ def _surfaces(table: Table, figures: dict, title: str) -> Canvas:
     rows = [row for row in table.rows if row.surface] or table.rows
     canvas = Canvas(figsize=(max(NARROWEST, 5.5 * len(rows)), 5.2), layout="constrained")
     grids = [_grid(table, row, figures) for row in rows]
-    low, top = _limits([means for _, _, means in grids])
-    for place, (row, (teachers, students, means)) in enumerate(zip(rows, grids, strict=True), 1):
+    low, top = _limits([means for _, _, means, _ in grids])
+    for place, (row, (teachers, students, means, _)) in enumerate(zip(rows, grids, strict=True), 1):
         axis = canvas.add_subplot(1, len(rows), place, projection="3d")
         x, y = np.meshgrid(range(len(students)), range(len(teachers)))
         shade = np.clip((means - low) / (top - low), 0, 1)
