@@ -3,7 +3,7 @@
 Pure functions, on whatever device the images lie; what is random in them (who meets whom, lambda, boxes, which samples
 stay clean) was drawn before by plan.py.
 """
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 
@@ -21,24 +21,21 @@ class Batch:
     index: torch.Tensor
     mixed: torch.Tensor
 
-    def split(self, sizes):
-        """Batches of so many samples each, one after the other; views of this one."""
-        columns = (getattr(self, field.name).split(sizes) for field in fields(self))
-        return [Batch(*column) for column in zip(*columns, strict=True)]
 
+def mixup(images, partners, lam, drawn=None):
+    """lam * images + (1 - lam) * partners, one lam per sample.
 
-def mixup(images, partners, lam):
-    """lam * images + (1 - lam) * partners, one lam for each sample.
-
-    Zhang et al., ICLR 2018; Choi et al., WACV 2023, eq. 1. images, partners (B, C, H, W); lam (B,).
+    Zhang et al., ICLR 2018; Choi et al., WACV 2023, eq. 1. images, partners (B, C, H, W); lam (B,). Where lam is 1 the
+    image is returned as it is, to the bit.
     """
     return torch.lerp(partners, images, lam.view(-1, 1, 1, 1).to(images.dtype))
 
 
-def cutmix(images, partners, box):
+def cutmix(images, partners, lam, box):
     """`images` with a box of each replaced by the same box of its partner (Yun et al., ICCV 2019).
 
-    images, partners (B, C, H, W); box int64 (B, 4) as top, bottom, left, right in pixels, ends excluded.
+    images, partners (B, C, H, W); box int64 (B, 4) as top, bottom, left, right in pixels, ends excluded; lam (B,), the
+    share of the image outside the box, is not read.
     """
     height, width = images.shape[2:]
     top, bottom, left, right = box.view(-1, 4, 1, 1, 1).unbind(1)
@@ -50,8 +47,7 @@ def cutmix(images, partners, box):
 
 # By their names in plan.MIXES: from samples, their partners, the samples' weights and what else the plan drew for each
 # (its field `drawn`) to the mixed samples.
-MIXERS = {"mixup": lambda images, partners, lam, _: mixup(images, partners, lam),
-          "cutmix": lambda images, partners, _, box: cutmix(images, partners, box)}
+MIXERS = {"mixup": mixup, "cutmix": cutmix}
 
 
 def soft_targets(labels, partner_labels, lam, num_classes):
@@ -61,50 +57,18 @@ def soft_targets(labels, partner_labels, lam, num_classes):
     return targets.scatter_add_(1, partner_labels[:, None], 1 - lam[:, None])
 
 
-def mix_batch(images, partners, labels, part, num_classes):
+def mix_batch(images, labels, part, num_classes):
     """The Batch of B slots that `part` (plan.Part) makes of P samples.
 
-    images (B, C, H, W): the first sample of every slot; overwritten. partners (M, C, H, W): the second one, of the
-    slots part.rows alone: elsewhere it has no weight. labels (P,): of the samples in their order before mixing.
+    images: (2 B, C, H, W), the first samples of all slots and then the second ones; without mixing (B, C, H, W).
+    labels: (P,), of the samples in their order before mixing.
     """
     one, other = labels[part.first], labels[part.second]
     heavier = part.lam >= 0.5
-    return Batch(images=mix_images(images, partners, part),
+    if part.mix != "none":
+        images = MIXERS[part.mix](*images.chunk(2), part.lam, part.drawn)
+    return Batch(images=images,
                  targets=soft_targets(one, other, part.lam, num_classes),
                  labels=torch.where(heavier, one, other),
                  index=torch.where(heavier, part.index[part.first], part.index[part.second]),
                  mixed=part.lam < 1)
-
-
-def mix_images(images, partners, part):
-    """`images` (B, C, H, W) with the slots part.rows mixed; clean slots are not touched, their pixels stay as they are.
-
-    Both are contiguous or both channels_last. `images` may be overwritten: the result is what counts.
-    """
-    rows = part.rows
-    if not len(rows):
-        return images
-    every = len(rows) == len(images)
-    own = images if every else _take(images, rows)
-    mixed = MIXERS[part.mix](own, partners, part.lam[rows], None if part.drawn is None else part.drawn[rows])
-    return mixed if every else _put(images, rows, mixed)
-
-
-def _take(images, rows):
-    """images[rows], read in the order in which they lie in memory: several times faster."""
-    if images.is_contiguous():
-        return images.index_select(0, rows)
-    return images.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2)
-
-
-def _put(images, rows, values):
-    """`images` with images[rows] = values, written in the order of the memory."""
-    if images.is_contiguous():
-        target = images
-    else:
-        target, values = images.permute(0, 2, 3, 1), values.permute(0, 2, 3, 1)
-    if target.device.type == "cpu" and target.dtype == torch.float32:
-        target.numpy()[rows.numpy()] = values.numpy()  # index_copy_ takes five times as long on the CPU
-    else:
-        target.index_copy_(0, rows, values)
-    return images

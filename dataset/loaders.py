@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
-from .batch import mix_batch
+from .batch import Batch, mix_batch
 from .data import DataError
 from .plan import PlanAhead, plan_epoch
 
@@ -150,17 +150,14 @@ class DeviceLoader(Loader):
     def _batches(self, plan, start):
         length = max(1, CHUNK_IMAGES.get(self.device.type, 4096) * self.share[1] // self.batch_size)
         for part in plan.parts(self.device, start, length):
-            # Partners are cut straight into the slots where they meet, so no batch is permuted as floats, and second
-            # partners only where they count.
-            samples = torch.cat([part.first, part.second[part.rows]])
-            images = self._images(part.index[samples], part.crop[samples], part.flip[samples])
-            chunk = mix_batch(images[: len(part)], images[len(part) :], self._labels[part.index], part,
-                              self.data.num_classes)
-            yield from chunk.split(part.sizes)
-
-    def _images(self, index, crop, flip):
-        pixels = self._cut(self._windows, index, crop, flip, self._width_axis)
-        return self._normalise(pixels).permute(self._to_nchw)
+            # Both samples of a slot are cut straight into it, so no batch is permuted as floats.
+            samples = part.first if part.mix == "none" else torch.cat([part.first, part.second])
+            pixels = self._cut(self._windows, part.index[samples], part.crop[samples], part.flip[samples],
+                               self._width_axis)
+            images = self._normalise(pixels).permute(self._to_nchw)
+            chunk = mix_batch(images, self._labels[part.index], part, self.data.num_classes)
+            yield from map(Batch, chunk.images.split(part.sizes), chunk.targets.split(part.sizes),
+                           chunk.labels.split(part.sizes), chunk.index.split(part.sizes), chunk.mixed.split(part.sizes))
 
 
 # Through a torch DataLoader -----------------------------------------------------------------------------------------
@@ -203,8 +200,8 @@ class TorchLoader(Loader):
         with contextlib.closing(self._samples(plan, start)) as samples:
             for images, part in zip(samples, plan.parts(self.device, start, 1), strict=True):
                 images = to_device(images, self.device, self._normalise, self.memory_format, part.flip)
-                first, partners = images[part.first], images[part.second[part.rows]]
-                yield mix_batch(first, partners, self._labels[part.index], part, self.data.num_classes)
+                samples = part.first if part.mix == "none" else torch.cat([part.first, part.second])
+                yield mix_batch(images[samples], self._labels[part.index], part, self.data.num_classes)
 
     def _samples(self, plan, start):
         """Cropped images (B, C, H, W) of each step, on the host; flipped unless uint8."""
@@ -257,7 +254,7 @@ def _quietly(loader):
         signal.signal(signal.SIGCHLD, before)
 
 
-# The doors ----------------------------------------------------------------------------------------------------------
+# Factory functions ---------------------------------------------------------------------------------------------------
 
 
 def make_loader(data, batch_size, mix, device, kind="device", num_workers=2, at_once=1,

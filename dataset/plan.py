@@ -55,8 +55,8 @@ class EpochPlan:
     2^32 to draw a crop from; flip, whether it is mirrored.
     By slot of the mixed batches: first, second, the epoch positions that are mixed there, always of the same batch;
     lam, float32, the weight of `first`; drawn, (n, ...), what else the kind of mixing drew: CutMix's boxes, rows of
-    top, bottom, left, right of what `second` pastes; None for mixup. rows: the slots with lam < 1, ascending, any
-    length. Without mixing every position has its own slot, and lam is 1. mix: the kind, one of MIXES.
+    top, bottom, left, right of what `second` pastes; None for mixup. Without mixing every position has its own slot,
+    and lam is 1. mix: the kind, one of MIXES.
     samples, slots, (steps + 1,): where the positions and the slots of each batch begin, and at last where all end; the
     two are equal but in a process's share, where the samples that meet outnumber the slots.
     """
@@ -69,7 +69,6 @@ class EpochPlan:
     second: np.ndarray
     lam: np.ndarray
     drawn: np.ndarray | None
-    rows: np.ndarray
     samples: np.ndarray
     slots: np.ndarray
     mix: str
@@ -92,24 +91,23 @@ class EpochPlan:
         place[samples] = np.arange(len(samples))
         return replace(self, order=self.order[samples], crop=self.crop[samples], flip=self.flip[samples],
                        first=place[first], second=place[second], lam=lam,
-                       drawn=None if self.drawn is None else self.drawn[mine], rows=np.flatnonzero(lam < 1),
+                       drawn=None if self.drawn is None else self.drawn[mine],
                        samples=np.searchsorted(samples, self.samples), slots=np.append(0, np.cumsum(end - begin)))
 
     def parts(self, device, start, length):
         """Iterator of Part: `length` batches at a time from step `start` on, the last part may be shorter. The whole
         plan is copied to `device` at once."""
-        order, crop, flip = (_copied(column, device) for column in (self.order, self.crop, self.flip))
-        first, second, lam = (_copied(column, device) for column in (self.first, self.second, self.lam))
-        drawn, rows = None if self.drawn is None else _copied(self.drawn, device), _copied(self.rows, device)
+        order, crop, flip = _copied(self.order, device), _copied(self.crop, device), _copied(self.flip, device)
+        first, second, lam = _copied(self.first, device), _copied(self.second, device), _copied(self.lam, device)
+        drawn = None if self.drawn is None else _copied(self.drawn, device)
         samples, slots = self.samples.tolist(), self.slots.tolist()
-        for step in range(start, self.steps, length):
-            stop = min(step + length, self.steps)
-            lo, hi, from_, to = samples[step], samples[stop], slots[step], slots[stop]
-            a, b = np.searchsorted(self.rows, (from_, to))  # on the host: sizes without asking the device
-            yield Part(index=order[lo:hi], crop=crop[lo:hi], flip=flip[lo:hi], first=first[from_:to] - lo,
-                       second=second[from_:to] - lo, lam=lam[from_:to],
-                       drawn=None if drawn is None else drawn[from_:to], rows=rows[a:b] - from_, mix=self.mix,
-                       sizes=np.diff(slots[step : stop + 1]).tolist())
+        steps = len(slots) - 1
+        for step in range(start, steps, length):
+            stop = min(step + length, steps)
+            sample, slot = slice(samples[step], samples[stop]), slice(slots[step], slots[stop])
+            yield Part(index=order[sample], crop=crop[sample], flip=flip[sample], first=first[slot] - sample.start,
+                       second=second[slot] - sample.start, lam=lam[slot], drawn=None if drawn is None else drawn[slot],
+                       mix=self.mix, sizes=np.diff(slots[step : stop + 1]).tolist())
 
 
 def _copied(column, device):
@@ -126,8 +124,7 @@ class Part:
 
     By sample, before mixing: index, int64 (P,), its place in the training set; crop, int64 (P, 2); flip, bool (P,).
     By slot: first, second, int64 (B,), the samples that meet there, counted from the part's first; lam, float32 (B,);
-    drawn, (B, ...) or None; rows, int64 (M,), the slots with lam < 1. mix: the kind. sizes: slots of each batch, a
-    list.
+    drawn, (B, ...) or None. mix: the kind. sizes: slots of each batch, a list.
     """
 
     index: torch.Tensor
@@ -137,12 +134,8 @@ class Part:
     second: torch.Tensor
     lam: torch.Tensor
     drawn: torch.Tensor | None
-    rows: torch.Tensor
     mix: str
     sizes: list
-
-    def __len__(self):
-        return len(self.lam)
 
 
 def plan_epoch(n, batch_size, size, pad, flip, spec, seed, epoch, phase=0):
@@ -184,11 +177,11 @@ class PlanAhead:
 
 
 def _mixing(rng, n, b, size, spec):
-    """(first, second, lam, drawn, rows) of an EpochPlan: what MIX-KD's PMU() and FMU() draw for a batch, for all
+    """(first, second, lam, drawn) of an EpochPlan: what MIX-KD's PMU() and FMU() draw for a batch, for all
     batches of b samples at once."""
     if spec.mix == "none":
         everyone = np.arange(n)
-        return everyone, everyone, np.ones(n, np.float32), None, everyone[:0]
+        return everyone, everyone, np.ones(n, np.float32), None
     first, second = _shuffled_batches(rng, n, b), _shuffled_batches(rng, n, b)
     lam = rng.beta(spec.beta_a, spec.beta_a, n)
     if spec.pmixup:
@@ -196,8 +189,7 @@ def _mixing(rng, n, b, size, spec):
     drawn = None
     if spec.mix == "cutmix":
         drawn, lam = _boxes(rng, lam, size)
-    lam = lam.astype(np.float32)
-    return first, second, lam, drawn, np.flatnonzero(lam < 1)
+    return first, second, lam.astype(np.float32), drawn
 
 
 def _shuffled_batches(rng, n, b):

@@ -112,7 +112,7 @@ def test_other_shapes(shape, pad, flip, layout):
 def test_cutting_on_a_gpu_is_cutting_on_the_host(layout):
     loaded, last = made(), layout == torch.channels_last
     part = next(DeviceLoader(loaded, 64, MixSpec()).plan(0, 0).parts(torch.device("cpu"), 0, 2))
-    assert len(part) == 128 and part.flip.any() and not part.flip.all()
+    assert len(part.lam) == 128 and part.flip.any() and not part.flip.all()
     windows = loaders.crop_windows(loaded.train.images, 4, last)
     axis = -2 if last else -1
     host = loaders.cut_on_host(windows, part.index, part.crop, part.flip, axis)

@@ -1,5 +1,6 @@
 """The epoch's plan, and mixing against plain loops in float64."""
 import hashlib
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -30,6 +31,10 @@ def batches(plan):
     return [slice(lo, min(lo + b, n)) for lo in range(0, n, b)]
 
 
+def mixed_slots(plan):
+    return np.flatnonzero(plan.lam < 1)
+
+
 # --- the plan
 
 
@@ -41,13 +46,12 @@ def test_order_and_partners(n, batch, mix):
     assert sorted(plan.order.tolist()) == list(range(n))
     if mix.mix == "none":
         assert plan.first.tolist() == plan.second.tolist() == list(range(n)) and (plan.lam == 1).all()
-        assert len(plan.rows) == 0 and plan.drawn is None
+        assert plan.drawn is None
         return
     for part in batches(plan):
         inside = list(range(n))[part]
         assert sorted(plan.first[part].tolist()) == sorted(plan.second[part].tolist()) == inside
     assert ((plan.lam >= 0) & (plan.lam <= 1)).all()
-    assert plan.rows.tolist() == [i for i in range(n) if plan.lam[i] < 1]
 
 
 def test_same_seeds_same_plan_and_no_other():
@@ -98,7 +102,7 @@ def test_the_stream_of_random_numbers_stays(mix, sampling, meetings, lam, boxes)
     plan = plan_of(MixSpec(mix, pmu_sampling=sampling), seed=3, epoch=2, phase=1)
     assert digest(plan.order, plan.crop[:, 0], plan.crop[:, 1], plan.flip) == ORDER
     assert plan.lam.sum(dtype=np.float64) == pytest.approx(lam, rel=1e-6)
-    assert not meetings or digest(plan.first, plan.second, plan.rows) == meetings
+    assert not meetings or digest(plan.first, plan.second, mixed_slots(plan)) == meetings
     assert (digest(plan.drawn) if boxes else plan.drawn) == (boxes or None)
 
 
@@ -127,16 +131,16 @@ def test_lambda_is_beta(beta_a):
     assert stats.kstest(lam, stats.beta(beta_a, beta_a).cdf).pvalue > 1e-3
     assert stats.kstest(lam, stats.beta(1.2 * beta_a, 1.2 * beta_a).cdf).pvalue < 1e-3  # the test can tell
     partial = plan_of(MixSpec("mixup", partmixup=0.3, beta_a=beta_a), n=20000)
-    assert stats.kstest(partial.lam[partial.rows], stats.beta(beta_a, beta_a).cdf).pvalue > 1e-3
+    assert stats.kstest(partial.lam[partial.lam < 1], stats.beta(beta_a, beta_a).cdf).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("amount, percent", [(0.9, 41), (0.5, 60), (1.0, 36), (0.0, 100)])
 def test_original_sampling_mixes_far_more_than_it_says(amount, percent):
     plan = plan_of(MixSpec("mixup", partmixup=amount), n=64 * 1000)
     theory = (1 - 1 / 64) ** int(64 * amount)
-    share = len(plan.rows) / len(plan.order)
+    share = (plan.lam < 1).mean()
     assert abs(share - theory) < 0.005 and round(100 * theory) == percent
-    assert len({len(np.intersect1d(plan.rows, np.arange(64) + 64 * i)) for i in range(50)}) > (5 if amount else 0)
+    assert len({(lam < 1).sum() for lam in plan.lam.reshape(-1, 64)[:50]}) > (5 if amount else 0)
 
 
 @pytest.mark.parametrize("amount", [0.0, 0.25, 0.9, 1.0])
@@ -146,7 +150,7 @@ def test_exact_sampling_is_exact(amount):
         lam = plan.lam[part]
         assert (lam < 1).sum() == len(lam) - int(len(lam) * amount)
     if amount == 0.25:  # every slot is as likely
-        assert stats.chisquare(np.bincount(plan.rows[plan.rows < 12800] % 64)).pvalue > 1e-3
+        assert stats.chisquare(np.bincount(mixed_slots(plan)[:9600] % 64, minlength=64)).pvalue > 1e-3
 
 
 def test_boxes():
@@ -164,9 +168,9 @@ def test_boxes():
     # unclipped area is 1 - lambda ~ U(0, 1) for beta_a = 1, less what evening the sides loses
     assert area.mean() / 960 < 0.5
     half = plan_of(CUTMIX_PARTIAL, n=6400, size=size)
-    clean = np.setdiff1d(np.arange(6400), half.rows)
+    clean = half.lam == 1
     assert (half.drawn[clean, 1] - half.drawn[clean, 0] == 0).any() and (half.lam[clean] == 1).all()
-    assert 0.5 < len(half.rows) / 6400 < 0.62
+    assert 0.5 < (half.lam < 1).mean() < 0.62
 
 
 def test_box_law():
@@ -220,7 +224,7 @@ def test_mixing_by_hand(mix, n, batch, shape, classes, layout):
     labels = torch.randint(0, classes, (n,))
     (at_once,) = mixed_batches(plan, images, labels, classes, plan.steps)
     singly = mixed_batches(plan, images, labels, classes, 1)
-    for part, one, other in zip(batches(plan), singly, at_once.split(batch), strict=True):
+    for part, one, other in zip(batches(plan), singly, split(at_once, batch), strict=True):
         expected = by_hand(plan, part, images[part], labels[part], torch.from_numpy(plan.order)[part], classes)
         for got in (one, other):
             assert torch.allclose(got.images.double(), expected[0], rtol=0, atol=1e-6)
@@ -230,13 +234,19 @@ def test_mixing_by_hand(mix, n, batch, shape, classes, layout):
     assert torch.allclose(at_once.targets.sum(1), torch.ones(n), atol=1e-6) and (at_once.targets >= 0).all()
 
 
+def split(batch, size):
+    columns = (getattr(batch, field.name).split(size) for field in fields(batch))
+    return [type(batch)(*column) for column in zip(*columns, strict=True)]
+
+
 def mixed_batches(plan, images, labels, classes, length):
     """`length` batches of the epoch at a time."""
     done, start = [], 0
     for part in plan.parts(CPU, 0, length):
-        samples = slice(start, start + len(part))
-        mine, start = images[samples], start + len(part)
-        done.append(mix_batch(mine[part.first], mine[part.second[part.rows]], labels[samples], part, classes))
+        samples = slice(start, start + len(part.lam))
+        mine, start = images[samples], samples.stop
+        meeting = part.first if part.mix == "none" else torch.cat([part.first, part.second])
+        done.append(mix_batch(mine[meeting], labels[samples], part, classes))
     assert start == len(images)
     return done
 
@@ -245,7 +255,8 @@ def test_each_kind_by_hand():
     images, partners = torch.zeros(2, 1, 3, 4), torch.ones(2, 1, 3, 4)
     lam, box = torch.tensor([0.25, 1.0]), torch.tensor([[0, 2, 1, 3], [1, 1, 0, 4]])
     assert mixup(images, partners, lam).amin((1, 2, 3)).tolist() == [0.75, 0.0]
-    assert cutmix(images, partners, box)[:, 0].tolist() == [[[0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]], [[0] * 4] * 3]
+    pasted = cutmix(images, partners, lam, box)
+    assert pasted[:, 0].tolist() == [[[0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]], [[0] * 4] * 3]
     targets = soft_targets(torch.tensor([0, 1]), torch.tensor([2, 1]), lam, 3)
     assert targets.tolist() == [[0.25, 0, 0.75], [0, 1, 0]]
 
@@ -256,9 +267,9 @@ def test_a_new_kind_is_a_name_a_function_and_a_draw(loader, monkeypatch):
     original = plan_module._mixing
 
     def with_masks(rng, n, b, size, spec):
-        first, second, lam, _, rows = original(rng, n, b, size, spec)
+        first, second, lam, _ = original(rng, n, b, size, spec)
         masks = rng.random((n, *size)) >= lam[:, None, None]
-        return first, second, 1 - masks.mean((1, 2), dtype=np.float32), masks, rows
+        return first, second, 1 - masks.mean((1, 2), dtype=np.float32), masks
 
     monkeypatch.setattr(plan_module, "MIXES", (*plan_module.MIXES, "masks"))
     monkeypatch.setattr(plan_module, "_mixing", with_masks)
