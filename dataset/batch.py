@@ -13,13 +13,14 @@ class Batch:
     """images: (B, C, H, W) normalised, mixed. targets: float32 (B, K) class probabilities. labels, index: int64 (B,),
     class and place in the training set of the sample with the larger weight (at equal weights the first); the place
     counts within the training set as loaded, that is after hold-out and train_fraction. mixed: bool (B,), whether a
-    second sample has any weight."""
+    second sample has any weight. total: samples of the batch in all processes of torchrun, B where there is one."""
 
     images: torch.Tensor
     targets: torch.Tensor
     labels: torch.Tensor
     index: torch.Tensor
     mixed: torch.Tensor
+    total: int
 
 
 def mixup(images, partners, lam, drawn=None):
@@ -58,7 +59,7 @@ def soft_targets(labels, partner_labels, lam, num_classes):
 
 
 def mix_batch(images, labels, part, num_classes):
-    """The Batch of B slots that `part` (plan.Part) makes of P samples.
+    """The fields of a Batch, but for the last, of the B slots that `part` (plan.Part) makes of P samples.
 
     images: (2 B, C, H, W), the first samples of all slots and then the second ones; without mixing (B, C, H, W).
     labels: (P,), of the samples in their order before mixing.
@@ -67,8 +68,6 @@ def mix_batch(images, labels, part, num_classes):
     heavier = part.lam >= 0.5
     if part.mix != "none":
         images = MIXERS[part.mix](*images.chunk(2), part.lam, part.drawn)
-    return Batch(images=images,
-                 targets=soft_targets(one, other, part.lam, num_classes),
-                 labels=torch.where(heavier, one, other),
-                 index=torch.where(heavier, part.index[part.first], part.index[part.second]),
-                 mixed=part.lam < 1)
+    targets = soft_targets(one, other, part.lam, num_classes)
+    index = torch.where(heavier, part.index[part.first], part.index[part.second])
+    return images, targets, torch.where(heavier, one, other), index, part.lam < 1

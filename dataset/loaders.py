@@ -67,8 +67,8 @@ class Loader(ABC):
         plan = self._next_plan(seed, epoch, phase)
         return self._batches(plan.share(*self.share) if self.share[1] > 1 else plan, start)
 
-    def whole(self, step):
-        """Samples of the batch of `step` (from 0), those of all processes' shares."""
+    def total(self, step):
+        """Samples of the batch of `step` (from 0) in all processes."""
         return min(self.batch_size, self.n_data - step * self.batch_size)
 
     @abstractmethod
@@ -149,15 +149,17 @@ class DeviceLoader(Loader):
 
     def _batches(self, plan, start):
         length = max(1, CHUNK_IMAGES.get(self.device.type, 4096) * self.share[1] // self.batch_size)
-        for part in plan.parts(self.device, start, length):
+        for step, part in zip(range(start, self.steps, length), plan.parts(self.device, start, length), strict=True):
             # Both samples of a slot are cut straight into it, so no batch is permuted as floats.
             samples = part.first if part.mix == "none" else torch.cat([part.first, part.second])
             pixels = self._cut(self._windows, part.index[samples], part.crop[samples], part.flip[samples],
                                self._width_axis)
             images = self._normalise(pixels).permute(self._to_nchw)
-            chunk = mix_batch(images, self._labels[part.index], part, self.data.num_classes)
-            yield from map(Batch, chunk.images.split(part.sizes), chunk.targets.split(part.sizes),
-                           chunk.labels.split(part.sizes), chunk.index.split(part.sizes), chunk.mixed.split(part.sizes))
+            images, targets, labels, index, mixed = mix_batch(images, self._labels[part.index], part,
+                                                              self.data.num_classes)
+            sizes = part.sizes
+            yield from map(Batch, images.split(sizes), targets.split(sizes), labels.split(sizes), index.split(sizes),
+                           mixed.split(sizes), map(self.total, range(step, step + len(sizes))))
 
 
 # Through a torch DataLoader -----------------------------------------------------------------------------------------
@@ -198,10 +200,12 @@ class TorchLoader(Loader):
     def _batches(self, plan, start):
         # Closed here, not when it is collected: Python 3.12 keeps what a generator that was broken off had at hand.
         with contextlib.closing(self._samples(plan, start)) as samples:
-            for images, part in zip(samples, plan.parts(self.device, start, 1), strict=True):
+            steps = zip(range(start, self.steps), samples, plan.parts(self.device, start, 1), strict=True)
+            for step, images, part in steps:
                 images = to_device(images, self.device, self._normalise, self.memory_format, part.flip)
                 samples = part.first if part.mix == "none" else torch.cat([part.first, part.second])
-                yield mix_batch(images[samples], self._labels[part.index], part, self.data.num_classes)
+                yield Batch(*mix_batch(images[samples], self._labels[part.index], part, self.data.num_classes),
+                            self.total(step))
 
     def _samples(self, plan, start):
         """Cropped images (B, C, H, W) of each step, on the host; flipped unless uint8."""

@@ -60,11 +60,6 @@ def share() -> tuple[int, int]:
     return rank(), world_size()
 
 
-def local_count(n: int) -> int:
-    """How many samples of a batch of ``n`` are this process's."""
-    return n * (rank() + 1) // world_size() - n * rank() // world_size()
-
-
 # From the start to the end ------------------------------------------------------------------------------------------
 
 
@@ -271,18 +266,6 @@ class Vote:
 # The step -----------------------------------------------------------------------------------------------------------
 
 
-def with_batch_sizes(batches: Iterator, loader, start: int) -> Iterator:
-    """This process's shares of batches, each with ``whole``, the images of the batch in all processes."""
-    if world_size() == 1:
-        return batches
-    return (_with_size(batch, loader.whole(step)) for step, batch in enumerate(batches, start))
-
-
-def _with_size(batch: Any, whole: int) -> Any:
-    object.__setattr__(batch, "whole", whole)  # a frozen dataclass, which this module alone reads it from
-    return batch
-
-
 class Joint(nn.Module):
     """Student and method as one module, which is what DistributedDataParallel wraps; ``losses`` uses both."""
 
@@ -319,13 +302,13 @@ def parallel(base: type) -> type:
             method that compares images is that of the whole batch already."""
             self.wrapped = self.wrapped or self.wrap()
             loss, logits, terms = self.wrapped(batch, out_t)
-            self.weight = 1.0 if self.method.compares_images else len(batch.labels) * world_size() / batch.whole
+            self.weight = 1.0 if self.method.compares_images else len(batch.labels) * world_size() / batch.total
             return loss, logits, terms
 
         def compare(self, out_s, out_t, batch):
             if self.method.compares_images:
-                out_s, out_t = gathered(out_s, batch.whole), gathered(out_t, batch.whole)
-                batch = gathered_batch(batch, batch.whole)
+                out_s, out_t = gathered(out_s, batch.total), gathered(out_t, batch.total)
+                batch = gathered_batch(batch, batch.total)
             return super().compare(out_s, out_t, batch)
 
         def backward(self, loss: Tensor) -> None:

@@ -49,6 +49,7 @@ class Fit:
         self.best: dict[str, float] = {}
         self.unsaved: dict[Path, dict] = {}
         self.saved_at = time.monotonic()
+        self.ahead = steps_ahead(engine.device, opt.batch_size // ddp.world_size(), engine.method.needs_features)
         self.shared: Callable | None = None  # together.py: where the epoch's batches come from in place of batches()
         self.label = ""  # before what is printed, where several runs print
         self.run: Run
@@ -109,11 +110,9 @@ class Fit:
         def epoch(first: int) -> Iterator:
             return self.loader.epoch(self.seed, self.epoch + 1, PHASE[self.stage], start=first)
 
-        method = self.engine.method
-        ahead = steps_ahead(self.engine.device, ddp.local_count(self.opt.batch_size), method.needs_features)
-        if ahead == 1 or not method.asks_teacher(self.stage):
-            return ddp.with_batch_sizes(epoch(start), self.loader, start)
-        return ddp.with_batch_sizes(answered(self.engine.teacher, ahead, epoch, start), self.loader, start)
+        if self.ahead == 1 or not self.engine.method.asks_teacher(self.stage):
+            return epoch(start)
+        return answered(self.engine.teacher, self.ahead, epoch, start)
 
     def end_epoch(self, row: dict) -> None:
         """Count the epoch; ``row`` is its line in log.csv."""

@@ -104,7 +104,9 @@ class GraphEngine(CudaEngine):
 
 
 def copied(value):
-    return value.clone() if isinstance(value, Tensor) else [part.clone() for part in value]
+    if isinstance(value, Tensor):
+        return value.clone()
+    return value if isinstance(value, int) else [part.clone() for part in value]
 
 
 def tensors_of(batch) -> Iterator[Tensor]:
@@ -112,7 +114,8 @@ def tensors_of(batch) -> Iterator[Tensor]:
     assert is_dataclass(batch)
     for field in fields(batch):
         value = getattr(batch, field.name)
-        yield from [value] if isinstance(value, Tensor) else value
+        if not isinstance(value, int):
+            yield from [value] if isinstance(value, Tensor) else value
 
 
 def copy_batch(buffer, batch) -> None:

@@ -27,7 +27,7 @@ from .errors import Interrupted, UserError
 from .fit import PHASE, Fit
 from .graphs import tensors_of
 from .interrupts import Interrupts
-from .teacher import answered, steps_ahead
+from .teacher import answered
 
 FAULTS = (UserError, DataError, DistillError)
 
@@ -239,9 +239,7 @@ def batches(fit: Fit) -> Iterator:
     """A run's batches from its step on; with the teacher's answers where its method reads them."""
     engine, seed, epoch, phase = fit.engine, fit.seed, fit.epoch + 1, PHASE[fit.stage]
     key = (id(fit.loader), seed, epoch, phase)
-    features = engine.method.needs_features
-    ahead = steps_ahead(engine.device, fit.opt.batch_size, features)
-    window = max(ahead, 4)
+    window = max(fit.ahead, 4)
 
     def cut(first: int) -> Iterator:
         return follow(key, lambda step: fit.loader.epoch(seed, epoch, phase, start=step), first, window)
@@ -249,4 +247,5 @@ def batches(fit: Fit) -> Iterator:
     if not engine.method.asks_teacher(fit.stage):
         return cut(fit.step)
     teacher = engine.teacher
-    return follow((key, id(teacher), ahead), lambda first: answered(teacher, ahead, cut, first), fit.step, window)
+    return follow((key, id(teacher), fit.ahead), lambda first: answered(teacher, fit.ahead, cut, first), fit.step,
+                  window)

@@ -87,7 +87,7 @@ def test_chunks_begin_at_fixed_steps():
     def epoch(first):
         for step in range(first, 7):
             x = torch.full((2, 1), float(step))
-            yield Batch(x, x, x[:, 0], x[:, 0], x[:, 0] > 0)
+            yield Batch(x, x, x[:, 0], x[:, 0], x[:, 0] > 0, len(x))
     for start in range(8):
         seen = []
         batches = list(teachers.answered(lambda x, seen=seen: seen.append(x[:, 0].tolist()) or ([], 10 * x), 3, epoch,

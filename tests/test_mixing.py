@@ -1,6 +1,5 @@
 """The epoch's plan, and mixing against plain loops in float64."""
 import hashlib
-from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from scipy import stats
 from dataset import DataError, MixSpec, make_loader, plan_epoch
 from dataset import batch as batch_module
 from dataset import plan as plan_module
-from dataset.batch import cutmix, mix_batch, mixup, soft_targets
+from dataset.batch import Batch, cutmix, mix_batch, mixup, soft_targets
 from tests.support.training import small_data
 
 SIZE, CPU = (32, 32), torch.device("cpu")
@@ -235,8 +234,8 @@ def test_mixing_by_hand(mix, n, batch, shape, classes, layout):
 
 
 def split(batch, size):
-    columns = (getattr(batch, field.name).split(size) for field in fields(batch))
-    return [type(batch)(*column) for column in zip(*columns, strict=True)]
+    columns = (getattr(batch, name).split(size) for name in ("images", "targets", "labels", "index", "mixed"))
+    return [Batch(*column, len(column[0])) for column in zip(*columns, strict=True)]
 
 
 def mixed_batches(plan, images, labels, classes, length):
@@ -246,7 +245,7 @@ def mixed_batches(plan, images, labels, classes, length):
         samples = slice(start, start + len(part.lam))
         mine, start = images[samples], samples.stop
         meeting = part.first if part.mix == "none" else torch.cat([part.first, part.second])
-        done.append(mix_batch(mine[meeting], labels[samples], part, classes))
+        done.append(Batch(*mix_batch(mine[meeting], labels[samples], part, classes), len(part.lam)))
     assert start == len(images)
     return done
 

@@ -102,7 +102,7 @@ def step(fit, seed, n=6):
     teacher = model_dict["resnet8"](num_classes=CLASSES).eval()
     given = batch_of(n, seed)
     batch = Batch(draw(n, 3, 32, 32, seed=seed).float(), given.targets.float(), given.labels, given.index,
-                  torch.ones(n, dtype=torch.bool))
+                  torch.ones(n, dtype=torch.bool), n)
     method = fit.engine.method
     with torch.no_grad():
         features, logits = teacher(batch.images, is_feat=True, preact=method.teacher_preact())
