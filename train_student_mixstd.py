@@ -19,11 +19,9 @@ from helper.evaluate import evaluate
 from helper.known_teachers import origin_of, published_top1
 from helper.options import apply_pair_settings, parse_student, show
 from helper.pair import check_batches, pair_of, warn_of_size
-from helper.run import Claim, stored_flags, student_name
+from helper.run import Run, stored_flags
 from helper.teacher import Teacher, build, check_data, read_teacher
 from models import any_model
-
-FOLDERS = ("student_model", "student_tensorboards")
 
 
 def main(argv=None):
@@ -31,7 +29,7 @@ def main(argv=None):
 
 
 def parse(argv=None):
-    return parse_student(argv, lambda opt: stored_flags(opt, FOLDERS))
+    return parse_student(argv, stored_flags)
 
 
 def prepare(opt, cache):
@@ -43,9 +41,9 @@ def prepare(opt, cache):
     apply_pair_settings(opt)
     opt.teacher_origin = origin_of(file.sha256, file.path)
     check_data(file, opt.dataset)
-    claim = Claim.look_up(opt, FOLDERS, student_name, setup.images_digest(opt, cache))
-    if claim.finished():
-        return setup.finished(claim)
+    run = Run.find(opt, setup.images_digest(opt, cache))
+    if run.finished:
+        return setup.finished(run)
     data = setup.shared_data(opt, cache)
     warn_of_size(opt, data, [opt.model_t, opt.model_s])
     check_batches(opt, len(data.train), method)
@@ -59,7 +57,7 @@ def prepare(opt, cache):
     teacher = shared_teacher(opt, method, model_t, file, data, device, cache)
     engine = setup.make_engine(opt, opt.model_s, data.num_classes, device,
                                lambda seed: method(opt, replace(pair, seed=seed)), teacher)
-    return setup.make_fit(opt, engine, data, claim, opt.model_s, "student", cache)
+    return setup.make_fit(opt, engine, data, run, opt.model_s, "student", cache)
 
 
 def shared_teacher(opt, method, model_t, file, data, device, cache):

@@ -14,9 +14,7 @@ from helper.ddp import launch
 from helper.device import resolve_device
 from helper.options import parse_teacher, show
 from helper.pair import warn_of_size
-from helper.run import Claim, stored_flags, teacher_name
-
-FOLDERS = ("models", "tensorboard")
+from helper.run import Run, stored_flags
 
 
 def main(argv=None):
@@ -24,21 +22,21 @@ def main(argv=None):
 
 
 def parse(argv=None):
-    return parse_teacher(argv, lambda opt: stored_flags(opt, FOLDERS))
+    return parse_teacher(argv, stored_flags)
 
 
 def prepare(opt, cache):
     """A run ready for its first step; its outcome where --resume finds it finished."""
     device = resolve_device(opt)
-    claim = Claim.look_up(opt, FOLDERS, teacher_name, setup.images_digest(opt, cache))
-    if claim.finished():
-        return setup.finished(claim)
+    run = Run.find(opt, setup.images_digest(opt, cache))
+    if run.finished:
+        return setup.finished(run)
     data = setup.shared_data(opt, cache)
     warn_of_size(opt, data, [opt.model])
     engine = setup.make_engine(opt, opt.model, data.num_classes, device, lambda seed: Vanilla(opt))
     cache("show", lambda: show(opt))
     ddp.check_shares(opt, len(data.train), 1)
-    return setup.make_fit(opt, engine, data, claim, opt.model, "teacher", cache)
+    return setup.make_fit(opt, engine, data, run, opt.model, "teacher", cache)
 
 
 if __name__ == "__main__":

@@ -46,3 +46,10 @@ def short_commit(commit: str) -> str:
     """The first digits of a commit, and of the digest of the changes to it."""
     name, plus, changes = commit.partition("+")
     return name[:8] + plus + changes[:4]
+
+
+def warn_of_other(folder: Path, commits: list[str]) -> None:
+    """A warning where a run was trained, or begun, by other code than this as far as git shows: flags don't show it."""
+    if other := other_code(commits, git_commit()):
+        print(f"WARNING {folder} was trained by the code of commit {other}; --overwrite, or another --save_dir, trains "
+              "it anew", flush=True)

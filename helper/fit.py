@@ -53,7 +53,6 @@ class Fit:
         self.shared: Callable | None = None  # together.py: where the epoch's batches come from in place of batches()
         self.label = ""  # before what is printed, where several runs print
         self.run: Run
-        self.config: dict[str, Any]
 
     @property
     def stage(self) -> str:
@@ -69,8 +68,7 @@ class Fit:
         """All that is left of the run; pauses after every step, so that several runs can take turns."""
         while not self.done:
             yield from self.train_epoch()
-        if not self.run.finished:
-            self.finish()
+        self.finish()
 
     def train_epoch(self) -> Iterator[None]:
         began, start = time.perf_counter(), self.step
@@ -197,8 +195,7 @@ class Fit:
         for path in written:
             self.run.save_weights(self.unsaved[path], path)
             del self.unsaved[path]
-        self.run.save_resume({**self.state_dict(), "trial": self.trial, "config": self.config,
-                              "points": self.run.points, "commits": self.run.commits})
+        self.run.save_resume(self.state_dict())
         self.run.log_epochs(self.history)
         if any(path.name.startswith("ckpt_epoch_") for path in written):
             self.run.write_curves(self.history)
@@ -218,7 +215,7 @@ class Fit:
         """A checkpoint in the originals' form."""
         engine = self.engine
         optimizer = {} if self.about["role"] == "student" else {"optimizer": optimizer_state(engine.optimizer)}
-        return {**more, "opt": self.config, "model": cpu_state_dict(engine.model), **optimizer, **self.about}
+        return {**more, "opt": self.run.config, "model": cpu_state_dict(engine.model), **optimizer, **self.about}
 
     def state_dict(self) -> dict[str, Any]:
         return {"epoch": self.epoch, "step": self.step, "history": self.history, "best": self.best,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from .stored_runs import read_config
+from .stored_runs import StoredRun
 
 FILE = Path(__file__).with_name("known_teachers.json")
 PRETRAINED = Path(__file__).resolve().parents[1] / "models" / "pretrained"  # this project's own, by export_weights
@@ -76,4 +76,4 @@ def origin_of(digest: str, path: Path) -> str:
         return known.origin
     if digest in own_weights():
         return "models/pretrained"
-    return "trained here" if read_config(path.parent) else "unknown"
+    return "trained here" if StoredRun(path.parent).config else "unknown"

@@ -14,12 +14,14 @@ from models.synchronised import synchronised
 
 from . import ddp
 from .argtypes import seed_of
+from .commits import warn_of_other
 from .device import FORMAT
 from .engine import Engine
 from .fit import Fit
 from .graphs import CudaEngine, GraphEngine
 from .options import data_of, loader_of
-from .run import Claim
+from .run import Run
+from .stored_runs import StoredRun
 from .teacher import Teacher
 from .together import Cache, Outcome
 
@@ -66,7 +68,7 @@ def make_engine(opt: Namespace, name: str, num_classes: int, device: torch.devic
     return (ddp.parallel(kind) if ddp.world_size() > 1 else kind)(opt, model, criterion, teacher)
 
 
-def make_fit(opt: Namespace, engine: Engine, data: dataset.Data, claim: Claim, arch: str, role: str,
+def make_fit(opt: Namespace, engine: Engine, data: dataset.Data, run: Run, arch: str, role: str,
              cache: Cache) -> Fit:
     """The run with its folder locked and what is resumed restored."""
     device = engine.device
@@ -77,12 +79,15 @@ def make_fit(opt: Namespace, engine: Engine, data: dataset.Data, claim: Claim, a
              "classes": list(data.classes)}
     measured = {"teacher_top1": engine.teacher.top1} if engine.teacher else {}
     fit = Fit(opt, engine, loader, test_batches(opt, data, device, cache), about, measured)
-    claim.take(opt, [fit], device)
+    run.begin(fit)
     return fit
 
 
-def finished(claim: Claim) -> Outcome:
+def finished(run: Run) -> Outcome:
     """Of a run that --resume finds complete."""
-    run, = claim.runs
-    summary = run.summary()
+    stored = StoredRun(run.folder)
+    summary = stored.summary
+    warn_of_other(run.folder, stored.commits)
+    print(f"==> {run.folder} is finished: last accuracy {summary['last_top1']:.2f}, "
+          f"best accuracy {summary['best_top1']:.2f} after {summary['epochs']} epochs")
     return Outcome("finished", run.folder, "", summary["last_top1"], summary["best_top1"])

@@ -22,7 +22,7 @@ from . import checkpoint
 from .device import autocast
 from .errors import UserError, in_short, near
 from .recipe import less_than
-from .stored_runs import read_config
+from .stored_runs import StoredRun
 
 # Images that a teacher of whom logits alone are read sees at once, ahead of the steps. A GPU is busy with 1024, more
 # would only take more memory; a CPU is busy with one batch, and larger ones leave its cache.
@@ -111,7 +111,7 @@ def from_torchvision(path: str, asked: str | None, flags: tuple[str, str]) -> Te
 def _trained(state: dict[str, Any], file: Path) -> dict[str, Any]:
     opt = state.get("opt", {})
     said = vars(opt) if isinstance(opt, Namespace) else opt if isinstance(opt, dict) else {}
-    known = {**(read_config(file.parent) or {}), **said}
+    known = {**StoredRun(file.parent).config, **said}
     kinds = {"dataset": str, "epochs": int, "train_fraction": float, "holdout": int, "distill": str, "mix": str,
              "pmixup": bool}
     known = {name: known[name] for name, kind in kinds.items() if type(known.get(name)) is kind}

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 import dataset
-from helper import checkpoint, files, stored_runs
+from helper import checkpoint, files
 from helper.argtypes import Parser, folder_path, path
 from helper.device import pick_device
 from helper.errors import UserError, guard
@@ -25,6 +25,7 @@ from helper.evaluate import evaluate
 from helper.known_teachers import PRETRAINED
 from helper.options import add_dataset
 from helper.recipe import FULL
+from helper.stored_runs import StoredRun
 from helper.teacher import build, read_teacher
 
 # What index.json says of each file.
@@ -64,7 +65,7 @@ def main(argv=None):
     state = {"model": file.weights, "arch": file.arch, "num_classes": data.num_classes, "dataset": data.name,
              "opt": {**dict.fromkeys(FULL), **file.trained}}
     checkpoint.save(state, target)
-    entries[name] = {"top1": full, "top1_half": half, "command": " ".join(stored_runs.read(file.path.parent).command),
+    entries[name] = {"top1": full, "top1_half": half, "command": " ".join(StoredRun(file.path.parent).command),
                      "sha256": file.sha256, "sha256_full": original}
     write_index(folder, entries)
     print(f"{name}: {full:.2f} -> {half:.2f} in half precision, {target}")

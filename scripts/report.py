@@ -21,12 +21,11 @@ from typing import Any
 
 import jinja2
 
-from helper import stored_runs
 from helper.argtypes import Parser, file_path, folder_path, path
 from helper.errors import UserError, guard
 from helper.files import save_text
 from helper.recipe import less_than
-from helper.stored_runs import RunData
+from helper.stored_runs import StoredRun, stored_runs
 
 from .table.render import WIDEST, duration, failures
 from .table.spec import filled
@@ -199,9 +198,8 @@ def read_csv(file: Path) -> list[dict]:
 def run_sections(save_dir: Path, page: Path) -> Iterator[Section]:
     """Finished runs of the full recipe, finished reduced ones, and unfinished ones, each with its curves."""
     for kind, title in KINDS.items():
-        groups: dict[str, list[RunData]] = {"": [], ", reduced": [], ", unfinished": []}
-        for folder in sorted((save_dir / kind).glob("*/")):
-            run = stored_runs.read(folder)
+        groups: dict[str, list[StoredRun]] = {"": [], ", reduced": [], ", unfinished": []}
+        for run in stored_runs(save_dir, kind):
             if run.config:
                 groups[group_of(run)].append(run)
         for group, runs in groups.items():
@@ -211,13 +209,13 @@ def run_sections(save_dir: Path, page: Path) -> Iterator[Section]:
                 yield Section(anchor, title_here, run_blocks(runs, page, group == ", reduced"))
 
 
-def group_of(run: RunData) -> str:
+def group_of(run: StoredRun) -> str:
     if not run.summary:
         return ", unfinished"
     return ", reduced" if less_than({**run.config, "epochs": run.summary["epochs"]}) else ""
 
 
-def run_blocks(runs: list[RunData], page: Path, reduced: bool) -> list[dict]:
+def run_blocks(runs: list[StoredRun], page: Path, reduced: bool) -> list[dict]:
     mark = " (reduced)" if reduced else ""
     head = ["run", "trial", f"last top-1{mark}", f"best top-1{mark}", "trained", "time", "files"]
     rows, curves = [], []
@@ -236,7 +234,7 @@ def run_blocks(runs: list[RunData], page: Path, reduced: bool) -> list[dict]:
     return blocks
 
 
-def trained(run: RunData) -> str:
+def trained(run: StoredRun) -> str:
     """Epochs, and whatever is less than the full recipe."""
     config, summary = run.config, run.summary
     parts = [f"{summary['epochs']} epochs" if summary else f"of {config.get('epochs')} epochs"]

@@ -10,27 +10,21 @@ import shutil
 import sys
 from pathlib import Path
 
-from helper import stored_runs
 from helper.argtypes import Parser, file_path, path
 from helper.errors import UserError, guard
-from helper.stored_runs import RunData
+from helper.stored_runs import FINISHED, FOLDERS, StoredRun, stored_runs
 
 
-def finished_runs(save_dir: Path) -> list[RunData]:
+def finished_runs(save_dir: Path) -> list[StoredRun]:
     """All runs under ``save_dir`` with a summary, teachers and students alone first, in the order of their names."""
-    found = []
-    for parent in stored_runs.ROLES:
-        for folder in sorted((save_dir / parent).glob("*/")):
-            if stored_runs.held(folder) == "a finished run":
-                run = stored_runs.read(folder)
-                if not (run.config and run.summary and run.log):
-                    raise UserError(f"{folder}: its args.json, log.csv or summary.json is damaged; "
-                                    "move the folder away")
-                found.append(run)
+    found = [run for kind in FOLDERS for run in stored_runs(save_dir, kind) if run.status == FINISHED]
+    for run in found:
+        if not (run.config and run.summary and run.log):
+            raise UserError(f"{run.folder}: its args.json, log.csv or summary.json is damaged; move the folder away")
     return found
 
 
-def print_table(runs: list[RunData]) -> None:
+def print_table(runs: list[StoredRun]) -> None:
     width = max(len(run.label) for run in runs)
     print(f"{'run':<{width}}  {'last top-1':>10}  {'best top-1':>10}  {'epochs':>6}  {'time':>7}")
     for run in runs:
@@ -42,7 +36,7 @@ def print_table(runs: list[RunData]) -> None:
         print(f"  {run.folder}")
 
 
-def draw(runs: list[RunData], target: Path) -> None:
+def draw(runs: list[StoredRun], target: Path) -> None:
     """Held-out accuracy by epoch, all runs in one picture."""
     from matplotlib.figure import Figure
     figure = Figure(figsize=(8, 4.5), layout="constrained")

@@ -17,12 +17,11 @@ from pathlib import Path
 
 from dataset import MIXES, SIZES
 from distiller_zoo import distiller_dict
-from helper import stored_runs
 from helper.argtypes import Parser, folder_path, name_from, number, path
 from helper.errors import UserError, guard
 from helper.files import save_csv, save_text
 from helper.options import parse_student
-from helper.stored_runs import RunData
+from helper.stored_runs import StoredRun
 from helper.teacher import read_teacher
 from models import model_dict
 
@@ -127,7 +126,7 @@ class ZooTable:
                 flags += [f"--{flag}", str(max(1, round(method.flags[flag]["default"] * share)))]
         return [*flags, "--init_epochs", str(self.opt.init_epochs)] if method.two_stage else flags
 
-    def found(self, run: Training) -> RunData | None:
+    def found(self, run: Training) -> StoredRun | None:
         """The finished run, if it is finished."""
         return self.store.find(run.kind, run.parse(), TRIAL, self.size, (Path(self.opt.path_t),))
 
@@ -181,7 +180,7 @@ class ZooTable:
 
     def _teacher(self) -> str:
         file = Path(self.opt.path_t)
-        summary = stored_runs.read_summary(file.parent)
+        summary = StoredRun(file.parent).summary
         accuracy = f"{summary['last_top1']:.2f} %" if summary else "of unknown accuracy"
         return f"Teacher: {self.arch}, {accuracy}, {self._shown(str(file))}."
 
@@ -203,7 +202,7 @@ class ZooTable:
 HEAD = ["method", "mix", "loss terms", "images/s", "top-1, %"]
 
 
-def measured(run: RunData) -> dict[str, str]:
+def measured(run: StoredRun) -> dict[str, str]:
     """Accuracy, throughput and loss terms of a finished run."""
     terms = [("init", row["train_loss"]) for row in run.log if row["stage"] == "init"][-1:]
     terms += [(name.removeprefix("train_loss_"), value) for name, value in run.log[-1].items()

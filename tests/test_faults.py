@@ -95,15 +95,15 @@ def test_no_space_at_the_start_leaves_no_folder(tmp_path, monkeypatch):
     (lambda f: checkpoint.save({"model": {"a": torch.ones(1)}}, f), "not a state of this run"),
     (lambda f: checkpoint.save({**checkpoint.load(f), "trial": "7"}, f), "not a state of this run"),
     (lambda f: checkpoint.save({**checkpoint.load(f), "config": {}}, f), "another configuration"),
-    (lambda f: checkpoint.save({**checkpoint.load(f), "epoch": 10**9}, f), "history and its epoch"),
-    (lambda f: checkpoint.save({**checkpoint.load(f), "history": [3]}, f), "history is damaged"),
-    (lambda f: checkpoint.save({**checkpoint.load(f), "step": -1}, f), "no stage, epoch and step"),
-    (lambda f: checkpoint.save({**checkpoint.load(f), "best": {}}, f), "no best epoch"),
-    (lambda f: checkpoint.save({**checkpoint.load(f), "points": [[1]]}, f), "points for TensorBoard"),
-    (lambda f: checkpoint.save({**checkpoint.load(f), "model": {"a": torch.ones(1)}}, f), "does not fit"),
-    (lambda f: checkpoint.save({**checkpoint.load(f), "optimizer": []}, f), "does not fit"),
-    (lambda f: checkpoint.save({**checkpoint.load(f), "rng": torch.ones(3)}, f), "does not fit"),
-    (lambda f: checkpoint.save({k: v for k, v in checkpoint.load(f).items() if k != "sums"}, f), "does not fit"),
+    (lambda f: checkpoint.save({**checkpoint.load(f), "epoch": 10**9}, f), "don't agree"),
+    (lambda f: checkpoint.save({**checkpoint.load(f), "history": [3]}, f), "damaged, or"),
+    (lambda f: checkpoint.save({**checkpoint.load(f), "step": -1}, f), "don't agree"),
+    (lambda f: checkpoint.save({**checkpoint.load(f), "best": {}}, f), "don't agree"),
+    (lambda f: checkpoint.save({**checkpoint.load(f), "points": [[1]]}, f), "damaged, or"),
+    (lambda f: checkpoint.save({**checkpoint.load(f), "model": {"a": torch.ones(1)}}, f), "damaged, or"),
+    (lambda f: checkpoint.save({**checkpoint.load(f), "optimizer": []}, f), "damaged, or"),
+    (lambda f: checkpoint.save({**checkpoint.load(f), "rng": torch.ones(3)}, f), "damaged, or"),
+    (lambda f: checkpoint.save({k: v for k, v in checkpoint.load(f).items() if k != "sums"}, f), "damaged, or"),
     (lambda f: torch.save({"config": Bomb(f.with_name("crater")), "sha256": ""}, f), "nothing in it was run")])
 def test_a_bad_newest_checkpoint_is_passed_over(whole, halfway, tmp_path, harm, words):
     save, folder = copy(halfway, tmp_path)
@@ -168,7 +168,7 @@ def test_a_folder_in_use_is_refused_and_a_stale_lock_is_not(whole, halfway, tmp_
 
 
 def test_the_lock_survives_the_clearing_of_a_folder(tmp_path):
-    run = Run(tmp_path / "models" / "a", tmp_path / "tensorboard" / "a")
+    run = Run(tmp_path / "models" / "a", tmp_path / "tensorboard" / "a", {})
     run.lock()
     run.clear()
     probe = subprocess.run([sys.executable, "-c", "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+'), "

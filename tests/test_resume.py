@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from distiller_zoo import distiller_dict
-from helper import checkpoint, commits, stored_runs
+from helper import checkpoint, commits
 from helper import run as run_module
 from helper.engine import Engine
 from helper.errors import UserError
 from helper.fit import Fit
 from helper.run import Run
+from helper.stored_runs import StoredRun
 from tests.support.small_runs import MAINS, call, compared, kill_at, killed, no_pictures, ok, only_run, refused, train  # noqa: F401 - a fixture
 
 STEPS = 3  # an epoch of 42 or 43 images in batches of 16
@@ -212,7 +213,7 @@ def test_a_finished_run_with_a_damaged_file_mends_it(whole, tmp_path, name, cont
     file.write_text(content or file.read_text().replace(str(json.loads(file.read_text())["last_top1"]), "NaN"))
     ok(tmp_path, *WHOLE, "--resume", "auto")
     assert compared(tmp_path) == compared(whole)
-    assert stored_runs.read_config(only_run(tmp_path)) and stored_runs.read_summary(only_run(tmp_path))
+    assert StoredRun(only_run(tmp_path)).config and StoredRun(only_run(tmp_path)).summary
 
 
 def test_lost_last_weights_of_a_finished_run_are_written_anew(whole, tmp_path):
@@ -243,13 +244,13 @@ def test_a_run_that_came_between_look_up_and_lock_is_kept(whole, tmp_path, monke
 def test_other_code_is_told(tmp_path, monkeypatch):
     """Every code that trained a run stays on record, whatever is resumed, damaged or lost."""
     def by(commit, *flags):
-        monkeypatch.setattr(run_module, "git_commit", lambda: commit)
+        monkeypatch.setattr(commits, "git_commit", lambda: commit)
         return train(tmp_path, "--epochs", 2, "--resume", "auto", *flags)
 
     def on_record():
-        return stored_runs.read(only_run(tmp_path)).commits
+        return StoredRun(only_run(tmp_path)).commits
 
-    monkeypatch.setattr(run_module, "git_commit", lambda: "aaa")
+    monkeypatch.setattr(commits, "git_commit", lambda: "aaa")
     killed(tmp_path, "--epochs", 2, at=STEPS + 1)
     assert on_record() == ["aaa"]
     assert "was trained by the code of commit aaa, here is bbb" in by("bbb").out and on_record() == ["aaa", "bbb"]
@@ -270,7 +271,7 @@ def test_first_command_and_all_hardware_stay_on_record(tmp_path, monkeypatch):
         monkeypatch.setattr(run_module, "describe", lambda device: hardware)
 
     def on_record(folder):
-        run = stored_runs.read(folder)
+        run = StoredRun(folder)
         return [*run.command[1:], *run.hardware]
 
     begin("--first", "one core")
@@ -392,7 +393,7 @@ def test_another_configuration_is_refused_by_its_flags(whole, tmp_path):
     refused(train(tmp_path, "--resume", folder), "--save_dir", "leave --save_dir out")
     refused(train(whole, "--resume", folder, "--trial", "1,2"), "--resume auto for several")
     refused(train(whole, "--resume", folder, "--overwrite"), "exclude each other")
-    refused(call(MAINS["student"], ["--resume", folder]), "runs of this script lie in SAVE_DIR/student_model/")
+    refused(call(MAINS["student"], ["--resume", folder]), "runs of this script are in SAVE_DIR/student_model/")
 
 
 def test_free_flags_may_differ(whole, tmp_path):

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from helper import files
-from helper.stored_runs import RunData, held, read, read_config, read_summary
+from helper.stored_runs import StoredRun
 
 
 def written(folder):
@@ -19,11 +19,11 @@ def written(folder):
 
 def test_a_folder_reads_back_as_it_was_written(tmp_path):
     config, summary = written(tmp_path)
-    run = read(tmp_path)
+    run = StoredRun(tmp_path)
     assert (run.config, run.summary, run.command) == (config, summary, ["python", "x"])
     assert run.environment == {"torch": "2"} and run.timing == []
     assert run.log[1] == {"stage": "main", "epoch": "2", "train_loss": "1.5", "test_acc": ""}
-    assert read_config(tmp_path) == run.config and held(tmp_path) == "a finished run"
+    assert run.status == "a finished run"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, json.dumps({"config": 3}).encode()])
@@ -31,8 +31,8 @@ def test_damaged_files_are_empty_and_raise_nothing(tmp_path, content):
     written(tmp_path)
     for name in ("args.json", "summary.json"):
         (tmp_path / name).write_bytes(content)
-    run = read(tmp_path)
-    assert run.config == run.summary == {} and read_config(tmp_path) is None
+    run = StoredRun(tmp_path)
+    assert run.config == run.summary == run.environment == {} and run.command == []
     (tmp_path / "timing.csv").write_text("stage,epoch,images_per_s\nmain,1,12\nmain,2,1x\n")
     assert run.images_per_s is None
 
@@ -42,8 +42,9 @@ def test_a_summary_whose_teacher_can_t_be_true_is_none(tmp_path, teacher_top1):
     _, summary = written(tmp_path)
     for value, found in ((72.5, {**summary, "teacher_top1": 72.5}), (teacher_top1, {})):
         files.save_json({**summary, "teacher_top1": value}, tmp_path / "summary.json")
-        assert read_summary(tmp_path) == found
+        assert StoredRun(tmp_path).summary == found
 
 
 def test_a_missing_folder_is_empty(tmp_path):
-    assert read(tmp_path / "none") == RunData(tmp_path / "none") and held(tmp_path / "none") == ""
+    run = StoredRun(tmp_path / "none")
+    assert run.config == run.summary == {} and run.log == run.timing == [] and run.status == ""

@@ -19,11 +19,12 @@ from torch import Tensor, nn
 import dataset
 from dataset.data import Data, stratified
 from helper import device as devices
-from helper import files, stored_runs
+from helper import files
 from helper.argtypes import Parser, folder_path, name_from, number, path
 from helper.errors import UserError
 from helper.options import add_dataset
 from helper.recipe import FULL
+from helper.stored_runs import FOLDERS, StoredRun
 from helper.teacher import TeacherFile, build, check_data, read_teacher
 from models import any_model
 from models.folding import folded
@@ -105,7 +106,7 @@ class Network:
 def default_label(file: TeacherFile) -> str:
     """What the run's args.json says of itself, else the architecture and the rest of the folder's name."""
     folder = file.path.resolve().parent
-    if folder.parent.name in stored_runs.ROLES and (label := stored_runs.read(folder).label):
+    if folder.parent.name in FOLDERS and (label := StoredRun(folder).label):
         return label + less_of(file)
     rest = folder.name.removeprefix("S=").removeprefix(file.arch)
     return f"{file.arch} {rest.replace('_', ' ').strip()}".strip() + less_of(file)

@@ -180,10 +180,10 @@ def our_epochs(bench: Bench, data, device, name_s: str, epochs: int) -> tuple[fl
     with tempfile.TemporaryDirectory() as folder:
         for fit in bench.fits:
             fit.opt.epochs, fit.opt.print_freq = epochs, 10**6
-            fit.config = config_of(fit.opt, fit.trial)
-            fit.run = Run(Path(folder, "run", fit.trial), Path(folder, "tb", fit.trial))
+            fit.run = Run(Path(folder, "run", fit.trial), Path(folder, "tb", fit.trial),
+                          config_of(fit.opt, fit.trial))
             fit.run.lock()
-            fit.run.start(fit.config, [])
+            fit.run.start([])
         for _ in range(epochs):
             for _ in zip(*(fit.train_epoch() for fit in bench.fits), strict=True):
                 pass

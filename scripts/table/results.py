@@ -9,10 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from helper import stored_runs
 from helper.known_teachers import known_teachers
-from helper.run import LATE, config_of, identity
-from helper.stored_runs import RunData, held
+from helper.run import SET_AT_START, config_of, identity
+from helper.stored_runs import FOLDERS, StoredRun, stored_runs
 from helper.teacher import read_teacher
 
 from .spec import Size
@@ -38,7 +37,7 @@ class Result:
     teacher_top1: float | None = None  # of the teacher on the validation images; older runs don't say it
 
 
-def result_of(run: RunData) -> Result:
+def result_of(run: StoredRun) -> Result:
     s, digest = run.summary, str(run.config.get("teacher_sha256", ""))
     known = known_teachers().get(digest)  # for runs from before the origin was stored
     return Result(run.config["trial"], s["last_top1"], s["best_top1"], s["best_epoch"], s["wall_time_s"],
@@ -55,21 +54,20 @@ class Store:
         self.refresh()
 
     def refresh(self) -> None:
-        found = {kind: map(stored_runs.read, sorted((self.root / kind).glob("*/"))) for kind in stored_runs.ROLES}
-        self.runs = {kind: [run for run in runs if self._told(run)] for kind, runs in found.items()}
+        self.runs = {kind: [run for run in stored_runs(self.root, kind) if self._told(run)] for kind in FOLDERS}
 
-    def _told(self, run: RunData) -> bool:
+    def _told(self, run: StoredRun) -> bool:
         """Whether a folder says what its run is; one that holds a run and doesn't is named, once."""
         if "trial" in run.config:
             return True
-        if (what := held(run.folder)) and run.folder not in self.untold:
+        if (what := run.status) and run.folder not in self.untold:
             self.untold.add(run.folder)
             print(f"WARNING {run.folder}: holds {what}, but no args.json that can be read, so it counts for no table; "
                   "put args.json back", flush=True)
         return False
 
     def find(self, kind: str, opt: Namespace, trial: str, size: Size,
-             teachers: tuple[Path, ...] = ()) -> RunData | None:
+             teachers: tuple[Path, ...] = ()) -> StoredRun | None:
         """The finished run of this configuration, trial and size; None if there is none.
 
         teachers: where the teacher may lie. If one is there, the run's teacher must have had the same weights; if the
@@ -82,11 +80,11 @@ class Store:
                 return run
         return None
 
-    def begun(self, kind: str, opt: Namespace, trial: str, teachers: tuple[Path, ...] = ()) -> RunData | None:
+    def begun(self, kind: str, opt: Namespace, trial: str, teachers: tuple[Path, ...] = ()) -> StoredRun | None:
         """The unfinished run of this configuration, with which ``--resume auto`` goes on. teachers: as in find."""
         config = config_of(opt, trial)
         return next((run for run in self.runs[kind] if not run.summary and _same(config, run.config)
-                     and _same_teacher(run.config, teachers) and held(run.folder)), None)
+                     and _same_teacher(run.config, teachers) and run.status), None)
 
     def images_per_s(self, kind: str, opt: Namespace, on_cuda: bool) -> float | None:
         """Median throughput of the runs of the same networks and method, else of the same networks."""
@@ -102,7 +100,7 @@ class Store:
 
 def _same(config: dict, found: dict) -> bool:
     mine, theirs = identity({**config, "teacher_sha256": None}), identity(found)
-    compared = {*mine, *theirs} - LATE  # the teacher is compared by its weights
+    compared = {*mine, *theirs} - SET_AT_START  # the teacher is compared by its weights
     wanted = [config["precision"]] if config.get("precision") else DEFAULT_PRECISIONS
     return found.get("precision") in wanted and all(mine.get(k) == theirs.get(k) for k in compared)
 

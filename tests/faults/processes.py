@@ -47,7 +47,7 @@ class Job:
 
     @property
     def folder(self) -> str:
-        return SCRIPTS[self.role].FOLDERS[0]
+        return {"teacher": "models", "student": "student_model"}[self.role]
 
     def argv(self, save: Path, *more: str) -> list[str]:
         return [*self.flags, "--save_dir", str(save), "--device", "cpu", "--threads", "1", "--print_freq", "1", *more]
