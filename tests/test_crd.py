@@ -10,7 +10,7 @@ from distiller_zoo import CRDLoss, Pair, distiller_dict
 from distiller_zoo.CRD import ContrastLoss, ContrastMemory
 from distiller_zoo.sampling import ContrastSampler
 from tests.references.crd import Reference
-from tests.references.features import draw
+from tests.support.draws import draw
 from tests.support.feature_cases import options, outputs, shapes
 
 N, K, CLASSES = 60, 20, 6

@@ -6,7 +6,7 @@ import torch
 
 from distiller_zoo import Pair, distiller_dict
 from models import model_dict
-from tests.references.features import draw
+from tests.support.draws import draw
 
 PAIRS = [("wrn_40_2", "wrn_16_2"), ("wrn_40_2", "wrn_40_1"), ("resnet56", "resnet20"), ("resnet110", "resnet20"),
          ("resnet110", "resnet32"), ("resnet32x4", "resnet8x4"), ("vgg13", "vgg8"), ("vgg13", "MobileNetV2"),

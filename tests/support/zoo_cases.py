@@ -11,7 +11,7 @@ from helper.engine import Engine
 from helper.fit import Fit
 from helper.options import parse_student
 from models import model_dict
-from tests.references.features import draw
+from tests.support.draws import draw
 
 N, CLASSES = 60, 10
 LABELS = torch.arange(N) % CLASSES

@@ -1,4 +1,4 @@
-"""abound, factor, fsp, crd, dkd, dist, lskd, reviewkd as methods: stages, warm-up, flags, published pairs."""
+"""Methods on the published pairs of networks: which run, what each trains and refuses, warm-up, first stages, flags."""
 import argparse
 from argparse import Namespace
 
@@ -7,16 +7,18 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from distiller_zoo import FSP, DistillError, DISTLoss, DKDLoss, LSKDLoss, Pair, distiller_dict, soft_cross_entropy
+from distiller_zoo import FSP, Attention, DistillError, Pair, distiller_dict
 from distiller_zoo.ranges import number
 from helper.setup import make_engine
 from models import model_dict
-from tests.references.features import draw
+from tests.support.draws import draw, total
 from tests.support.feature_cases import EQUAL_CHANNELS, PAIRS, options, outputs, shapes
 from tests.support.training import options as run_options
 
-NAMES = ["abound", "factor", "fsp", "crd", "dkd", "dist", "lskd", "reviewkd"]
 LABELS = torch.arange(60) % 10
+# stages of other widths than the teacher's: a right singular vector of one has no cosine with that of the other
+NO_KDSVD = {("wrn_40_2", "wrn_40_1"), ("vgg13", "MobileNetV2"), ("ResNet50", "MobileNetV2"), ("ResNet50", "vgg8"),
+            ("resnet32x4", "ShuffleV1"), ("resnet32x4", "ShuffleV2"), ("wrn_40_2", "ShuffleV1")}
 
 
 def pair_of_shapes(shapes_s, shapes_t):
@@ -27,38 +29,21 @@ def own(name, **changes):
     return options(name, **({"nce_k": 20, "feat_dim": 8} if name == "crd" else {}) | changes)
 
 
-def batch_of(n):
-    targets = draw(n, 10, seed=50).softmax(1).float()
-    return Namespace(targets=targets, labels=targets.argmax(1), index=torch.arange(n) * 2)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_smallest_batch(name):
-    cls = distiller_dict[name]
-    both = pair_of_shapes(shapes("resnet20"), shapes("resnet32"))
-    out_s, out_t = (outputs([(cls.min_batch, *s[1:]) for s in side], seed)
-                    for side, seed in ((both.shapes_s, 0), (both.shapes_t, 20)))
-    method = cls(own(name), both)
-    batch = batch_of(cls.min_batch)
-    losses = [*method(out_s, out_t, batch).values()]
-    losses += [method.init_loss(out_s, out_t, batch)] if cls.two_stage else []
-    assert all(torch.isfinite(loss) and loss.shape == () for loss in losses)
-
-
 @pytest.mark.parametrize("pair", PAIRS, ids=">".join)
 def test_published_pairs_run_or_say_why_not(pair):
+    """Forward and backward of every method on tensors without values: a read of one on the host raises."""
     both = pair_of_shapes(shapes(pair[1]), shapes(pair[0]))
-    for name in NAMES:
-        cls, opt = distiller_dict[name], own(name)
+    for name, cls in distiller_dict.items():
+        opt = own(name)
         reason = cls.unsupported(opt, both)
-        assert bool(reason) == (name == "fsp" and pair not in EQUAL_CHANNELS), (name, reason)
+        assert bool(reason) == (name == "kdsvd" and pair in NO_KDSVD or name == "fsp" and pair not in EQUAL_CHANNELS), (
+            name, reason)
         if not reason:
-            terms = faked(cls, opt, both)
-            assert all(loss.shape == () for loss in terms)
+            assert all(loss.shape == () for loss in faked(cls, opt, both)), name
 
 
 def faked(cls, opt, both):
-    """Losses of both stages after a backward pass, on tensors without values: a read of one on the host raises."""
+    """Losses of both stages after a backward pass, on tensors without values."""
     real = cls(opt, both) if "nce_k" in cls.flags else None  # counts the labels of each class when it is made
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         method = real or cls(opt, both)
@@ -76,14 +61,33 @@ def faked(cls, opt, both):
     return terms
 
 
+def test_kdsvd_alone_is_not_captured():
+    assert [name for name, method in distiller_dict.items() if method.uncapturable] == ["kdsvd"]
+
+
+def test_hint_layers_are_all_but_the_pooled_one():
+    both, cls = pair_of_shapes(shapes("vgg8"), shapes("ResNet50")), distiller_dict["hint"]
+    for layer in range(len(both.shapes_s)):
+        opt = options("hint", hint_layer=layer)
+        pooled = layer == len(both.shapes_s) - 1
+        assert bool(cls.unsupported(opt, both)) == pooled
+        if not pooled:
+            regress = cls(opt, both).regress
+            assert regress(torch.zeros(both.shapes_s[layer])).shape[1:] == both.shapes_t[layer][1:]
+
+
+def test_longer_lists_of_stages_are_cut():
+    both = pair_of_shapes(shapes("resnet20"), shapes("vgg13"))
+    out_s, out_t = outputs(both.shapes_s, 0), outputs(both.shapes_t, 20)
+    loss = distiller_dict["attention"](options("attention"), both).kd_loss(out_s, out_t, None)
+    torch.testing.assert_close(loss, total(Attention()(out_s[0][1:4], out_t[0][1:4])))
+
+
 def test_published_weights():
     """Of the papers that no configuration file of tests/test_settings.py covers."""
     expected = {"abound": (1, 0, 0), "factor": (1, 0, 200), "fsp": (1, 0, 0), "dkd": (1, 0, 1), "dist": (1, 0, 2),
-                "reviewkd": (1, 0, 5)}
+                "reviewkd": (1, 0, 5), "correlation": (1, 0, 0.02)}
     assert {name: distiller_dict[name].weights for name in expected} == expected
-    assert {name for name in NAMES if distiller_dict[name].two_stage} == {"abound", "factor", "fsp"}
-    assert {name for name in NAMES if not distiller_dict[name].adds_loss()} == {"abound", "fsp"}
-    assert not any(distiller_dict[name].uncapturable for name in NAMES)
     for name, flags in {"dkd": {"dkd_alpha": 1, "dkd_beta": 8, "dkd_T": 4, "dkd_warmup": 20}, "lskd": {"lskd_T": 2},
                         "dist": {"dist_beta": 1, "dist_gamma": 1, "dist_T": 4},
                         "reviewkd": {"reviewkd_warmup": 20, "reviewkd_preact": 0},
@@ -91,23 +95,11 @@ def test_published_weights():
         assert {flag: kwargs["default"] for flag, kwargs in distiller_dict[name].flags.items()} == flags
 
 
-def test_terms_are_the_losses_times_their_weights():
-    both = pair_of_shapes(shapes("resnet20"), shapes("resnet32"))
-    (f_s, z_s), (f_t, z_t) = outputs(both.shapes_s, 0), outputs(both.shapes_t, 20)
-    batch = batch_of(2)
-    for name, loss in {"dkd": 0.25 * DKDLoss(1, 8, 4)(z_s, z_t, batch.labels), "dist": 2 * DISTLoss(1, 1, 4)(z_s, z_t),
-                       "lskd": 9 * LSKDLoss(2)(z_s, z_t)}.items():
-        method = distiller_dict[name](own(name), both)
-        method.begin_epoch(5)
-        terms = method((f_s, z_s), (f_t, z_t), batch)
-        cls = distiller_dict[name].weights[0] * soft_cross_entropy(z_s, batch.targets)
-        torch.testing.assert_close(terms, {"cls": cls, "kd": loss})
-
-
 @pytest.mark.parametrize("name", ["dkd", "reviewkd"])
 def test_warmup(name):
     both = pair_of_shapes(shapes("resnet20"), shapes("resnet32"))
-    out_s, out_t, batch = outputs(both.shapes_s, 0), outputs(both.shapes_t, 20), batch_of(2)
+    out_s, out_t, targets = outputs(both.shapes_s, 0), outputs(both.shapes_t, 20), draw(2, 10).softmax(1)
+    batch = Namespace(targets=targets, labels=targets.argmax(1))
     method = distiller_dict[name](own(name), both)
     factor = method.warmup.factor
 
@@ -116,59 +108,40 @@ def test_warmup(name):
         return float(method.kd_loss(out_s, out_t, batch).detach())
     assert loss(5) == pytest.approx(loss(20) / 4, rel=1e-5)
     assert loss(240) == loss(20) and method.warmup.factor is factor  # in place, so that a captured step sees it
-    resumed = distiller_dict[name](own(name), both)
-    method.begin_epoch(7)
-    resumed.load_state_dict(method.state_dict())
-    assert float(resumed.warmup.factor) == pytest.approx(7 / 20)
     at_once = distiller_dict[name](own(name, **{f"{name}_warmup": 0}), both)
     at_once.begin_epoch(1)
     assert float(at_once.warmup.factor) == 1
 
 
-def teacher_of(name):
-    return "resnet8" if name == "fsp" else "wrn_16_2"  # fsp needs equal channels
-
-
-def training(module):
-    return {m.training for m in module.modules()}
-
-
-def two_stage(name):
-    torch.manual_seed(0)
-    student = model_dict["resnet8"](num_classes=10)
-    method = distiller_dict[name](own(name), pair_of_shapes(shapes("resnet8"), shapes(teacher_of(name))))
-    parts = {"feat": student.get_feat_modules(), "connector": getattr(method, "connector", None),
-             "paraphraser": getattr(method, "paraphraser", None)}
-    wanted = {"abound": ["connector", "feat"], "factor": ["paraphraser"], "fsp": ["feat"]}[name]
-    return student, method, [parts[part] for part in wanted]
-
+# First stages ---------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("name", ["abound", "factor", "fsp"])
 def test_stages(name):
     """RepDistiller: all but the trained modules is in evaluation mode; later what stage one alone trained is."""
-    student, method, trained = two_stage(name)
+    torch.manual_seed(0)
+    teacher = "resnet8" if name == "fsp" else "wrn_16_2"  # fsp needs equal channels
+    student = model_dict["resnet8"](num_classes=10)
+    method = distiller_dict[name](own(name), pair_of_shapes(shapes("resnet8"), shapes(teacher)))
+    trained = {"abound": lambda: [method.connector, student.get_feat_modules()],
+               "factor": lambda: [method.paraphraser], "fsp": lambda: [student.get_feat_modules()]}[name]()
     got = method.enter("init", student)
     ids = {id(p) for module in trained for p in module.parameters()}
     assert {id(p) for p in got} == ids and len(got) == len(ids)
     wanted = {id(m) for module in trained for m in module.modules()}
     assert all(m.training == (id(m) in wanted) for m in (*student.modules(), *method.modules()) if not
                isinstance(m, nn.ModuleList))
-    images = draw(3, 3, 32, 32).float()
-    out_s = student(images, is_feat=True, preact=method.preact)
-    out_t = outputs([(3, *s[1:]) for s in shapes(teacher_of(name))], 20)
+    out_s = student(draw(3, 3, 32, 32).float(), is_feat=True, preact=method.preact)
+    out_t = outputs([(3, *s[1:]) for s in shapes(teacher)], 20)
     method.init_loss(out_s, out_t, None).backward()
     assert all((p.grad is not None) == (id(p) in ids) for p in (*student.parameters(), *method.parameters()))
 
     main = {id(p) for p in method.enter("main", student)}
-    assert training(student) == {True}
-    idle = [p for p in method.parameters() if id(p) not in main]
-    assert {id(p) for p in student.parameters()} <= main
-    assert {id(p) for p in idle} == (set() if name == "fsp" else ids - main)
-    if name == "factor":
-        assert training(method.paraphraser) == {False} and training(method.translator) == {True}
-        assert {id(p) for p in method.translator.parameters()} <= main
-    if name == "abound":
-        assert training(method.connector) == {False}
+    assert all(m.training for m in student.modules()) and {id(p) for p in student.parameters()} <= main
+    idle = {"abound": ["connector"], "factor": ["paraphraser"], "fsp": []}[name]
+    for part, module in method.named_children():
+        assert not any(m.training for m in module.modules()) or part not in idle
+        assert part not in idle or not main & {id(p) for p in module.parameters()}
+    assert name != "factor" or {id(p) for p in method.translator.parameters()} <= main
 
 
 @pytest.mark.parametrize("preact", [0, 1])
@@ -184,44 +157,48 @@ def test_reviewkd_reads_a_student_before_its_relu_where_asked(preact):
 
 
 def test_rate_of_the_first_stage():
-    for model_s, rate in (("resnet20", 0.01), ("wrn_40_1", 0.01), ("resnet8x4", 0.01), ("ResNet50", 0.05),
-                          ("vgg8", 0.05), ("ShuffleV1", 0.05)):
+    for model_s, rate in (("resnet20", 0.01), ("wrn_40_1", 0.01), ("resnet8x4", 0.01), ("resnet18", 0.05),
+                          ("ResNet50", 0.05), ("vgg8", 0.05), ("ShuffleV1", 0.05)):
         opt = Namespace(model_s=model_s, learning_rate=0.05)
         assert distiller_dict["factor"].init_learning_rate(opt) == rate
         assert distiller_dict["abound"].init_learning_rate(opt) == distiller_dict["fsp"].init_learning_rate(opt) == 0.05
 
 
-def test_networks_without_what_a_method_needs_are_refused():
-    short, long = [(2, 3, 8, 8), (2, 4, 8, 8), (2, 4)], [(2, 3, 8, 8), (2, 4, 8, 8), (2, 4, 4, 4), (2, 4)]
-    for name in ("abound", "reviewkd"):
-        assert "as many stages" in distiller_dict[name].unsupported(own(name), pair_of_shapes(short, long))
-    odd = [(2, 3, 9, 9), (2, 5, 9, 9), (2, 4)], [(2, 3, 9, 9), (2, 4, 11, 11), (2, 4)]
-    assert "feature f1: " in distiller_dict["abound"].unsupported(own("abound"), pair_of_shapes(*odd))
-    flat = pair_of_shapes([(2, 3, 8, 8), (2, 4), (2, 4)], [(2, 3, 8, 8), (2, 4), (2, 4)])
-    for name in ("factor", "fsp", "reviewkd"):
-        assert "feature maps (N, C, H, W)" in distiller_dict[name].unsupported(own(name), flat)
-    one = pair_of_shapes(short, [(2, 3, 8, 8), (2, 1, 8, 8), (2, 4)])
-    assert "only one" in distiller_dict["factor"].unsupported(own("factor"), one)
+# Refusals -------------------------------------------------------------------------------------------------------------
+
+FLAT = [(2, 3, 8, 8), (2, 4), (2, 4)]
+SHORT, LONG = [(2, 3, 8, 8), (2, 4, 8, 8), (2, 4)], [(2, 3, 8, 8), (2, 4, 8, 8), (2, 4, 4, 4), (2, 4)]
+
+
+@pytest.mark.parametrize("names, shapes_s, shapes_t, words", [
+    (["attention", "vid", "nst", "kdsvd"], FLAT[:1] + FLAT[2:], FLAT[:1] + FLAT[2:], "stage features"),
+    (["attention", "vid", "nst", "kdsvd"], FLAT, FLAT, "stage features"),
+    (["factor", "fsp", "reviewkd"], FLAT, FLAT, "feature maps (N, C, H, W)"),
+    (["kdsvd"], SHORT, SHORT, "next"), (["abound", "reviewkd"], SHORT, LONG, "as many stages"),
+    (["hint"], LONG, [LONG[0], LONG[1], (2, 4, 7, 7), LONG[3]], "from 4x4 (student) to 7x7"),
+    (["abound"], [(2, 3, 9, 9), (2, 5, 9, 9), (2, 4)], [(2, 3, 9, 9), (2, 4, 11, 11), (2, 4)], "feature f1: "),
+    (["factor"], SHORT, [(2, 3, 8, 8), (2, 1, 8, 8), (2, 4)], "only one")])
+def test_networks_without_what_a_method_needs_are_refused(names, shapes_s, shapes_t, words):
+    for name in names:
+        assert words in distiller_dict[name].unsupported(own(name), pair_of_shapes(shapes_s, shapes_t)), name
+
+
+def test_other_refusals():
     for name in ("dkd", "dist", "lskd"):
-        assert "two classes" in distiller_dict[name].unsupported(own(name), Pair(short, short, 60, 1))
+        assert "two classes" in distiller_dict[name].unsupported(own(name), Pair(SHORT, SHORT, 60, 1))
     with pytest.raises(DistillError, match=r"student has \[3, 4\], the teacher \[3, 5\]"):
         FSP([(2, 3, 8, 8), (2, 4, 8, 8)], [(2, 3, 8, 8), (2, 5, 8, 8)])
 
 
 @pytest.mark.parametrize(("flag", "good", "bad"), [
-    ("dkd_alpha", "0", "-1"), ("dkd_beta", "6", "six"), ("dkd_T", "0.5", "0"), ("dkd_warmup", "0", "1.5"),
-    ("dist_T", "1", "inf"), ("dist_beta", "2", "nan"), ("dist_gamma", "2", "-0.1"), ("lskd_T", "3", "0"),
-    ("reviewkd_warmup", "1", "-1"), ("nce_k", "1", "0"), ("nce_t", "0.1", "0.01"), ("nce_m", "1", "1.1")])
+    ("dkd_beta", "6", "six"), ("dkd_T", "0.5", "0"), ("dkd_warmup", "0", "1.5"), ("dist_T", "1", "inf"),
+    ("dist_gamma", "2", "-0.1"), ("nce_k", "1", "0"), ("nce_t", "0.1", "0.01"), ("nce_m", "1", "1.1")])
 def test_flag_ranges(flag, good, bad, capsys):
-    parser, known = argparse.ArgumentParser(), {k: v for name in NAMES for k, v in distiller_dict[name].flags.items()}
+    parser, known = argparse.ArgumentParser(), {k: v for m in distiller_dict.values() for k, v in m.flags.items()}
     parser.add_argument(f"--{flag}", **known[flag])
     assert getattr(parser.parse_args([f"--{flag}", good]), flag) == float(good)
     with pytest.raises(SystemExit):
         parser.parse_args([f"--{flag}={bad}"])
     assert f"argument --{flag}: must be a" in (error := capsys.readouterr().err) and f"not '{bad}'" in error
-
-
-def test_number_without_bounds():
-    assert number(float)("-3.5") == -3.5
     with pytest.raises(argparse.ArgumentTypeError, match="must be a whole number >= 1 and <= 9, not '10'"):
         number(int, 1, 9)("10")
