@@ -1,108 +1,71 @@
-"""A folded network is the same function, and the network it came from is untouched."""
+"""A folded network, fused for CUDA or not, is the same function, and the network it came from is untouched."""
 import copy
 
 import pytest
 import torch
 from torch import nn
 
+from helper.device import set_precision
 from models import model_dict
 from models.folding import folded
+from models.fusing import FusedConv2d, fused_for_cuda, offered
+from scripts.bench.operations import OperationCount
+from tests.support.networks import SIGNATURES, assert_same_function, flat, images, lived_in
 
-SIGNATURES = ((False, False), (True, False), (True, True))
-NORMS_KEPT = {"resnet20": 0, "resnet8x4": 0, "ResNet50": 0, "wrn_16_1": 7, "wrn_16_2": 7, "vgg13": 0, "MobileNetV2": 0,
+NORMS_KEPT = {"resnet20": 0, "ResNet50": 0, "wrn_16_2": 7, "vgg13": 0, "MobileNetV2": 0,
               "ShuffleV1": 0, "ShuffleV2": 0}
 
 
-def lived_in(model):
-    """Batch norms as after training: statistics, scales and shifts all different."""
-    gen = torch.Generator().manual_seed(2)
-    for m in model.modules():
-        if isinstance(m, nn.BatchNorm2d):
-            m.running_mean.normal_(0, 0.3, generator=gen)
-            m.running_var.uniform_(0.3, 3, generator=gen)
-            m.weight.data.uniform_(-1, 1.5, generator=gen)
-            m.bias.data.normal_(0, 0.3, generator=gen)
-    return model
-
-
-def images(batch, dtype=torch.float32, side=32):
-    return torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(1), dtype=dtype)
-
-
-def flat(output):
-    return [*output[0], output[1]] if isinstance(output, tuple) else [output]
+def network(name):
+    torch.manual_seed(0)
+    return lived_in(model_dict[name](num_classes=7))
 
 
 def count(net, kind):
     return sum(isinstance(m, kind) for m in net.modules())
 
 
-@pytest.mark.parametrize("dtype, tol", [(torch.float64, 1e-9), (torch.float32, 1e-4)])
 @pytest.mark.parametrize("name", NORMS_KEPT)
-def test_same_outputs(name, dtype, tol):
-    torch.manual_seed(0)
-    model = lived_in(model_dict[name]()).to(dtype)
-    fast, reference = folded(model), copy.deepcopy(model).eval()
+def test_same_outputs(name):
+    model = network(name).double()
+    exact, fast, x = copy.deepcopy(model).eval(), folded(model), images(2, 3, 16, 16, dtype=torch.float64)
     assert count(fast, nn.BatchNorm2d) == NORMS_KEPT[name]
-    x = images(2, dtype, side=16)
-    with torch.no_grad():
-        for is_feat, preact in SIGNATURES:
-            got = flat(fast(x, is_feat=is_feat, preact=preact))
-            for f, want in zip(got, flat(reference(x, is_feat=is_feat, preact=preact)), strict=True):
-                assert f.dtype == dtype and (f - want).norm() <= tol * want.norm()
-
-
-def test_folded_weights_by_hand():
-    model = lived_in(model_dict["vgg8"]()).double()
-    with torch.no_grad():
-        model.block1[0].bias.normal_()
-    conv, bn, fast = model.block1[0], model.block1[1], folded(model).net.block1[0]
-    for o in range(0, 128, 17):
-        scale = bn.weight[o].item() / (bn.running_var[o].item() + bn.eps) ** 0.5
-        bias = (conv.bias[o].item() - bn.running_mean[o].item()) * scale + bn.bias[o].item()
-        torch.testing.assert_close(fast.weight[o], conv.weight[o].detach() * scale, rtol=1e-12, atol=0)
-        assert fast.bias[o].item() == pytest.approx(bias, rel=1e-12)
+    assert_same_function(fast, exact, x, 1e-9)
+    assert_same_function(folded(copy.deepcopy(model).float()), exact, x.float(), 1e-4, SIGNATURES[1:2])
+    for signature in SIGNATURES:
+        fused = fused_for_cuda(copy.deepcopy(fast), *signature)
+        assert_same_function(fused, exact, x, 1e-9, [signature])
 
 
 def test_original_is_untouched():
-    model = lived_in(model_dict["ShuffleV2"]()).train()
+    model = network("ShuffleV2").train()
     before = copy.deepcopy(model.state_dict())
-    fast = folded(model)
     with torch.no_grad():
-        for p in fast.parameters():
+        for p in folded(model).parameters():
             p.zero_()
-    assert model.training and all(m.training for m in model.modules())
-    assert all(p.requires_grad for p in model.parameters())
-    assert list(before) == list(model.state_dict())
+    assert all(m.training for m in model.modules()) and all(p.requires_grad for p in model.parameters())
     assert all(map(torch.equal, before.values(), model.state_dict().values()))
 
 
 def test_copy_is_for_inference_only():
-    fast = folded(lived_in(model_dict["wrn_16_1"]()))
+    fast = folded(network("wrn_16_1"))
     assert not any(p.requires_grad for p in fast.parameters())
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in fast.parameters() if p.dim() == 4)
-    x = images(2).requires_grad_()
+    x = images(2, 3, 32, 32).requires_grad_()
     before = fast(x)
     fast.train()
-    assert not any(m.training for m in fast.modules())
-    assert torch.equal(fast(x), before)
+    assert not any(m.training for m in fast.modules()) and torch.equal(fast(x), before)
     before.sum().backward()
     assert x.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("name", ["resnet8", "vgg8"])
-def test_copies_saves_and_compiles(name, tmp_path):
+def test_copies_saves_and_compiles(tmp_path):
     torch.compiler.reset()
-    fast, x = folded(lived_in(model_dict[name]())), images(2)
+    fast, x = folded(network("resnet8")), images(2, 3, 32, 32)
     torch.save(fast, tmp_path / "folded.pth")
-    others = [copy.deepcopy(fast), torch.load(tmp_path / "folded.pth", weights_only=False),
-              torch.compile(fast, backend="aot_eager", fullgraph=True)]
-    with torch.no_grad():
-        for flags in SIGNATURES:
-            for other in others:
-                for f, want in zip(flat(other(x, *flags)), flat(fast(x, *flags)), strict=True):
-                    torch.testing.assert_close(f, want, rtol=1e-4, atol=1e-5)
-    assert not {p.data_ptr() for p in fast.parameters()} & {p.data_ptr() for p in others[0].parameters()}
+    for other in (copy.deepcopy(fast), torch.load(tmp_path / "folded.pth", weights_only=False),
+                  torch.compile(fast, backend="aot_eager", fullgraph=True)):
+        assert_same_function(other, copy.deepcopy(fast).double(), x, 1e-4)
 
 
 class Awkward(nn.Module):
@@ -124,7 +87,42 @@ class Awkward(nn.Module):
 def test_keeps_norms_that_cannot_be_folded():
     torch.manual_seed(0)
     model = lived_in(Awkward()).double()
-    fast, x = folded(model), images(2, torch.float64)
+    fast = folded(model)
     assert count(fast, nn.BatchNorm2d) == 4
-    for f, want in zip(flat(fast(x, True)), flat(model.eval()(x, True)), strict=True):
-        torch.testing.assert_close(f, want, rtol=1e-9, atol=1e-9)
+    assert_same_function(fast, model.eval(), images(2, 3, 8, 8, dtype=torch.float64), 1e-9)
+
+
+@pytest.mark.parametrize("name, most", [("resnet20", 27), ("vgg8", 15)])
+def test_a_fused_block_is_two_operations(name, most):
+    """Counted: a convolution, its bias, its sum and its ReLU as one; before, up to four."""
+    plain = folded(network(name))
+    fused, counts = fused_for_cuda(copy.deepcopy(plain), False, False), []
+    for net in (plain, fused):
+        with torch.no_grad(), OperationCount() as operations:
+            net(torch.randn(1, 3, 32, 32), False, False)
+        counts.append(operations.total)
+    assert counts[1] <= most and counts[1] < 0.6 * counts[0] and count(fused, FusedConv2d), counts
+
+
+def test_fused_in_half_precision():
+    fused = fused_for_cuda(folded(network("resnet8")), True, True)
+    for layer in fused.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            layer.bfloat16()
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=False):
+        assert all(f.isfinite().all() for f in flat(fused(images(2, 3, 32, 32), True, True)))
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", ["resnet20", "vgg8", "ShuffleV1"])
+def test_cudnns_operation_is_the_networks_function(name):
+    device = torch.device("cuda")
+    assert offered(device, torch.float32)
+    set_precision("fp32", device)
+    net = network(name).eval()
+    x = images(64, 3, 32, 32)
+    fused = fused_for_cuda(folded(net), False, False).to(device)
+    with torch.no_grad():
+        found = fused(x.to(device, memory_format=torch.channels_last), False, False).cpu()
+        torch.testing.assert_close(found.double(), net.double()(x.double()), rtol=1e-4, atol=1e-4)

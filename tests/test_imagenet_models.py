@@ -1,17 +1,18 @@
 """Networks for ImageNet's images against torchvision's own, and torchvision's weights as a teacher."""
+import copy
 import math
 import urllib.error
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 from torchvision import models
 
 from helper.errors import UserError
 from helper.teacher import read_teacher
 from models import any_model, imagenet_dict, model_dict
 from models.folding import folded
+from tests.support.networks import assert_same_function, images, lived_in
 
 TORCHVISION = sorted(set(imagenet_dict) & set(models.list_models()))
 CHANNELS = {"resnet18": (64, 64, 128, 256, 512, 512), "resnet34": (64, 64, 128, 256, 512, 512),
@@ -19,20 +20,8 @@ CHANNELS = {"resnet18": (64, 64, 128, 256, 512, 512), "resnet34": (64, 64, 128, 
             "mobilenet_v2": (32, 24, 32, 96, 320, 1280)}
 
 
-def lived_in(net):
-    """`net` with statistics and scales that are not the initial ones."""
-    generator = torch.Generator().manual_seed(1)
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            for value in (module.weight, module.running_var):
-                value.data.uniform_(0.5, 1.5, generator=generator)
-            for value in (module.bias, module.running_mean):
-                value.data.normal_(0, 0.1, generator=generator)
-    return net.eval()
-
-
-def images(n=2, size=64):
-    return torch.randn(n, 3, size, size, generator=torch.Generator().manual_seed(2))
+def some(n=2, size=64):
+    return images(n, 3, size, size)
 
 
 def test_names_are_apart_from_those_for_small_images():
@@ -43,21 +32,21 @@ def test_names_are_apart_from_those_for_small_images():
 
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_torchvision_weights_load_and_give_torchvision_logits(name):
-    theirs = lived_in(models.get_model(name, weights=None, num_classes=10))
+    theirs = lived_in(models.get_model(name, weights=None, num_classes=10)).eval()
     net = any_model[name](num_classes=10).eval()
     assert list(net.state_dict()) == list(theirs.state_dict())
     net.load_state_dict(theirs.state_dict(), strict=True)
     with torch.no_grad():
-        torch.testing.assert_close(net(images()), theirs(images()), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(net(some()), theirs(some()), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", imagenet_dict)
 def test_features_and_preactivations(name):
-    net = lived_in(any_model[name](num_classes=10))
+    net = lived_in(any_model[name](num_classes=10)).eval()
     with torch.no_grad():
-        features, logits = net(images(), is_feat=True)
-        before, same = net(images(), is_feat=True, preact=True)
-        torch.testing.assert_close(net(images()), logits)
+        features, logits = net(some(), is_feat=True)
+        before, same = net(some(), is_feat=True, preact=True)
+        torch.testing.assert_close(net(some()), logits)
     first = 16 if name.startswith("resnet") else 32
     assert [tuple(f.shape) for f in features] == [
         (2, c, size, size) if size else (2, c)
@@ -66,15 +55,7 @@ def test_features_and_preactivations(name):
     for after, pre in zip(features[1:-1], before[1:-1], strict=True):
         torch.testing.assert_close(after, pre if name == "mobilenet_v2" else F.relu(pre))
         assert name == "mobilenet_v2" or (pre < 0).any()
-    assert all(parameter in set(net.parameters()) for parameter in net.get_feat_modules().parameters())
-
-
-@pytest.mark.parametrize("name", imagenet_dict)
-def test_folded_gives_the_same_in_every_signature(name):
-    net = lived_in(any_model[name](num_classes=10)).double()
-    quick, x = folded(net), images().double()
-    for preact in (False, True):
-        torch.testing.assert_close(quick(x, True, preact), net(x, True, preact))
+    assert_same_function(folded(net), copy.deepcopy(net).double(), some(), 1e-4)
 
 
 def test_mobilenet_v1_is_the_network_that_distillation_uses():
@@ -82,7 +63,7 @@ def test_mobilenet_v1_is_the_network_that_distillation_uses():
     assert sum(p.numel() for p in net.parameters()) == 4_231_976
     keys = list(net.state_dict())
     assert keys[0] == "model.0.0.weight" and "model.13.4.running_var" in keys and keys[-2:] == ["fc.weight", "fc.bias"]
-    assert net.eval()(images(1, 224), is_feat=True)[0][4].shape == (1, 1024, 7, 7)
+    assert net.eval()(some(1, 224), is_feat=True)[0][4].shape == (1, 1024, 7, 7)
 
 
 # Weights of torchvision's as a teacher -----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Every method of ``--distill`` through the training script, an epoch on a few digits; kd and crd under every mixing."""
+"""Every method of ``--distill`` through the training script, an epoch on a few digits; kd, crd under every mixing."""
 import csv
 import json
 import math
