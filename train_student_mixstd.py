@@ -19,7 +19,7 @@ from helper.evaluate import evaluate
 from helper.known_teachers import origin_of, published_top1
 from helper.options import apply_pair_settings, parse_student, show
 from helper.pair import check_batches, pair_of, warn_of_size
-from helper.run import Run, stored_flags
+from helper.run import stored_flags
 from helper.teacher import Teacher, build, check_data, read_teacher
 from models import any_model
 
@@ -41,7 +41,7 @@ def prepare(opt, cache):
     apply_pair_settings(opt)
     opt.teacher_origin = origin_of(file.sha256, file.path)
     check_data(file, opt.dataset)
-    run = Run.find(opt, setup.images_digest(opt, cache))
+    run = setup.find_run(opt, cache)
     if run.finished:
         return setup.finished(run)
     data = setup.shared_data(opt, cache)

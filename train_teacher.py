@@ -14,7 +14,7 @@ from helper.ddp import launch
 from helper.device import resolve_device
 from helper.options import parse_teacher, show
 from helper.pair import warn_of_size
-from helper.run import Run, stored_flags
+from helper.run import stored_flags
 
 
 def main(argv=None):
@@ -28,7 +28,7 @@ def parse(argv=None):
 def prepare(opt, cache):
     """A run ready for its first step; its outcome where --resume finds it finished."""
     device = resolve_device(opt)
-    run = Run.find(opt, setup.images_digest(opt, cache))
+    run = setup.find_run(opt, cache)
     if run.finished:
         return setup.finished(run)
     data = setup.shared_data(opt, cache)

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from functools import cache, wraps
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 # tensorboard_logger's generated protobuf code predates protobuf 4 and runs only with its Python implementation.
 os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
@@ -157,8 +157,8 @@ def _short_hash(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]
 
 
-def kind_of(opt: Namespace) -> str:
-    """The key of FOLDERS for a training script's flags."""
+def parent_of(opt: Namespace) -> str:
+    """The folder under --save_dir that a training script's runs are in."""
     return "student_model" if "distill" in opt else "models"
 
 
@@ -169,12 +169,12 @@ def stored_flags(opt: Namespace) -> tuple[Path, dict[str, Any]] | None:
     """
     if opt.resume in (None, "auto"):
         return None
-    folder, kind = Path(opt.resume), kind_of(opt)
+    folder, parent = Path(opt.resume), parent_of(opt)
     config = StoredRun(folder).config
     if not config:
         raise UserError(f"--resume {folder}: holds no args.json of a run; give the run's folder, or auto")
-    if folder.resolve().parent.name != kind:
-        raise UserError(f"--resume {folder}: runs of this script are in SAVE_DIR/{kind}/; move the folder there "
+    if folder.resolve().parent.name != parent:
+        raise UserError(f"--resume {folder}: runs of this script are in SAVE_DIR/{parent}/; move the folder there "
                         "if it is one")
     root = folder.resolve().parent.parent
     if "save_dir" in opt.given and Path(opt.save_dir).resolve() != root:
@@ -206,8 +206,8 @@ class Run:
         self.hardware: list[str] = []  # that has trained it, in order
         self.command = [Path(sys.executable).name, *sys.argv]  # that first started it
         self.points: list[tuple[int, float]] = []  # what log_step was given, for a resumed run's TensorBoard
-        self._logger = None
-        self._lock = None
+        self._logger: Any = None
+        self._lock: IO[str] | None = None
         self._made: list[Path] = []  # folders that lock() made
         self._logged = 0  # rows of the history that are in TensorBoard
 
@@ -221,17 +221,13 @@ class Run:
         ``--resume auto`` leaves a run of fewer ``--epochs`` as it is: a longer one begins with its state in a new
         folder. Raises UserError where the folder holds a run that must not be touched.
         """
-        return ddp.from_rank0(lambda: cls._find(opt, images))
-
-    @classmethod
-    def _find(cls, opt: Namespace, images: str | None) -> Run:
         trial, = opt.trial
         config = {**config_of(opt, trial), "data_sha256": images}
         check_writable(opt.save_dir)
-        kind, root, shorter = kind_of(opt), Path(opt.save_dir), None
-        name = (student_name if kind == "student_model" else teacher_name)(opt, trial)
-        if opt.resume == "auto" and not StoredRun(root / kind / name).status:
-            alike = [run for run in stored_runs(root, kind)
+        runs, shorter = Path(opt.save_dir, parent_of(opt)), None
+        name = (student_name if "distill" in opt else teacher_name)(opt, trial)
+        if opt.resume == "auto" and not StoredRun(runs / name).status:
+            alike = [run for run in stored_runs(runs)
                      if run.config and not differing(config, run.config) and run.status]
             if alike:
                 longest = max(alike, key=lambda run: (run.config["epochs"], run.folder))
@@ -241,7 +237,7 @@ class Run:
                     shorter = longest.folder
         elif opt.resume not in (None, "auto"):
             name = Path(opt.resume).resolve().name
-        run = cls(root / kind / name, root / FOLDERS[kind] / name, config)
+        run = cls(runs / name, Path(opt.save_dir, FOLDERS[runs.name], name), config)
         run.shorter = shorter
         stored = StoredRun(run.folder)
         if opt.resume and stored.config:

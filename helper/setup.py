@@ -35,10 +35,11 @@ def shared_data(opt: Namespace, cache: Cache) -> dataset.Data:
     return cache(("data", data_key(opt)), lambda: data_of(opt))
 
 
-def images_digest(opt: Namespace, cache: Cache) -> str | None:
-    """What tells a user's own images apart from others, of which the data is loaded; None for a data set that its name
-    tells, which a finished run need not load."""
-    return shared_data(opt, cache).sha256 if opt.dataset in dataset.FOLDERS else None
+def find_run(opt: Namespace, cache: Cache) -> Run:
+    """:meth:`helper.run.Run.find`. A user's own images, which count in the identity by their names, are loaded for it;
+    of other data a finished run needs none."""
+    images = shared_data(opt, cache).sha256 if opt.dataset in dataset.FOLDERS else None
+    return ddp.from_rank0(lambda: Run.find(opt, images))
 
 
 def test_batches(opt: Namespace, data: dataset.Data, device: torch.device, cache: Cache) -> Callable:

@@ -107,9 +107,9 @@ class StoredRun:
             return None
 
 
-def stored_runs(save_dir: str | Path, kind: str) -> list[StoredRun]:
-    """The folders of one kind, a key of FOLDERS, in the order of their names."""
-    return [StoredRun(folder) for folder in sorted(Path(save_dir, kind).glob("*/"))]
+def stored_runs(parent: Path) -> list[StoredRun]:
+    """The runs in save/models or save/student_model, in the order of their names."""
+    return [StoredRun(folder) for folder in sorted(parent.glob("*/"))]
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -199,7 +199,7 @@ def run_sections(save_dir: Path, page: Path) -> Iterator[Section]:
     """Finished runs of the full recipe, finished reduced ones, and unfinished ones, each with its curves."""
     for kind, title in KINDS.items():
         groups: dict[str, list[StoredRun]] = {"": [], ", reduced": [], ", unfinished": []}
-        for run in stored_runs(save_dir, kind):
+        for run in stored_runs(save_dir / kind):
             if run.config:
                 groups[group_of(run)].append(run)
         for group, runs in groups.items():

@@ -17,7 +17,7 @@ from helper.stored_runs import FINISHED, FOLDERS, StoredRun, stored_runs
 
 def finished_runs(save_dir: Path) -> list[StoredRun]:
     """All runs under ``save_dir`` with a summary, teachers and students alone first, in the order of their names."""
-    found = [run for kind in FOLDERS for run in stored_runs(save_dir, kind) if run.status == FINISHED]
+    found = [run for parent in FOLDERS for run in stored_runs(save_dir / parent) if run.status == FINISHED]
     for run in found:
         if not (run.config and run.summary and run.log):
             raise UserError(f"{run.folder}: its args.json, log.csv or summary.json is damaged; move the folder away")

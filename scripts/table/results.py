@@ -54,7 +54,7 @@ class Store:
         self.refresh()
 
     def refresh(self) -> None:
-        self.runs = {kind: [run for run in stored_runs(self.root, kind) if self._told(run)] for kind in FOLDERS}
+        self.runs = {kind: [run for run in stored_runs(self.root / kind) if self._told(run)] for kind in FOLDERS}
 
     def _told(self, run: StoredRun) -> bool:
         """Whether a folder says what its run is; one that holds a run and doesn't is named, once."""
