@@ -19,11 +19,11 @@ vgg13=$(teacher vgg13)
 "$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s MobileNetV2 --distill vid --mix none --trial 1,2,3 --resume auto "$@"  # VID
 "$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s MobileNetV2 --distill rkd --mix none --trial 1,2,3 --resume auto "$@"  # RKD
 "$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s MobileNetV2 --distill pkt --mix none --trial 1,2,3 --resume auto "$@"  # PKT
-"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s MobileNetV2 --distill abound --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # AB
-"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s MobileNetV2 --distill factor --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FT
+"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s MobileNetV2 --distill abound --mix none --trial 1,2,3 --resume auto "$@"  # AB
+"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s MobileNetV2 --distill factor --mix none --trial 1,2,3 --resume auto "$@"  # FT
 "$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s MobileNetV2 --distill nst --mix none --trial 1,2,3 --resume auto "$@"  # NST
-"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s MobileNetV2 --distill crd --mix none --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD
-"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s MobileNetV2 --distill dkd --mix none --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
+"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s MobileNetV2 --distill crd --mix none --trial 1,2,3 --resume auto "$@"  # CRD
+"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s MobileNetV2 --distill dkd --mix none --trial 1,2,3 --resume auto "$@"  # DKD
 "$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s MobileNetV2 --distill lskd --mix none --trial 1,2,3 --resume auto "$@"  # LSKD
 
 # ResNet50 > MobileNetV2
@@ -36,11 +36,11 @@ ResNet50=$(teacher ResNet50)
 "$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s MobileNetV2 --distill vid --mix none --trial 1,2,3 --resume auto "$@"  # VID
 "$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s MobileNetV2 --distill rkd --mix none --trial 1,2,3 --resume auto "$@"  # RKD
 "$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s MobileNetV2 --distill pkt --mix none --trial 1,2,3 --resume auto "$@"  # PKT
-"$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s MobileNetV2 --distill abound --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # AB
-"$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s MobileNetV2 --distill factor --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FT
+"$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s MobileNetV2 --distill abound --mix none --trial 1,2,3 --resume auto "$@"  # AB
+"$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s MobileNetV2 --distill factor --mix none --trial 1,2,3 --resume auto "$@"  # FT
 "$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s MobileNetV2 --distill nst --mix none --trial 1,2,3 --resume auto "$@"  # NST
-"$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s MobileNetV2 --distill crd --mix none --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD
-"$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s MobileNetV2 --distill dkd --mix none --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
+"$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s MobileNetV2 --distill crd --mix none --trial 1,2,3 --resume auto "$@"  # CRD
+"$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s MobileNetV2 --distill dkd --mix none --trial 1,2,3 --resume auto "$@"  # DKD
 "$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s MobileNetV2 --distill lskd --mix none --trial 1,2,3 --resume auto "$@"  # LSKD
 
 # ResNet50 > vgg8
@@ -53,11 +53,11 @@ ResNet50=$(teacher ResNet50)
 "$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s vgg8 --distill vid --mix none --trial 1,2,3 --resume auto "$@"  # VID
 "$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s vgg8 --distill rkd --mix none --trial 1,2,3 --resume auto "$@"  # RKD
 "$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s vgg8 --distill pkt --mix none --trial 1,2,3 --resume auto "$@"  # PKT
-"$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s vgg8 --distill abound --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # AB
-"$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s vgg8 --distill factor --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FT
+"$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s vgg8 --distill abound --mix none --trial 1,2,3 --resume auto "$@"  # AB
+"$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s vgg8 --distill factor --mix none --trial 1,2,3 --resume auto "$@"  # FT
 "$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s vgg8 --distill nst --mix none --trial 1,2,3 --resume auto "$@"  # NST
-"$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s vgg8 --distill crd --mix none --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD
-"$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s vgg8 --distill dkd --mix none --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
+"$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s vgg8 --distill crd --mix none --trial 1,2,3 --resume auto "$@"  # CRD
+"$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s vgg8 --distill dkd --mix none --trial 1,2,3 --resume auto "$@"  # DKD
 "$PYTHON" train_student_mixstd.py --path_t "$ResNet50" --model_t ResNet50 --model_s vgg8 --distill lskd --mix none --trial 1,2,3 --resume auto "$@"  # LSKD
 
 # resnet32x4 > ShuffleV1
@@ -71,11 +71,11 @@ resnet32x4=$(teacher resnet32x4)
 "$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV1 --distill vid --mix none --trial 1,2,3 --resume auto "$@"  # VID
 "$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV1 --distill rkd --mix none --trial 1,2,3 --resume auto "$@"  # RKD
 "$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV1 --distill pkt --mix none --trial 1,2,3 --resume auto "$@"  # PKT
-"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV1 --distill abound --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # AB
-"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV1 --distill factor --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FT
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV1 --distill abound --mix none --trial 1,2,3 --resume auto "$@"  # AB
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV1 --distill factor --mix none --trial 1,2,3 --resume auto "$@"  # FT
 "$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV1 --distill nst --mix none --trial 1,2,3 --resume auto "$@"  # NST
-"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV1 --distill crd --mix none --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD
-"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV1 --distill dkd --mix none --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV1 --distill crd --mix none --trial 1,2,3 --resume auto "$@"  # CRD
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV1 --distill dkd --mix none --trial 1,2,3 --resume auto "$@"  # DKD
 "$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV1 --distill lskd --mix none --trial 1,2,3 --resume auto "$@"  # LSKD
 
 # resnet32x4 > ShuffleV2
@@ -88,11 +88,11 @@ resnet32x4=$(teacher resnet32x4)
 "$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill vid --mix none --trial 1,2,3 --resume auto "$@"  # VID
 "$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill rkd --mix none --trial 1,2,3 --resume auto "$@"  # RKD
 "$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill pkt --mix none --trial 1,2,3 --resume auto "$@"  # PKT
-"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill abound --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # AB
-"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill factor --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FT
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill abound --mix none --trial 1,2,3 --resume auto "$@"  # AB
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill factor --mix none --trial 1,2,3 --resume auto "$@"  # FT
 "$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill nst --mix none --trial 1,2,3 --resume auto "$@"  # NST
-"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill crd --mix none --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD
-"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill dkd --mix none --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill crd --mix none --trial 1,2,3 --resume auto "$@"  # CRD
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill dkd --mix none --trial 1,2,3 --resume auto "$@"  # DKD
 "$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill lskd --mix none --trial 1,2,3 --resume auto "$@"  # LSKD
 
 # wrn_40_2 > ShuffleV1
@@ -105,9 +105,9 @@ wrn_40_2=$(teacher wrn_40_2)
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s ShuffleV1 --distill vid --mix none --trial 1,2,3 --resume auto "$@"  # VID
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s ShuffleV1 --distill rkd --mix none --trial 1,2,3 --resume auto "$@"  # RKD
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s ShuffleV1 --distill pkt --mix none --trial 1,2,3 --resume auto "$@"  # PKT
-"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s ShuffleV1 --distill abound --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # AB
-"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s ShuffleV1 --distill factor --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FT
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s ShuffleV1 --distill abound --mix none --trial 1,2,3 --resume auto "$@"  # AB
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s ShuffleV1 --distill factor --mix none --trial 1,2,3 --resume auto "$@"  # FT
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s ShuffleV1 --distill nst --mix none --trial 1,2,3 --resume auto "$@"  # NST
-"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s ShuffleV1 --distill crd --mix none --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD
-"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s ShuffleV1 --distill dkd --mix none --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s ShuffleV1 --distill crd --mix none --trial 1,2,3 --resume auto "$@"  # CRD
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s ShuffleV1 --distill dkd --mix none --trial 1,2,3 --resume auto "$@"  # DKD
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s ShuffleV1 --distill lskd --mix none --trial 1,2,3 --resume auto "$@"  # LSKD

@@ -19,12 +19,12 @@ wrn_40_2=$(teacher wrn_40_2)
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill vid --mix none --trial 1,2,3 --resume auto "$@"  # VID
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill rkd --mix none --trial 1,2,3 --resume auto "$@"  # RKD
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill pkt --mix none --trial 1,2,3 --resume auto "$@"  # PKT
-"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill abound --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # AB
-"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill factor --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FT
-"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill fsp --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FSP
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill abound --mix none --trial 1,2,3 --resume auto "$@"  # AB
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill factor --mix none --trial 1,2,3 --resume auto "$@"  # FT
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill fsp --mix none --trial 1,2,3 --resume auto "$@"  # FSP
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill nst --mix none --trial 1,2,3 --resume auto "$@"  # NST
-"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill crd --mix none --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD
-"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill dkd --mix none --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill crd --mix none --trial 1,2,3 --resume auto "$@"  # CRD
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill dkd --mix none --trial 1,2,3 --resume auto "$@"  # DKD
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill lskd --mix none --trial 1,2,3 --resume auto "$@"  # LSKD
 
 # wrn_40_2 > wrn_40_1
@@ -37,11 +37,11 @@ wrn_40_2=$(teacher wrn_40_2)
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_40_1 --distill vid --mix none --trial 1,2,3 --resume auto "$@"  # VID
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_40_1 --distill rkd --mix none --trial 1,2,3 --resume auto "$@"  # RKD
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_40_1 --distill pkt --mix none --trial 1,2,3 --resume auto "$@"  # PKT
-"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_40_1 --distill abound --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # AB
-"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_40_1 --distill factor --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FT
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_40_1 --distill abound --mix none --trial 1,2,3 --resume auto "$@"  # AB
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_40_1 --distill factor --mix none --trial 1,2,3 --resume auto "$@"  # FT
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_40_1 --distill nst --mix none --trial 1,2,3 --resume auto "$@"  # NST
-"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_40_1 --distill crd --mix none --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD
-"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_40_1 --distill dkd --mix none --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_40_1 --distill crd --mix none --trial 1,2,3 --resume auto "$@"  # CRD
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_40_1 --distill dkd --mix none --trial 1,2,3 --resume auto "$@"  # DKD
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_40_1 --distill lskd --mix none --trial 1,2,3 --resume auto "$@"  # LSKD
 
 # resnet56 > resnet20
@@ -55,12 +55,12 @@ resnet56=$(teacher resnet56)
 "$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill vid --mix none --trial 1,2,3 --resume auto "$@"  # VID
 "$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill rkd --mix none --trial 1,2,3 --resume auto "$@"  # RKD
 "$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill pkt --mix none --trial 1,2,3 --resume auto "$@"  # PKT
-"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill abound --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # AB
-"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill factor --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FT
-"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill fsp --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FSP
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill abound --mix none --trial 1,2,3 --resume auto "$@"  # AB
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill factor --mix none --trial 1,2,3 --resume auto "$@"  # FT
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill fsp --mix none --trial 1,2,3 --resume auto "$@"  # FSP
 "$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill nst --mix none --trial 1,2,3 --resume auto "$@"  # NST
-"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill crd --mix none --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD
-"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill dkd --mix none --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill crd --mix none --trial 1,2,3 --resume auto "$@"  # CRD
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill dkd --mix none --trial 1,2,3 --resume auto "$@"  # DKD
 "$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill lskd --mix none --trial 1,2,3 --resume auto "$@"  # LSKD
 
 # resnet110 > resnet20
@@ -73,12 +73,12 @@ resnet110=$(teacher resnet110)
 "$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet20 --distill vid --mix none --trial 1,2,3 --resume auto "$@"  # VID
 "$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet20 --distill rkd --mix none --trial 1,2,3 --resume auto "$@"  # RKD
 "$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet20 --distill pkt --mix none --trial 1,2,3 --resume auto "$@"  # PKT
-"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet20 --distill abound --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # AB
-"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet20 --distill factor --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FT
-"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet20 --distill fsp --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FSP
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet20 --distill abound --mix none --trial 1,2,3 --resume auto "$@"  # AB
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet20 --distill factor --mix none --trial 1,2,3 --resume auto "$@"  # FT
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet20 --distill fsp --mix none --trial 1,2,3 --resume auto "$@"  # FSP
 "$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet20 --distill nst --mix none --trial 1,2,3 --resume auto "$@"  # NST
-"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet20 --distill crd --mix none --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD
-"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet20 --distill dkd --mix none --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet20 --distill crd --mix none --trial 1,2,3 --resume auto "$@"  # CRD
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet20 --distill dkd --mix none --trial 1,2,3 --resume auto "$@"  # DKD
 "$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet20 --distill lskd --mix none --trial 1,2,3 --resume auto "$@"  # LSKD
 
 # resnet110 > resnet32
@@ -91,12 +91,12 @@ resnet110=$(teacher resnet110)
 "$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet32 --distill vid --mix none --trial 1,2,3 --resume auto "$@"  # VID
 "$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet32 --distill rkd --mix none --trial 1,2,3 --resume auto "$@"  # RKD
 "$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet32 --distill pkt --mix none --trial 1,2,3 --resume auto "$@"  # PKT
-"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet32 --distill abound --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # AB
-"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet32 --distill factor --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FT
-"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet32 --distill fsp --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FSP
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet32 --distill abound --mix none --trial 1,2,3 --resume auto "$@"  # AB
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet32 --distill factor --mix none --trial 1,2,3 --resume auto "$@"  # FT
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet32 --distill fsp --mix none --trial 1,2,3 --resume auto "$@"  # FSP
 "$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet32 --distill nst --mix none --trial 1,2,3 --resume auto "$@"  # NST
-"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet32 --distill crd --mix none --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD
-"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet32 --distill dkd --mix none --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet32 --distill crd --mix none --trial 1,2,3 --resume auto "$@"  # CRD
+"$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet32 --distill dkd --mix none --trial 1,2,3 --resume auto "$@"  # DKD
 "$PYTHON" train_student_mixstd.py --path_t "$resnet110" --model_t resnet110 --model_s resnet32 --distill lskd --mix none --trial 1,2,3 --resume auto "$@"  # LSKD
 
 # resnet32x4 > resnet8x4
@@ -110,12 +110,12 @@ resnet32x4=$(teacher resnet32x4)
 "$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s resnet8x4 --distill vid --mix none --trial 1,2,3 --resume auto "$@"  # VID
 "$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s resnet8x4 --distill rkd --mix none --trial 1,2,3 --resume auto "$@"  # RKD
 "$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s resnet8x4 --distill pkt --mix none --trial 1,2,3 --resume auto "$@"  # PKT
-"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s resnet8x4 --distill abound --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # AB
-"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s resnet8x4 --distill factor --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FT
-"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s resnet8x4 --distill fsp --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FSP
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s resnet8x4 --distill abound --mix none --trial 1,2,3 --resume auto "$@"  # AB
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s resnet8x4 --distill factor --mix none --trial 1,2,3 --resume auto "$@"  # FT
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s resnet8x4 --distill fsp --mix none --trial 1,2,3 --resume auto "$@"  # FSP
 "$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s resnet8x4 --distill nst --mix none --trial 1,2,3 --resume auto "$@"  # NST
-"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s resnet8x4 --distill crd --mix none --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD
-"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s resnet8x4 --distill dkd --mix none --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s resnet8x4 --distill crd --mix none --trial 1,2,3 --resume auto "$@"  # CRD
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s resnet8x4 --distill dkd --mix none --trial 1,2,3 --resume auto "$@"  # DKD
 "$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s resnet8x4 --distill lskd --mix none --trial 1,2,3 --resume auto "$@"  # LSKD
 
 # vgg13 > vgg8
@@ -129,10 +129,10 @@ vgg13=$(teacher vgg13)
 "$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s vgg8 --distill vid --mix none --trial 1,2,3 --resume auto "$@"  # VID
 "$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s vgg8 --distill rkd --mix none --trial 1,2,3 --resume auto "$@"  # RKD
 "$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s vgg8 --distill pkt --mix none --trial 1,2,3 --resume auto "$@"  # PKT
-"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s vgg8 --distill abound --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # AB
-"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s vgg8 --distill factor --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FT
-"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s vgg8 --distill fsp --mix none --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FSP
+"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s vgg8 --distill abound --mix none --trial 1,2,3 --resume auto "$@"  # AB
+"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s vgg8 --distill factor --mix none --trial 1,2,3 --resume auto "$@"  # FT
+"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s vgg8 --distill fsp --mix none --trial 1,2,3 --resume auto "$@"  # FSP
 "$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s vgg8 --distill nst --mix none --trial 1,2,3 --resume auto "$@"  # NST
-"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s vgg8 --distill crd --mix none --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD
-"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s vgg8 --distill dkd --mix none --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
+"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s vgg8 --distill crd --mix none --trial 1,2,3 --resume auto "$@"  # CRD
+"$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s vgg8 --distill dkd --mix none --trial 1,2,3 --resume auto "$@"  # DKD
 "$PYTHON" train_student_mixstd.py --path_t "$vgg13" --model_t vgg13 --model_s vgg8 --distill lskd --mix none --trial 1,2,3 --resume auto "$@"  # LSKD

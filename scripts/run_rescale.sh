@@ -30,8 +30,8 @@ resnet56=$(teacher resnet56)
 "$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill nst --rescale std --mix mixup --trial 1,2,3 --resume auto "$@"  # NST, rescaled
 "$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill kdsvd --mix mixup --trial 1,2,3 --resume auto "$@"  # KDSVD, plain
 "$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill kdsvd --rescale std --mix mixup --trial 1,2,3 --resume auto "$@"  # KDSVD, rescaled
-"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill crd --mix mixup --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD, plain
-"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill crd --rescale std --mix mixup --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD, rescaled
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill crd --mix mixup --trial 1,2,3 --resume auto "$@"  # CRD, plain
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill crd --rescale std --mix mixup --trial 1,2,3 --resume auto "$@"  # CRD, rescaled
 
 # wrn_40_2 > wrn_16_2
 wrn_40_2=$(teacher wrn_40_2)
@@ -55,5 +55,5 @@ wrn_40_2=$(teacher wrn_40_2)
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill nst --rescale std --mix mixup --trial 1,2,3 --resume auto "$@"  # NST, rescaled
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill kdsvd --mix mixup --trial 1,2,3 --resume auto "$@"  # KDSVD, plain
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill kdsvd --rescale std --mix mixup --trial 1,2,3 --resume auto "$@"  # KDSVD, rescaled
-"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill crd --mix mixup --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD, plain
-"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill crd --rescale std --mix mixup --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD, rescaled
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill crd --mix mixup --trial 1,2,3 --resume auto "$@"  # CRD, plain
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill crd --rescale std --mix mixup --trial 1,2,3 --resume auto "$@"  # CRD, rescaled

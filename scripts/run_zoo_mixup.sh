@@ -21,14 +21,14 @@ resnet56=$(teacher resnet56)
 "$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill pkt --mix mixup --trial 1,2,3 --resume auto "$@"  # PKT
 "$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill nst --mix mixup --trial 1,2,3 --resume auto "$@"  # NST
 "$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill kdsvd --mix mixup --trial 1,2,3 --resume auto "$@"  # KDSVD
-"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill abound --mix mixup --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # AB
-"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill factor --mix mixup --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FT
-"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill fsp --mix mixup --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FSP
-"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill crd --mix mixup --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD
-"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill dkd --mix mixup --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill abound --mix mixup --trial 1,2,3 --resume auto "$@"  # AB
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill factor --mix mixup --trial 1,2,3 --resume auto "$@"  # FT
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill fsp --mix mixup --trial 1,2,3 --resume auto "$@"  # FSP
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill crd --mix mixup --trial 1,2,3 --resume auto "$@"  # CRD
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill dkd --mix mixup --trial 1,2,3 --resume auto "$@"  # DKD
 "$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill dist --mix mixup --trial 1,2,3 --resume auto "$@"  # DIST
 "$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill lskd --mix mixup --trial 1,2,3 --resume auto "$@"  # LSKD
-"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill reviewkd --mix mixup -b 0.6 --reviewkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # ReviewKD
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill reviewkd --mix mixup -b 0.6 --trial 1,2,3 --resume auto "$@"  # ReviewKD
 
 # wrn_40_2 > wrn_16_2
 wrn_40_2=$(teacher wrn_40_2)
@@ -43,14 +43,14 @@ wrn_40_2=$(teacher wrn_40_2)
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill pkt --mix mixup --trial 1,2,3 --resume auto "$@"  # PKT
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill nst --mix mixup --trial 1,2,3 --resume auto "$@"  # NST
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill kdsvd --mix mixup --trial 1,2,3 --resume auto "$@"  # KDSVD
-"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill abound --mix mixup --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # AB
-"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill factor --mix mixup --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FT
-"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill fsp --mix mixup --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FSP
-"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill crd --mix mixup --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD
-"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill dkd --mix mixup --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill abound --mix mixup --trial 1,2,3 --resume auto "$@"  # AB
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill factor --mix mixup --trial 1,2,3 --resume auto "$@"  # FT
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill fsp --mix mixup --trial 1,2,3 --resume auto "$@"  # FSP
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill crd --mix mixup --trial 1,2,3 --resume auto "$@"  # CRD
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill dkd --mix mixup --trial 1,2,3 --resume auto "$@"  # DKD
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill dist --mix mixup --trial 1,2,3 --resume auto "$@"  # DIST
 "$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill lskd --mix mixup --trial 1,2,3 --resume auto "$@"  # LSKD
-"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill reviewkd --mix mixup --reviewkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # ReviewKD
+"$PYTHON" train_student_mixstd.py --path_t "$wrn_40_2" --model_t wrn_40_2 --model_s wrn_16_2 --distill reviewkd --mix mixup --trial 1,2,3 --resume auto "$@"  # ReviewKD
 
 # resnet32x4 > ShuffleV2
 resnet32x4=$(teacher resnet32x4)
@@ -64,10 +64,10 @@ resnet32x4=$(teacher resnet32x4)
 "$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill rkd --mix mixup --trial 1,2,3 --resume auto "$@"  # RKD
 "$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill pkt --mix mixup --trial 1,2,3 --resume auto "$@"  # PKT
 "$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill nst --mix mixup --trial 1,2,3 --resume auto "$@"  # NST
-"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill abound --mix mixup --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # AB
-"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill factor --mix mixup --init_epochs 30 --trial 1,2,3 --resume auto "$@"  # FT
-"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill crd --mix mixup --nce_k 16384 --trial 1,2,3 --resume auto "$@"  # CRD
-"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill dkd --mix mixup --dkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # DKD
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill abound --mix mixup --trial 1,2,3 --resume auto "$@"  # AB
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill factor --mix mixup --trial 1,2,3 --resume auto "$@"  # FT
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill crd --mix mixup --trial 1,2,3 --resume auto "$@"  # CRD
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill dkd --mix mixup --trial 1,2,3 --resume auto "$@"  # DKD
 "$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill dist --mix mixup --trial 1,2,3 --resume auto "$@"  # DIST
 "$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill lskd --mix mixup --trial 1,2,3 --resume auto "$@"  # LSKD
-"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill reviewkd --mix mixup -b 8 --reviewkd_warmup 20 --trial 1,2,3 --resume auto "$@"  # ReviewKD
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill reviewkd --mix mixup -b 8 --trial 1,2,3 --resume auto "$@"  # ReviewKD

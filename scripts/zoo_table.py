@@ -105,26 +105,20 @@ class ZooTable:
 
     def _line(self, name: str, mix: str) -> Line:
         flags = ["--path_t", self.opt.path_t, "--model_t", self.arch, "--model_s", self.opt.model_s, "--distill", name,
-                 *MIXINGS[mix], *self._scaled(name), "--train_fraction", str(self.opt.train_fraction),
+                 *MIXINGS[mix], "--train_fraction", str(self.opt.train_fraction),
                  "--epochs", str(self.opt.epochs), "--lr_decay_epochs", ""]
         for place in ("dataset", "save_dir", "data_dir"):
             if getattr(self.opt, place) != self.opt.defaults[place]:
                 flags += [f"--{place}", getattr(self.opt, place)]
+        method = distiller_dict[name]
+        if method.two_stage:
+            flags += ["--init_epochs", str(self.opt.init_epochs)]
         run = Training("student_model", tuple(flags), f"{name}, {mix}", [TRIAL], wanted={TRIAL})
         try:
-            run.parse()
+            run.flags += tuple(self.size.scaled(run.parse(), method.per_epoch, method.per_image))
         except UserError as why:
             return Line(name, mix, None, str(why))
         return Line(name, mix, run)
-
-    def _scaled(self, name: str) -> list[str]:
-        """The flags that count epochs or images of the full recipe, for this many."""
-        method, flags = distiller_dict[name], []
-        epochs = self.size.epochs / self.size.recipe_epochs
-        for names, share in ((method.per_epoch, epochs), (method.per_image, self.size.share)):
-            for flag in names:
-                flags += [f"--{flag}", str(max(1, round(method.flags[flag]["default"] * share)))]
-        return [*flags, "--init_epochs", str(self.opt.init_epochs)] if method.two_stage else flags
 
     def found(self, run: Training) -> StoredRun | None:
         """The finished run, if it is finished."""

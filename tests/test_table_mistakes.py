@@ -31,8 +31,8 @@ from tests.support import table_runs
     ({"columns": ["resnet8 > resnet8 > resnet8"]}, "TEACHER > STUDENT"),
     ({"columns": ["resnet8"]}, "TEACHER > STUDENT"),
     *(({"rows": [{"name": "a", **row}]}, words) for row, words in (
-        ({"per_image": [1]}, "per_image must map"), ({"column_flags": None}, "column_flags"), ({"x": "a"}, "x must be"),
-        ({"skip": [[1]]}, "skip"), ({"per_image": {"nce_k": float("nan")}}, "NaN is no number"),
+        ({"column_flags": None}, "column_flags"), ({"x": "a"}, "x must be"),
+        ({"skip": [[1]]}, "skip"), ({"x": float("nan")}, "NaN is no number"),
         ({"flags": "--train_fraction 0.5"}, "--train_fraction is decided"), ({"flags": "--holdout=9"}, "--holdout is"),
         ({"flags": "--batch_size 32"}, "--batch_size is decided"), ({"teacher": "--epochs 9"}, "--epochs is decided"),
         ({"column_flags": {"resnet14 > resnet8": "--path_t x"}}, "--path_t is"), ({"flags": "--help"}, "--help is"))),

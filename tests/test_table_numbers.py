@@ -180,7 +180,7 @@ def test_failed_runs_stand_in_the_table_and_in_the_report(tmp_path):
 
 
 def test_flags_that_count_images_follow_the_data_set(tmp_path):
-    rows = [{"name": "CRD", "flags": "--distill crd --mix none", "per_image": {"nce_k": 16384}}]
+    rows = [{"name": "CRD", "flags": "--distill crd --mix none"}]
     argv = [table_runs.small_table(tmp_path, rows=rows), "--save_dir", tmp_path / "save"]
     for more, images, share in (([], (50_000, 10_000), 1), (["--train_fraction", 0.1], (5000, 10_000), 0.1),
                                 (["--dataset", "digits"], (1437, 360), 1437 / 50_000),

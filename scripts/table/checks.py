@@ -44,8 +44,8 @@ def wrong_type(table) -> str:
     if table.picture not in PICTURES:
         return f"picture {table.picture!r} is none of {', '.join(PICTURES)}"
     for row in table.rows:
-        if not _is(dict, row.column_flags, row.per_epoch, row.per_image):
-            return f"row {row.name}: column_flags, per_epoch and per_image must map names to values"
+        if not _is(dict, row.column_flags):
+            return f"row {row.name}: column_flags must map columns to flags"
         if not _is((int, float, type(None)), row.x):
             return f"row {row.name}: x must be a number"
         if not _is(str, row.name, row.flags, row.teacher, row.source, row.series, row.compare,
@@ -56,8 +56,6 @@ def wrong_type(table) -> str:
                 _is(str, row.published) or _is(tuple, row.published) and _is(numbers, *row.published)):
             return (f"row {row.name}: published is a list of numbers or null, or 'KEY: METHOD' of "
                     "dataset/published.json; skip is a list of columns")
-        if not _is((int, float), *row.per_epoch.values(), *row.per_image.values()):
-            return f"row {row.name}: per_epoch and per_image map flags to numbers"
         for flags in (row.flags, row.teacher, *row.column_flags.values()):
             try:
                 given = {word.split("=")[0] for word in shlex.split(flags)}

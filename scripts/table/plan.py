@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from distiller_zoo import distiller_dict
 from helper import known_teachers
 from helper.errors import UserError
 from helper.options import parse_student, parse_teacher
@@ -190,14 +191,20 @@ class Plan:
         row, trials = cell.row, self.opt.trial or self.table.trial.split(",")
         if row.role == "teacher":
             return self._teacher(cell.teacher, row.teacher).run, [TEACHER_TRIAL]
-        extra = [*cell.flags, *row.scaled(self.size.epochs / self.size.recipe_epochs, self.size.share)]
         if row.role == "student":
-            return self._run("models", ["--model", cell.student, *extra], f"{cell.student} alone"), trials
+            return self._run("models", ["--model", cell.student, *cell.flags], f"{cell.student} alone"), trials
         teacher = self._teacher(cell.teacher, row.teacher)
-        flags = ["--path_t", str(teacher.path), "--model_t", cell.teacher, "--model_s", cell.student, *extra]
+        flags = ["--path_t", str(teacher.path), "--model_t", cell.teacher, "--model_s", cell.student, *cell.flags]
+        flags += self._scaled(self._parsed(Training("student_model", (*flags, *self._common()), cell.label)))
         run = self._run("student_model", flags, cell.label)
         run.teacher = teacher.run
         return run, trials
+
+    def _scaled(self, opt: Namespace) -> list[str]:
+        """The flags of the method that count epochs or images of the full recipe, for this size."""
+        method = distiller_dict[opt.distill]
+        stages = ("init_epochs",) if method.two_stage else ()
+        return self.size.scaled(opt, (*stages, *method.per_epoch), method.per_image)
 
     def _run(self, kind: str, flags: list[str], label: str) -> Training:
         flags = (*flags, *self._common())
@@ -263,5 +270,6 @@ class Plan:
 
 def epochs_of(run: Training, opt: Namespace) -> int:
     """Epochs that all missing trials have still to train, first stages included."""
-    whole = opt.epochs + (opt.init_epochs if "init_epochs" in opt.given else 0)
+    two_stage = run.kind == "student_model" and distiller_dict[opt.distill].two_stage
+    whole = opt.epochs + (opt.init_epochs if two_stage else 0)
     return sum(max(0, whole - run.begun.get(trial, 0)) for trial in run.missing)

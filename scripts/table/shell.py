@@ -45,7 +45,7 @@ def script(table: Table) -> str:
 
 def _command(table: Table, cell: Cell) -> str:
     alone = cell.row.role == "student"
-    words = [*cell.flags, *cell.row.scaled(), *_recipe(table, alone), "--trial", table.trial, "--resume", "auto"]
+    words = [*cell.flags, *_recipe(table, alone), "--trial", table.trial, "--resume", "auto"]
     if alone:
         return f'"$PYTHON" train_teacher.py --model {cell.student} {shlex.join(words)} "$@"'
     teacher = f'--path_t "${_variable(cell)}" --model_t {cell.teacher} --model_s {cell.student}'

@@ -11,7 +11,6 @@ A table is rows x columns of cells, each cell one training command. Keys of a fi
                 where the row trains networks alone), or one number or null a column, with a source that is a key of
                 sources (key -> where the numbers are from);
                 column_flags: column -> more flags; skip: columns that the method can't serve;
-                per_epoch, per_image: numbers that shrink with --epochs and with the number of training images;
                 series and x: curve and place of a row in the picture; surface: drawn as one;
                 compare: the row that this one is set against, with the difference's standard error
 """
@@ -19,7 +18,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Container, Sequence
+from argparse import Namespace
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -42,17 +42,10 @@ class Row:
     source: str = ""
     column_flags: dict = field(default_factory=dict, hash=False)
     skip: tuple = ()
-    per_epoch: dict = field(default_factory=dict, hash=False)
-    per_image: dict = field(default_factory=dict, hash=False)
     series: str = ""
     x: float | None = None
     surface: bool = False
     compare: str = ""
-
-    def scaled(self, epochs: float = 1.0, images: float = 1.0) -> list[str]:
-        """The flags of per_epoch and per_image where these shares of the recipe's epochs and images are trained."""
-        return [part for numbers, share in ((self.per_epoch, epochs), (self.per_image, images))
-                for name, value in numbers.items() for part in (f"--{name}", str(max(1, round(value * share))))]
 
 
 @dataclass(frozen=True)
@@ -135,6 +128,12 @@ class Size:
     def share(self) -> float:
         """The recipe's training images that are taken, as a share; another data set counts by its size."""
         return self.images[0] / SIZES[self.recipe_dataset][0]
+
+    def scaled(self, opt: Namespace, per_epoch: Iterable[str], per_image: Iterable[str]) -> list[str]:
+        """Those flags with their values of ``opt`` shrunk as epochs and images are; none where all are trained."""
+        shares = {**dict.fromkeys(per_epoch, self.epochs / self.recipe_epochs), **dict.fromkeys(per_image, self.share)}
+        return [part for name, share in shares.items() if share != 1
+                for part in (f"--{name}", str(max(1, round(getattr(opt, name) * share))))]
 
     @property
     def schedule(self) -> str:
