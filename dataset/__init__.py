@@ -8,14 +8,16 @@ from .published import published_figures
 
 NAMES = (*cifar.CIFAR, "digits", *folder.NAMES)
 FOLDERS = folder.NAMES  # those of large images in folders, which have a recipe of their own
-# training and test images of those that tables serve
-SIZES = {**dict.fromkeys(cifar.CIFAR, cifar.SIZES), "digits": digits.SIZES}
+# How many training and test images, where the name says it.
+SIZES = {**dict.fromkeys(cifar.CIFAR, cifar.SIZES), "digits": digits.SIZES, "imagenet": folder.SIZES}
+# Of a data set for which nothing is published: the one whose recipe and settings hold for it.
+LIKE = {"folder": "imagenet"}
 CLASSES = {**{name: about[1] for name, about in cifar.CIFAR.items()}, "digits": digits.CLASSES,
            "imagenet": folder.CLASSES}  # how many, where the name says it
 
-__all__ = ["CLASSES", "FOLDERS", "LOADERS", "MIXES", "NAMES", "SAMPLINGS", "SIZES", "Batch", "Data", "DataError",
-           "DeviceLoader", "EpochPlan", "MixSpec", "Split", "TorchLoader", "eval_batches", "load",
-           "make_loader", "make_test_batches", "plan_epoch", "published_figures"]
+__all__ = ["CLASSES", "FOLDERS", "LIKE", "LOADERS", "MIXES", "NAMES", "SAMPLINGS", "SIZES", "Batch", "Data",
+           "DataError", "DeviceLoader", "EpochPlan", "MixSpec", "Split", "TorchLoader", "eval_batches", "load",
+           "make_loader", "make_test_batches", "plan_epoch", "published_figures", "sizes"]
 
 
 def load(name, data_dir, holdout=0, train_fraction=1.0, download=True):
@@ -37,3 +39,11 @@ def load(name, data_dir, holdout=0, train_fraction=1.0, download=True):
     else:
         raise DataError(f"--dataset {name}: choose one of {', '.join(NAMES)}")
     return reduced(data, holdout, train_fraction)
+
+
+def sizes(name, data_dir):
+    """How many training and test images a data set has; those of one's own are counted. Raises DataError as load()."""
+    if name in SIZES:
+        return SIZES[name]
+    data = load(name, data_dir)
+    return len(data.train), len(data.test)

@@ -19,7 +19,7 @@ from .data import DataError
 from .published import alone
 
 NAMES = ("imagenet", "folder")
-CLASSES = 1000  # ImageNet's
+CLASSES, SIZES = 1000, (1_281_167, 50_000)  # ImageNet's; its training and validation images
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, which torchvision's weights were trained with
 IMAGE, RESIZED = 224, 256  # side of an image of a batch; the shorter side that validation resizes to before its crop
 

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from .stored_runs import StoredRun
+from .teacher import TORCHVISION
 
 FILE = Path(__file__).with_name("known_teachers.json")
 PRETRAINED = Path(__file__).resolve().parents[1] / "models" / "pretrained"  # this project's own, by export_weights
@@ -69,11 +70,13 @@ def published_top1(file, data) -> float | None:
 
 
 def origin_of(digest: str, path: Path) -> str:
-    """The zoo of these weights; 'models/pretrained' for those that come with the code, 'trained here' for a run's own,
-    found beside its args.json; else 'unknown'."""
+    """The zoo of these weights; 'torchvision' for a ``torchvision:NAME``, 'models/pretrained' for those that come with
+    the code, 'trained here' for a run's own, found beside its args.json; else 'unknown'."""
     known = known_teachers().get(digest)
     if known:
         return known.origin
+    if str(path).startswith(TORCHVISION):
+        return "torchvision"
     if digest in own_weights():
         return "models/pretrained"
     return "trained here" if StoredRun(path.parent).config else "unknown"

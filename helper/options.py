@@ -210,7 +210,7 @@ def apply_pair_settings(opt: Namespace) -> None:
 
     Called once the teacher's architecture is known, which may be after its file has been read.
     """
-    flags, source = pair_settings(opt.distill, opt.dataset, opt.model_t, opt.model_s)
+    flags, source = pair_settings(opt.distill, dataset.LIKE.get(opt.dataset, opt.dataset), opt.model_t, opt.model_s)
     applied = {name: value for name, value in flags.items() if name not in opt.given | opt.stored}
     for name, value in applied.items():
         setattr(opt, name, value)

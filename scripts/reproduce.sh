@@ -4,6 +4,7 @@
 #   bash scripts/reproduce.sh --epochs 8 --train_fraction 0.1 --trial 1  # reduced, and labelled so everywhere
 #   STEPS="tests speed" bash scripts/reproduce.sh                        # some of: tests questions speed first rows tables report
 #   TABLES="main cutmix" bash scripts/reproduce.sh                       # some of the tables
+#   IMAGENET=DIR bash scripts/reproduce.sh                               # and ImageNet's, last; nobody can download it
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/environment.sh
@@ -78,7 +79,9 @@ for step in "${steps[@]}"; do
       run_table main "${teachers[@]}" --trial 1 --only "Student, $pair" --only "KD, T=4, $pair" \
         --only "MIXSTD + FMU, $pair" --only "MIXSTD + PMU, $pair" --only "KD + PMU, T=4, $pair" "$@"
       run_table cutmix "${teachers[@]}" --trial 1 --only "CutMix, partial, $pair" "$@" ;;
-    tables) for table in "${tables[@]}"; do run_table "$table" "$@"; done ;;
+    tables)
+      for table in "${tables[@]}"; do run_table "$table" "$@"; done
+      if [ -n "${IMAGENET:-}" ]; then run_table imagenet --data_dir "$IMAGENET" "$@"; fi ;;
     report) "$PYTHON" -m scripts.report ;;
     *) echo "error: STEPS: unknown step $step" >&2; exit 2 ;;
   esac

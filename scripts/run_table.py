@@ -5,6 +5,7 @@
     python -m scripts.run_table main --dry_run          # its runs, which are done, how long the rest may take
     python -m scripts.run_table main --only "MIXSTD*resnet56*" --trial 1,2,3 --jobs 4
     python -m scripts.run_table main --executor ray --address auto --gpus_per_run 0.25     # see scripts/SCALING.md
+    python -m scripts.run_table imagenet --data_dir DIR     # DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg
     python -m scripts.run_table main --epochs 8 --train_fraction 0.1        # reduced, and labelled so everywhere
     python -m scripts.run_table main --print            # its commands as a shell script, which scripts/run_main.sh is
     python -m scripts.run_table --readme                # refresh the generated tables of the READMEs
@@ -21,7 +22,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from dataset import SIZES
+from dataset import FOLDERS, NAMES
 from helper.argtypes import Parser, folder_path, name_from, number, path, trial_list
 from helper.commits import commits_in, git_commit, other_code
 from helper.device import pick_device
@@ -36,7 +37,7 @@ from .table.cluster import RayPool, reachable
 from .table.jobs import Pool, slug, stopped, visible
 from .table.plan import Plan, Training
 from .table.results import Store
-from .table.spec import Cell, Table
+from .table.spec import Cell, Size, Table
 from .table.teachers import vanilla
 
 MODES = {"--dry_run": "dry_run", "--print": "print_script", "--readme": "readme"}  # what is done in place of training
@@ -55,7 +56,7 @@ def parse(argv=None) -> argparse.Namespace:
     parser.add_argument("--train_fraction", type=number(float, above=0, high=1), default=1.0, help="below 1 is reduced")
     parser.add_argument("--holdout", type=number(int, low=0), default=0, metavar="N",
                         help="validate on N training images; counts as reduced")
-    parser.add_argument("--dataset", type=name_from(SIZES, "data set of tables"), default=None,
+    parser.add_argument("--dataset", type=name_from(NAMES, "data set"), default=None,
                         help="another than the recipe's counts as reduced")
     parser.add_argument("--jobs", type=number(int, low=1, high=64), default=1, help="runs at once on each device")
     parser.add_argument("--gpus", type=gpu_list, default=[], metavar="IDS", help="CUDA devices to spread over, as 0,1")
@@ -127,18 +128,21 @@ def main(argv=None) -> None:
     if opt.print_script:
         print(shell.script(table), end="")
         return
-    check_places(opt)
-    size = table.size(opt.epochs, opt.train_fraction, opt.holdout, opt.dataset)
+    size = table.size(opt.epochs, opt.train_fraction, opt.holdout, opt.dataset, opt.data_dir)
+    check_places(opt, size)
     plan = Plan(table, size, opt, Store(opt.save_dir), chooser(table, opt.only))
     show(plan, opt)
     if not opt.dry_run:
         run(plan, opt)
 
 
-def check_places(opt: argparse.Namespace) -> None:
+def check_places(opt: argparse.Namespace, size: Size) -> None:
     """Raises UserError for devices and folders that the runs could not use; a Ray cluster's devices are not here."""
     if not opt.dry_run:
         check_writable(opt.save_dir)
+        if size.dataset in FOLDERS and not Path(opt.data_dir, "train").is_dir():
+            raise UserError(f"--data_dir {opt.data_dir}: holds no train/CLASS/*.jpg; give the folder of the images' "
+                            "train/ and val/")
     for gpu in opt.gpus:
         visible(gpu)
     if opt.executor == "local":
@@ -245,7 +249,7 @@ def warn_of_code(plan: Plan) -> None:
 
 def origin(path: Path) -> str:
     """Zoo and published accuracy of a teacher that known_teachers.json lists; '' of another."""
-    known = known_teachers().get(read_teacher(str(path)).sha256)
+    known = known_teachers().get(read_teacher(str(path)).sha256) if path.is_file() else None
     return f", of {known.origin}, published top-1 {known.top1:.2f}" if known else ""
 
 

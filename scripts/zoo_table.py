@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataset import MIXES, SIZES
+from dataset import FOLDERS, MIXES, SIZES
 from distiller_zoo import distiller_dict
 from helper.argtypes import Parser, folder_path, name_from, number, path
 from helper.errors import UserError, guard
@@ -33,6 +33,7 @@ from .table.spec import Size
 
 MIXINGS = {"none": ["--mix", "none"], "partial": ["--mix", "mixup"], "full": ["--mix", "mixup", "--no-pmixup"],
          **{kind: ["--mix", kind] for kind in MIXES if kind not in ("none", "mixup")}}
+SMALL = [name for name in SIZES if name not in FOLDERS]
 TRIAL = "1"
 TOP1 = "reduced_last_top1_mean"
 
@@ -60,7 +61,7 @@ def parse(argv=None) -> argparse.Namespace:
                         help="of two-stage methods (default 1)")
     parser.add_argument("--train_fraction", type=number(float, above=0, high=1), default=0.05,
                         help="share of the training images (default 0.05)")
-    parser.add_argument("--dataset", type=name_from(SIZES, "data set of tables"), default=None,
+    parser.add_argument("--dataset", type=name_from(SMALL, "data set of small images"), default=None,
                         help="(default: the training script's)")
     parser.add_argument("--jobs", type=number(int, low=1, high=64), default=1, help="runs at once; blurs images/s")
     parser.add_argument("--save_dir", type=path, default="save", help="where run folders go (default ./save)")

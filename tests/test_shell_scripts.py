@@ -82,7 +82,8 @@ def test_scripts_run_the_commands_of_their_tables(commands, tmp_path, table):
         return mixed, *(f"{key}={getattr(opt, key)}" for key in keys)
 
     found = [parsed(line) for line in lines if line[0] == "train_student_mixstd.py"]
-    assert all(opt.trial == ["1", "2", "3"] and opt.warnings == [] and network_named(opt.path_t) == opt.model_t
+    trials = spec.load(table).trial.split(",")
+    assert all(opt.trial == trials and opt.warnings == [] and network_named(opt.path_t) == opt.model_t
                for opt in found)
     plan = table_runs.make_plan([table, "--save_dir", tmp_path / "save"])
     wanted = [run.parse() for run in plan.runs.values() if run.kind == "student_model"]
@@ -116,11 +117,15 @@ def test_the_vanilla_script_trains_the_networks_of_the_tables(commands):
     assert [(opt.model, opt.trial, opt.epochs) for opt in map(parsed, lines)] == [("vgg13", ["1", "2"], 3)]
 
 
-def test_reproduce_runs_every_table_and_reports(commands):
-    done, lines = commands("reproduce.sh", "--epochs", "8", "--jobs", "2", STEPS="tables report")
+@pytest.mark.parametrize("data", ["", "/data/imagenet"])
+def test_reproduce_runs_every_table_and_reports(commands, data):
+    """ImageNet's where its images are given."""
+    done, lines = commands("reproduce.sh", "--epochs", "8", "--jobs", "2", STEPS="tables report", IMAGENET=data)
     assert done.returncode == 0, done.stderr
     assert lines.pop() == ["-m", "scripts.report"]
-    assert {opt.table for opt in map(parsed, lines)} == set(spec.names())
+    tables = {opt.table: opt.data_dir for opt in map(parsed, lines)}
+    assert tables.keys() == set(spec.names()) - (set() if data else {"imagenet"})
+    assert tables.get("imagenet", "") == data and tables["main"] == "data"
     assert all((opt.epochs, opt.jobs) == (8, 2) for opt in map(parsed, lines))
 
 

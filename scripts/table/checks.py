@@ -4,9 +4,9 @@ from __future__ import annotations
 import shlex
 from argparse import ArgumentTypeError
 
-from dataset import SIZES
+from dataset import FOLDERS, SIZES
 from helper.argtypes import trial_list
-from models import model_dict
+from models import imagenet_dict, model_dict
 
 PICTURES = ("points", "curves", "surfaces")
 # Flags that neither a row nor a recipe may set: the table, its columns and the command line do.
@@ -72,10 +72,11 @@ def impossible(table) -> str:
     """What is of the right kinds and makes no table, in words, or ''."""
     if not table.rows or not table.columns:
         return "it has no rows or no columns"
+    known = imagenet_dict if table.recipe["dataset"] in FOLDERS else model_dict
     for column in table.columns:
         names = column.split(" > ")
         pair = any(row.role != "student" for row in table.rows if column not in row.skip)
-        if len(names) > 2 or (pair and len(names) < 2) or any(name not in model_dict for name in names):
+        if len(names) > 2 or (pair and len(names) < 2) or any(name not in known for name in names):
             return f"column {column!r}: must be 'TEACHER > STUDENT', or one network where every row trains it alone"
     if len({row.name for row in table.rows}) < len(table.rows) or len(set(table.columns)) < len(table.columns):
         return "two rows or two columns have the same name"

@@ -2,7 +2,8 @@
 
 A step of distillation costs, an image, the teacher's forward pass and three times the student's (backward is two
 forwards); a network alone three times its own; an image of the test set one forward pass. The losses, the features'
-connectors, batch norm and data are left out, so the estimates are of the right size, not exact.
+connectors, batch norm and data are left out, so the estimates are of the right size, not exact. Reading and decoding
+ImageNet's files can take longer than its steps: ``scripts.benchmark --what feed`` measures both.
 """
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from functools import cache
 import torch
 from torch import nn
 
-from models import cpu_kernels, model_dict
+from models import any_model, cpu_kernels, imagenet_dict, model_dict
 from models.folding import folded
 
 CLASSES = 100
@@ -23,19 +24,20 @@ STEPS = 5
 
 @cache
 def multiply_adds(name: str) -> int:
-    """Of the convolutions and linear layers in one forward pass of one 32 x 32 image, by hooks on the network."""
-    found = []
+    """Of the convolutions and linear layers in one forward pass of one image of the size that the network was made for,
+    32 x 32 or 224 x 224, by hooks on the network."""
+    found, size = [], 224 if name in imagenet_dict else 32
 
     def count(layer: nn.Module, _, output: torch.Tensor) -> None:
         per_output = layer.weight[0].numel()  # of one output value: channels of a group x kernel; inputs of a linear
         found.append(output[0].numel() * per_output)
 
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        model = model_dict[name](num_classes=CLASSES).eval()
+        model = any_model[name](num_classes=CLASSES).eval()
         for layer in model.modules():
             if isinstance(layer, (nn.Conv2d, nn.Linear)):
                 layer.register_forward_hook(count)
-        model(torch.zeros(1, 3, 32, 32))
+        model(torch.zeros(1, 3, size, size))
     return sum(found)
 
 

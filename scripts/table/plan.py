@@ -12,16 +12,18 @@ from pathlib import Path
 
 import torch
 
+from dataset import SIZES
 from distiller_zoo import distiller_dict
 from helper import known_teachers
 from helper.errors import UserError
 from helper.options import parse_student, parse_teacher
+from helper.recipe import FULL
 from helper.run import teacher_name
 
 from .costs import TIMED, epoch_cost, measured_rate
 from .results import Result, Store, result_of
 from .spec import Cell, Size, Table
-from .teachers import TEACHER_TRIAL, check, of_file, places
+from .teachers import TEACHER_TRIAL, check, of_file, places, torchvision_path
 
 # Relative: it stands in commands, which are shown and kept.
 PRETRAINED = Path(os.path.relpath(known_teachers.PRETRAINED))
@@ -139,8 +141,9 @@ class Plan:
         return [run.done[trial] for trial in trials if trial in run.done]
 
     def _of_file(self, cell: Cell) -> list[Result]:
-        finished = [result for run in self.runs.values() for result in run.done.values()]
-        return of_file(self.teachers[cell.teacher, cell.row.teacher].path, finished)
+        path = self.teachers[cell.teacher, cell.row.teacher].path
+        runs = [run for run in self.runs.values() if path.is_file() or str(path) in run.flags]
+        return of_file(path, [result for run in runs for result in run.done.values()])
 
     def teacher_of(self, cell: Cell) -> TeacherSource | None:
         return self.teachers[cell.teacher, cell.row.teacher] if cell.row.role == "distil" else None
@@ -177,10 +180,10 @@ class Plan:
         return epoch_cost(student, teacher, *self.size.images) * epochs_of(run, opt)
 
     def shares(self) -> tuple[float, float]:
-        """What is missing in units of one full run of resnet56 > resnet20, by multiply-adds: in all, and in the longest
-        chain, a run (with all its seeds) after its teacher: no number of devices is done before that."""
+        """What is missing in units of a full run of resnet56 > resnet20 on CIFAR-100, by multiply-adds: in all, and in
+        the longest chain, a run (with all its seeds) after its teacher: no number of devices is done before that."""
         teacher, student, _ = TIMED
-        unit = epoch_cost(student, teacher, *self.table.size().images) * self.table.recipe["epochs"]
+        unit = epoch_cost(student, teacher, *SIZES[FULL["dataset"]]) * FULL["epochs"]
         costs = {id(run): self._multiply_adds(run) / unit for run in self.runs.values() if run.missing}
         chains = [costs[id(run)] + costs.get(id(run.teacher), 0.0) for run in self.runs.values() if run.missing]
         return sum(costs.values()), max(chains, default=0.0)
@@ -231,8 +234,8 @@ class Plan:
     # Teachers ---------------------------------------------------------------------------------------------------------
 
     def _teacher(self, arch: str, flags: str) -> TeacherSource:
-        """--teacher_dir's, else the table's own finished one, else models/pretrained/, else a fetched one, else the one
-        that will be trained."""
+        """--teacher_dir's, else the table's own finished one, else models/pretrained/, else a fetched one, else
+        torchvision's, else the one that will be trained."""
         if (arch, flags) in self.teachers:
             return self.teachers[arch, flags]
         words = ["--model", arch, *shlex.split(flags)]
@@ -241,18 +244,19 @@ class Plan:
         expected = Path(self.opt.save_dir, "models", teacher_name(opt, TEACHER_TRIAL), f"{arch}_last.pth")
         begun = finished or self.store.begun("models", opt, TEACHER_TRIAL)
         own = begun.folder / expected.name if begun else expected
-        given, others = [], []
+        given, others, last = [], [], own
         if not flags and not self.size.holdout and self.size.dataset == self.size.recipe_dataset:
             given = [Path(self.opt.teacher_dir, place) for place in places(arch)] if self.opt.teacher_dir else []
             others = [PRETRAINED / f"{arch}.pth", *(Path(self.opt.save_dir, "models", place) for place in places(arch))]
-        found = next((path for path in (*given, own, *others) if path.is_file()), own)
-        if found != own:
+            last = torchvision_path(arch, self.table) or own
+        found = next((path for path in (*given, own, *others) if path.is_file()), last)
+        if found not in (own, last):
             check(found, arch, self.size, self.table)
         run = None
         if found == own:
             run = self._run("models", words, f"teacher {arch}{' ' + flags if flags else ''}")
             run.add([TEACHER_TRIAL])
-        self.teachers[arch, flags] = TeacherSource(found, run, (*given, own, expected, *others))
+        self.teachers[arch, flags] = TeacherSource(found, run, (*given, own, expected, *others, last))
         return self.teachers[arch, flags]
 
     def _want_teacher(self, run: Training) -> None:

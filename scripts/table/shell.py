@@ -2,20 +2,22 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
+from dataset import FOLDERS
 from helper.options import parse_student, parse_teacher
 from helper.recipe import FULL
 from helper.run import teacher_name
 
 from .spec import Cell, Table, names
-from .teachers import TEACHER_TRIAL
+from .teachers import TEACHER_TRIAL, torchvision_path
 
 HEAD = """\
 #!/usr/bin/env bash
 # {title}
-# Table and pictures: python -m scripts.run_table {given}. This file is printed from {file} by
+# Table and pictures: python -m scripts.run_table {given}{place}. This file is printed from {file} by
 #   python -m scripts.run_table {given} --print > scripts/run_{name}.sh
-# Copy a line and edit it, or give flags that go to every command: bash scripts/run_{name}.sh --trial 1 --epochs 60
+# Copy a line and edit it, or give flags that go to every command: bash scripts/run_{name}.sh {flags}
 {teachers}set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/teachers.sh
@@ -28,8 +30,10 @@ def script(table: Table) -> str:
     teachers = f"# Its teachers come first: bash scripts/run_cifar_vanilla.sh {' '.join(needed)}\n" if needed else ""
     mine = table.name in names()
     file = f"scripts/tables/{table.name}.json" if mine else f"{table.name}.json"
+    own = table.recipe["dataset"] in FOLDERS  # images that nobody can download
     lines, seen = [HEAD.format(title=table.title, name=table.name, teachers=teachers, file=file,
-                               given=table.name if mine else file)], set()
+                               given=table.name if mine else file, place=" --data_dir DIR" if own else "",
+                               flags="--data_dir DIR" if own else "--trial 1 --epochs 60")], set()
     for column in table.columns:
         commands = []
         for cell in table.cells:
@@ -48,13 +52,14 @@ def _command(table: Table, cell: Cell) -> str:
     words = [*cell.flags, *_recipe(table, alone), "--trial", table.trial, "--resume", "auto"]
     if alone:
         return f'"$PYTHON" train_teacher.py --model {cell.student} {shlex.join(words)} "$@"'
-    teacher = f'--path_t "${_variable(cell)}" --model_t {cell.teacher} --model_s {cell.student}'
+    path = _torchvision(table, cell) or f'"${_variable(cell)}"'
+    teacher = f"--path_t {path} --model_t {cell.teacher} --model_s {cell.student}"
     return f'"$PYTHON" train_student_mixstd.py {teacher} {shlex.join(words)} "$@"'
 
 
 def _teacher(table: Table, cell: Cell, seen: set[str]) -> list[str]:
     """The lines that set the variable with the teacher's checkpoint, unless they stand above already."""
-    if cell.row.role == "student" or _variable(cell) in seen:
+    if cell.row.role == "student" or _variable(cell) in seen or _torchvision(table, cell):
         return []
     seen.add(_variable(cell))
     if _ready(table, cell):
@@ -69,6 +74,11 @@ def _ready(table: Table, cell: Cell) -> bool:
     return not cell.row.teacher and table.recipe["dataset"] == FULL["dataset"]
 
 
+def _torchvision(table: Table, cell: Cell) -> Path | None:
+    """torchvision's weights as the cell's teacher, if it is one of those."""
+    return None if cell.row.teacher else torchvision_path(cell.teacher, table)
+
+
 def _variable(cell: Cell) -> str:
     """A name for the teacher's path: resnet56, or resnet56_mix_mixup_no_pmixup for one that is trained with flags."""
     flags = "".join(c if c.isalnum() else "_" for c in cell.row.teacher)
@@ -76,9 +86,9 @@ def _variable(cell: Cell) -> str:
 
 
 def _recipe(table: Table, alone: bool) -> list[str]:
-    """Those flags of the recipe that differ from the script's defaults."""
+    """Those flags of the recipe that differ from the script's defaults for its data set."""
     words = []
-    defaults = (parse_teacher if alone else parse_student)([]).defaults
+    defaults = (parse_teacher if alone else parse_student)(["--dataset", table.recipe["dataset"]]).defaults
     for name, value in table.recipe.items():
         if value != defaults[name]:
             text = ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from dataset import SIZES, published_figures
+from dataset import FOLDERS, published_figures, sizes
 from helper.errors import UserError, near
 
 from .checks import impossible, no_number, wrong_type
@@ -94,6 +94,7 @@ class Size:
     holdout: int
     dataset: str
     reduced: str = ""  # in what the table's own recipe is less
+    data_dir: str = "data"  # where images of one's own are counted
 
     @cached_property
     def _changes(self) -> list[tuple[str, str]]:
@@ -118,16 +119,21 @@ class Size:
     def folder(self) -> str:
         return "reduced-" + "-".join(name for name, _ in self._changes) if self._changes else ""
 
+    @cached_property
+    def whole(self) -> tuple[int, int]:
+        """Training and test images of the data set."""
+        return sizes(self.dataset, self.data_dir)
+
     @property
     def images(self) -> tuple[int, int]:
         """Training images, and those that an epoch is validated on."""
-        train, test = SIZES[self.dataset]
+        train, test = self.whole
         return round((train - self.holdout) * self.train_fraction), self.holdout or test
 
     @property
     def share(self) -> float:
         """The recipe's training images that are taken, as a share; another data set counts by its size."""
-        return self.images[0] / SIZES[self.recipe_dataset][0]
+        return self.images[0] / sizes(self.recipe_dataset, self.data_dir)[0]
 
     def scaled(self, opt: Namespace, per_epoch: Iterable[str], per_image: Iterable[str]) -> list[str]:
         """Those flags with their values of ``opt`` shrunk as epochs and images are; none where all are trained."""
@@ -177,13 +183,17 @@ class Table:
             for row in self.rows if row.name in rows])
 
     def size(self, epochs: int | None = None, train_fraction: float = 1.0, holdout: int = 0,
-             dataset: str | None = None) -> Size:
+             dataset: str | None = None, data_dir: str = "data") -> Size:
         full, name = self.recipe["epochs"], self.recipe["dataset"]
         if (epochs or full) > full:
             raise UserError(f"--epochs {epochs}: the recipe of table {self.name} has {full}; give {full} or less")
-        if holdout >= SIZES[dataset or name][0]:
-            raise UserError(f"--holdout {holdout}: {dataset or name} has {SIZES[dataset or name][0]} training images")
-        return Size(full, name, epochs or full, train_fraction, holdout, dataset or name, self.reduced)
+        size = Size(full, name, epochs or full, train_fraction, holdout, dataset or name, self.reduced, data_dir)
+        if (size.dataset in FOLDERS) != (name in FOLDERS):
+            raise UserError(f"--dataset {dataset}: the networks of table {self.name} are made for {name}'s size "
+                            "of images; give another data set, or another table")
+        if holdout >= size.whole[0]:
+            raise UserError(f"--holdout {holdout}: {size.dataset} has {size.whole[0]} training images")
+        return size
 
 
 def with_published(table: Table, path: Path) -> Table:

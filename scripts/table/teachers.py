@@ -1,13 +1,15 @@
-"""Teachers that a table takes as files: RepDistiller's, fetched or one's own, and those of models/pretrained/."""
+"""Teachers that a table takes as files: RepDistiller's, fetched or one's own, those of models/pretrained/, and
+torchvision's for ImageNet, which are downloaded when a run first reads them."""
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
+from dataset import FOLDERS
 from helper import checkpoint
 from helper.errors import UserError, in_short
 from helper.known_teachers import known_teachers
-from helper.teacher import read_teacher
+from helper.teacher import TORCHVISION, read_teacher
 
 from .results import Result, digests, index_entry, per_cent
 from .spec import Size, Table
@@ -33,15 +35,22 @@ def places(arch: str) -> list[Path]:
     return [vanilla(arch), *(known.path for known in known_teachers().values() if known.arch == arch)]
 
 
+def torchvision_path(arch: str, table: Table) -> Path | None:
+    """The --path_t of torchvision's weights; None for a table whose networks are not torchvision's."""
+    return Path(f"{TORCHVISION}{arch}") if table.recipe["dataset"] in FOLDERS else None
+
+
 def of_file(path: Path, finished: Iterable[Result]) -> list[Result]:
     """The accuracy of a teacher that came as a file: what it states, itself or in index.json beside it, else what one
-    of its students among the ``finished`` runs measured when it started, else nothing.
+    of its students among the ``finished`` runs measured when it started, else nothing. Of torchvision's weights, which
+    are no file here, ``finished`` are the runs that were given them.
 
     Such a teacher is of the full recipe, so this belongs into full tables only.
     """
-    top1, origin = stated(path), ""
+    here = path.is_file()
+    top1, origin = stated(path) if here else None, ""
     if top1 is None:
-        names = digests(path)
+        names = digests(path) if here else {result.teacher for result in finished}
         top1, origin = next(((result.teacher_top1, result.teacher_origin) for result in finished
                              if result.teacher in names and result.teacher_top1 is not None), (None, ""))
     if top1 is None:

@@ -33,7 +33,7 @@ def make_plan(argv):
     """The plan that run_table makes of these flags."""
     opt = run_table.parse([str(word) for word in argv])
     table = spec.load(opt.table)
-    size = table.size(opt.epochs, opt.train_fraction, opt.holdout, opt.dataset)
+    size = table.size(opt.epochs, opt.train_fraction, opt.holdout, opt.dataset, opt.data_dir)
     return Plan(table, size, opt, Store(opt.save_dir), run_table.chooser(table, opt.only))
 
 

@@ -1,0 +1,109 @@
+"""The table of ImageNet: its commands, its teachers, and end to end on a small tree of images."""
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from torchvision.models import ResNet34_Weights
+
+from distiller_zoo import distiller_dict
+from distiller_zoo.settings import SETTINGS
+from helper.errors import UserError
+from scripts import run_table
+from scripts.table import spec
+from tests.support import table_runs
+from tests.support.images import make_tree
+
+R18, MV1 = "resnet34 > resnet18", "resnet50 > mobilenet_v1"
+# Typed a second time from their sources.
+PUBLISHED = {"Teacher": [73.31, 76.13], "Student": [69.76, 70.13], "KD": [71.03, 70.50], "AT": [70.70, None],
+             "CRD": [71.17, None], "DKD": [71.70, 72.05], "ReviewKD": [71.61, None], "MIXSTD + FMU": [None, None],
+             "MIXSTD + PMU": [None, None], "KD + CutMix": [None, None]}
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("asked for weights")
+    monkeypatch.setattr(ResNet34_Weights, "get_state_dict", refuse)
+
+
+def weights(config):
+    """A run's method with all that weighs its loss."""
+    method = config["distill"]
+    names = ["gamma", "alpha", "beta", *(["kd_T"] if method == "kd" else []), *distiller_dict[method].flags]
+    return {name: config[name] for name in names}
+
+
+def settings(config, scaled=()):
+    """What settings.json has for the run's pair, the method's general weights and flags for the rest."""
+    method, pair = distiller_dict[config["distill"]], (config["model_t"], config["model_s"])
+    own = next((entry["flags"] for entry in SETTINGS if entry["dataset"] == "imagenet" and entry["method"] ==
+                config["distill"] and (entry["teacher"], entry["student"]) == pair), {})
+    general = dict(zip(("gamma", "alpha", "beta"), method.weights, strict=True))
+    general |= {flag: kwargs["default"] for flag, kwargs in method.flags.items()}
+    return general | own | {name: 1 for name in scaled}
+
+
+def test_published_figures():
+    table = spec.load("imagenet")
+    assert {row.name: list(row.published) or [None, None] for row in table.rows} == PUBLISHED
+    assert all("github.com/" in table.sources[row.source] or row.name == "Teacher" for row in table.rows if row.source)
+
+
+def test_the_plan_asks_for_no_network_and_no_images(tmp_path, capsys, no_network):
+    argv = ["imagenet", "--data_dir", str(tmp_path / "none"), "--save_dir", str(tmp_path / "save")]
+    run_table.main([*argv, "--dry_run"])
+    printed = capsys.readouterr().out
+    assert "teacher resnet34: torchvision:resnet34\n" in printed and "18 runs, 0 done, 18 to do" in printed
+    with pytest.raises(UserError, match="--data_dir .*none: holds no train/CLASS"):
+        run_table.main(argv)
+    with pytest.raises(UserError, match="--dataset digits: the networks of table imagenet"):
+        run_table.main(["imagenet", "--dataset", "digits", "--dry_run"])
+
+
+def test_every_rows_weights_are_the_settings(tmp_path):
+    plan = table_runs.make_plan(["imagenet", "--save_dir", tmp_path])
+    for run in plan.runs.values():
+        if run.kind == "student_model":
+            config = vars(run.parse())
+            assert weights(config).items() <= settings(config).items(), run.label
+            assert config["path_t"] == f"torchvision:{config['model_t']}"
+    assert plan.of["DKD", MV1][0].parse().dkd_beta == 2 and plan.of["KD", R18][0].parse().alpha == 0.5
+
+
+def test_a_teacher_of_torchvisions_has_the_accuracy_that_its_students_measured(tmp_path, no_network):
+    argv = ["imagenet", "--save_dir", tmp_path / "save", "--data_dir", tmp_path]
+    plan = table_runs.make_plan(argv)
+    for column, top1 in ((R18, 73.25), (MV1, 76.05)):
+        table_runs.finish(plan, plan.of["KD", column][0], "1", 70.0, teacher_top1=top1)
+    plan = table_runs.make_plan(argv)
+    assert plan.of["KD", R18][0].missing == [] and plan.of["AT", R18][0].missing == ["1"]
+    found = [plan.results(cell)[0].last_top1 for cell in plan.table.cells if cell.row.role == "teacher"]
+    assert found == [73.25, 76.05]
+
+
+@pytest.mark.slow
+def test_the_table_end_to_end_on_a_small_tree(tmp_path, capsys):
+    """Rows of both pairs with the teachers that they need, an epoch each; then the same command, which finds them."""
+    tree, save, out = make_tree(tmp_path / "images", train=2, val=1), tmp_path / "save", tmp_path / "out"
+    wanted = [("Student", R18), ("DKD", R18), ("KD + CutMix", R18), ("ReviewKD", MV1)]
+    argv = ["imagenet", "--data_dir", tree, "--dataset", "folder", "--epochs", 1, "--save_dir", save, "--out", out,
+            "--device", "cpu", "--threads", 1]
+    argv += [word for name, column in wanted for word in ("--only", f"{name}, {column}")]
+    run_table.main(list(map(str, argv)))
+    folder = out / "imagenet" / "reduced-epochs=1-dataset=folder"
+    rows = list(csv.DictReader((folder / "table.csv").read_text().splitlines()))
+    done = {(row["row"], row["column"]) for row in rows if row["seeds"] == "1"}
+    assert done == {*wanted, ("Teacher", R18), ("Teacher", MV1)}
+    assert all(0 <= float(row["reduced_last_top1_mean"]) <= 100 for row in rows if row["seeds"] == "1")
+    assert "data set folder" in (folder / "table.md").read_text().splitlines()[0]
+    configs = [json.loads(file.read_text())["config"] for file in Path(save, "student_model").glob("*/args.json")]
+    assert {(config["distill"], config["mix"]) for config in configs} == {
+        ("dkd", "none"), ("kd", "cutmix"), ("reviewkd", "none")}
+    for config in configs:
+        scaled = distiller_dict[config["distill"]].per_epoch + distiller_dict[config["distill"]].per_image
+        assert weights(config).items() <= settings(config, scaled).items()
+    capsys.readouterr()
+    run_table.main([*map(str, argv), "--dry_run"])
+    assert "6 runs, 6 done, 0 to do" in capsys.readouterr().out
