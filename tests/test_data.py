@@ -26,6 +26,8 @@ def test_reads_what_torchvision_reads(tiny_dir, name):
         assert split.images.dtype == torch.uint8 and split.labels.dtype == torch.int64
     assert (len(loaded.train), len(loaded.test)) == (200, 100)
     assert (loaded.num_classes, loaded.pad, loaded.flip) == ({"cifar100": 100, "cifar10": 10}[name], 4, True)
+    if name == "cifar100":  # RepDistiller's
+        assert (loaded.mean, loaded.std) == ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))
 
 
 def test_unknown_name():
@@ -80,11 +82,6 @@ def planted(folder, value):
     path = folder / "cifar-100-python" / "train"
     path.write_bytes(pickle.dumps(value, protocol=2))
     return path
-
-
-def test_the_bomb_works(tmp_path):
-    pickle.loads(pickle.dumps(Bomb(tmp_path / "mark")))
-    assert (tmp_path / "mark").exists()
 
 
 def test_bomb_with_a_wrong_md5_is_never_unpickled(tmp_path, monkeypatch):
@@ -204,9 +201,8 @@ def operations(path):
     return {name for name, _ in found}, {arg for name, arg in found if name == "GLOBAL"}
 
 
+@pytest.mark.slow
 def test_real_cifar100(real_cifar100, tiny_files):
-    whole = dataset.load("cifar100", real_cifar100)
-    assert (len(whole.train), len(whole.test)) == dataset.SIZES["cifar100"]
     loaded = dataset.load("cifar100", real_cifar100, holdout=5000)
     assert torch.bincount(loaded.test.labels).tolist() == [50] * 100
     assert torch.bincount(loaded.train.labels).tolist() == [450] * 100

@@ -158,7 +158,7 @@ def test_two_dashes_are_no_value(cut):
 @pytest.mark.parametrize("role", MAINS)
 def test_a_sound_command_line_gets_through(role, cut):
     """Else the test above would see nothing but refusals."""
-    start = {"teacher": ["--model", "resnet8"], "student": ["--model_s", "resnet8", "--path_t", "resnet8_vanilla/t.pth"]}
+    start = {"teacher": ["--model=resnet8"], "student": ["--model_s=resnet8", "--path_t=resnet8_vanilla/t.pth"]}
     done = check(MAINS[role], ["--dataset", "digits", *start[role]])
     assert done.status == 0 and "learning_rate :" in done.out
 
