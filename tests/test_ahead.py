@@ -36,7 +36,7 @@ def weights(save):
     return checkpoint.load(only_run(save, "student") / "resnet8_last.pth")["model"]
 
 
-@pytest.mark.parametrize("method", ["kd", "mixstd", "dkd", "dist", "lskd"])
+@pytest.mark.parametrize("method", ["kd", "mixstd"])
 def test_the_run_of_the_teacher_in_the_step(method, teacher, tmp_path, monkeypatch):
     flags = [*FLAGS, "--path_t", teacher, "--distill", method]
     sizes, real = [], Teacher.__call__
@@ -63,7 +63,7 @@ def test_several_seeds_are_each_what_it_is_alone(teacher, tmp_path, two_at_once)
     assert compared(tmp_path / "together", "student") == alone
 
 
-@pytest.mark.parametrize("step", [1, 2, STEPS, STEPS + 1])
+@pytest.mark.parametrize("step", [1, STEPS + 1])
 def test_stopped_within_a_chunk_it_goes_on_bit_for_bit(step, teacher, tmp_path, monkeypatch, two_at_once):
     flags = [*FLAGS, "--path_t", teacher]
     ok(tmp_path / "whole", *flags, role="student")
@@ -98,11 +98,10 @@ def test_chunks_begin_at_fixed_steps():
         assert seen == (whole[start // 3:] if start < 7 else whole[2:])
 
 
-@pytest.mark.parametrize("name", ["resnet14", "wrn_16_1"])
-def test_a_teacher_in_half_precision_is_autocasts(name):
+def test_a_teacher_in_half_precision_is_autocasts():
     """Its weights are cast once; in a wide ResNet norms stay that are not folded, in single precision."""
     torch.manual_seed(0)
-    net = model_dict[name](num_classes=5).eval()
+    net = model_dict["wrn_16_1"](num_classes=5).eval()
     x = torch.randn(4, 3, 16, 16).to(memory_format=torch.channels_last)
     opt = Namespace(kernels="torch", precision="bf16")
     features, logits = Teacher(net, opt, torch.device("cpu"), True, False)(x)

@@ -13,7 +13,6 @@ from models import model_dict
 from scripts import benchmark
 from scripts.bench import questions
 from scripts.bench.classic import Classic, host_mix
-from scripts.bench.operations import OperationCount
 from tests.support.images import make_tree
 from tests.support.training import small_data
 
@@ -81,13 +80,6 @@ def test_what_bounds_a_training_on_files(tmp_path, capsys):
     assert "classic" not in printed
 
 
-def test_networks_for_large_images_are_timed_too(noise, capsys):
-    words = ["--what", "step", "--pairs", "resnet18:mobilenet_v2", "--methods", "kd", "--batch_size", "4", "--steps",
-             "1", "--rounds", "1", "--num_workers", "0", "--device", "cpu"]
-    assert guard(benchmark.main, words) == 0
-    assert re.search(r"step +resnet18:mobilenet_v2 +kd ", capsys.readouterr().out)
-
-
 @pytest.mark.parametrize("words", [["--what", "all"], ["--dataset", "folder"], ["--pairs", "resnet56"],
                                    ["--methods", "x"], ["--pairs", "a:b"]])
 def test_bad_input(words, capsys):
@@ -102,17 +94,6 @@ def test_operations_are_counted(noise, capsys):
     step, teacher, steps, whole = (int(word) for word in ahead.split() if word.isdigit())
     assert steps == 16 and whole == pytest.approx(step + teacher / steps, abs=1)
     assert teacher > 0 and "teacher" not in within  # hint has it in the step
-
-
-def test_what_is_an_operation():
-    x = torch.randn(2, 3, 4, 4)
-    with OperationCount() as count:
-        torch.conv2d(x, torch.ones(5, 3, 3, 3), torch.ones(5)).view(2, -1)
-    assert count.calls["aten::convolution"] == 2
-    with OperationCount() as count:
-        x.add_(1).mul(2).view(-1).detach()
-        torch._foreach_add_([torch.empty(2), torch.empty(3)], 1)
-    assert count.total == 3
 
 
 def test_questions_are_answered_or_refused_in_one_line(capsys, monkeypatch):

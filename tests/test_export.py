@@ -86,20 +86,6 @@ def test_a_reduced_teacher_is_known_outside_its_folder(tmp_path, capsys):
     assert "--epochs 3" in capsys.readouterr().err
 
 
-def test_reduced_teachers_stay_out_of_the_pretrained_ones(tmp_path, capsys):
-    model = model_dict["resnet8"](num_classes=100)
-    folder = tmp_path / "models" / "resnet8_run"
-    folder.mkdir(parents=True)
-    checkpoint.save({"model": model.state_dict(), "arch": "resnet8"}, folder / "resnet8_last.pth")
-    config = {"dataset": "cifar100", "epochs": 8, "train_fraction": 0.1, "holdout": 0}
-    (folder / "args.json").write_text(json.dumps({"config": config, "command": []}))
-    before = sorted(export_weights.PRETRAINED.glob("*"))
-    for more in ([], ["--reduced"]):
-        assert guard(export_weights.main, ["--path", str(folder / "resnet8_last.pth"), *more]) == 2
-        assert "--epochs 8, --train_fraction 0.1" in capsys.readouterr().err
-    assert sorted(export_weights.PRETRAINED.glob("*")) == before
-
-
 def test_committed_weights_are_those_of_their_table():
     folder = export_weights.PRETRAINED
     files = {str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("*.pth")}
@@ -110,6 +96,7 @@ def test_committed_weights_are_those_of_their_table():
         assert f"| {name}.pth | {entry['top1_half']:.2f} | {entry['top1']:.2f} | {entry['sha256'][:16]} |" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMITTED)
 def test_committed_weights_are_worth_what_their_table_says(name, real_cifar100, capsys):
     file = export_weights.PRETRAINED / f"{name}.pth"

@@ -115,8 +115,8 @@ def test_a_missing_file_or_host_leaves_nothing(fetch, server, tmp_path):
 
 
 @pytest.mark.parametrize("args, expected", [
-    (["--zoo", "timm"], "zoos: chenyaofo, repdistiller"), (["--zoo"], "--zoo needs a value"),
-    (["--zo", "chenyaofo"], "unknown flag"), (["vgg13"], "resnet20 resnet32 resnet44 resnet56"),
+    (["--zoo", "timm"], "zoos: chenyaofo, repdistiller"), (["--zo", "chenyaofo"], "unknown flag"),
+    (["vgg13"], "resnet20 resnet32 resnet44 resnet56"),
     (["--zoo=repdistiller", "resnet20"], "not one of the teachers of --zoo repdistiller")])
 def test_bad_arguments_are_one_line(fetch, server, args, expected):
     done = fetch(*args)

@@ -183,6 +183,12 @@ def tools():
     return sorted(f"scripts.{p.stem}" for p in files)
 
 
+@pytest.mark.parametrize("module", ["train_teacher", "train_student_mixstd", *tools()])
+def test_help(module):
+    done = call(importlib.import_module(module).main, ["--help"])
+    assert done.status == 0 and "usage:" in done.out and "--help" in done.out and not done.err
+
+
 class Parsed(BaseException):
     pass
 

@@ -58,12 +58,12 @@ def parsed(line):
     return {"train_teacher.py": parse_teacher, "train_student_mixstd.py": parse_student}[line[0]](line[1:])
 
 
-@pytest.mark.parametrize("name", spec.names())
-def test_scripts_are_printed_from_their_tables(name, capsys):
-    run_table.main([name, "--print"])
-    path = ROOT / "scripts" / f"run_{name}.sh"
-    stale = f"stale: python -m scripts.run_table {name} --print > scripts/{path.name}"
-    assert path.is_file() and path.read_text() == capsys.readouterr().out, stale
+def test_scripts_are_printed_from_their_tables(capsys):
+    for name in spec.names():
+        run_table.main([name, "--print"])
+        path = ROOT / "scripts" / f"run_{name}.sh"
+        stale = f"stale: python -m scripts.run_table {name} --print > scripts/{path.name}"
+        assert path.is_file() and path.read_text() == capsys.readouterr().out, stale
 
 
 @pytest.mark.parametrize("table", spec.names())
@@ -138,6 +138,6 @@ def test_a_missing_teacher_says_how_to_get_one(commands, tmp_path):
     assert done.returncode == 2 and "run_cifar_vanilla.sh resnet56" in done.stderr and not lines
 
 
-@pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "scripts").glob("*.sh")))
-def test_scripts_are_shell(script):
-    subprocess.run(["bash", "-n", str(ROOT / "scripts" / script)], check=True, timeout=240)
+def test_scripts_are_shell():
+    for script in (ROOT / "scripts").glob("*.sh"):
+        subprocess.run(["bash", "-n", str(script)], check=True, timeout=240)
