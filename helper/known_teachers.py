@@ -1,26 +1,31 @@
-"""Which zoo a checkpoint comes from, told by its weights: known_teachers.json lists networks trained by others, and
-models/pretrained/index.json this project's own.
+"""Teachers that were trained before: where their files are, and whose they are by the digest of their weights.
 
-The key is :func:`helper.checkpoint.digest` of the weights, so a file that was renamed, or saved again into another
-container, is known too. It is not the sha256 of a file, which scripts/fetch_pretrained_teachers.sh checks.
+    python -m helper.known_teachers NAME [TEACHER_DIR]      # the file that scripts and tables take as teacher NAME
+
+known_teachers.json lists networks trained by others, models/pretrained/index.json this project's own. The key is
+:func:`helper.checkpoint.digest` of the weights, so a file that was renamed, or saved again into another container, is
+recognised too. It is not the sha256 of a file, which scripts/fetch_pretrained_teachers.sh checks.
 """
 from __future__ import annotations
 
 import json
+import os
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from .recipe import FULL, default_rate
 from .stored_runs import StoredRun
-from .teacher import TORCHVISION
 
+TORCHVISION = "torchvision:"  # what a --path_t begins with that names torchvision's weights, not a file
 FILE = Path(__file__).with_name("known_teachers.json")
 PRETRAINED = Path(__file__).resolve().parents[1] / "models" / "pretrained"  # this project's own, by export_weights
 
 
 @dataclass(frozen=True)
 class KnownTeacher:
-    """A published network. top1 and top5: what its zoo says of it on the test images of dataset, in per cent."""
+    """A published network. top1 and top5: its zoo's figures on the test images of dataset, per cent."""
 
     arch: str
     zoo: str
@@ -60,6 +65,20 @@ def own_weights() -> frozenset[str]:
         return frozenset()
 
 
+def vanilla(arch: str) -> Path:
+    """RepDistiller's name of a teacher's file."""
+    return Path(f"{arch}_vanilla", "ckpt_epoch_240.pth")
+
+
+def teacher_files(arch: str, own: Path, save_dir: str, teacher_dir: str | None = None) -> list[Path]:
+    """Where a teacher of the full recipe may be, in the order in which it is taken: in ``teacher_dir``, trained here
+    (``own``), in models/pretrained/, in ``save_dir`` as fetch_pretrained_teachers.sh leaves those of both zoos."""
+    fetched = [vanilla(arch), *(known.path for known in known_teachers().values() if known.arch == arch)]
+    given = [Path(teacher_dir, file) for file in fetched] if teacher_dir else []
+    here = Path(os.path.relpath(PRETRAINED), f"{arch}.pth")  # relative, because commands are shown and kept
+    return [*given, own, here, *(Path(save_dir, "models", file) for file in fetched)]
+
+
 def published_top1(file, data) -> float | None:
     """What is published of a TeacherFile's weights on ``data``: their own zoo's figure, else that of networks of this
     name trained alone; None for a distilled one, whose figure another teacher would have."""
@@ -80,3 +99,17 @@ def origin_of(digest: str, path: Path) -> str:
     if digest in own_weights():
         return "models/pretrained"
     return "trained here" if StoredRun(path.parent).config else "unknown"
+
+
+def main(arch: str, teacher_dir: str | None = None) -> int:
+    name = f"{arch}_{FULL['dataset']}_lr_{default_rate(arch)}_decay_0.0005_trial_0"  # helper.run.teacher_name's
+    own = Path("save", "models", name, f"{arch}_last.pth")
+    found = next((file for file in teacher_files(arch, own, "save", teacher_dir) if file.is_file()), None)
+    print(found or f"error: no teacher {arch}; train it: bash scripts/run_cifar_vanilla.sh {arch}, fetch it: bash "
+          f"scripts/fetch_pretrained_teachers.sh {arch}, or set TEACHER_DIR to the folder of {arch}_vanilla/",
+          file=sys.stdout if found else sys.stderr)
+    return 0 if found else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -21,13 +21,13 @@ from models.fusing import fused_for_cuda, offered
 from . import checkpoint
 from .device import autocast
 from .errors import UserError, in_short, near
+from .known_teachers import TORCHVISION
 from .recipe import less_than
 from .stored_runs import StoredRun
 
 # Images that a teacher of whom logits alone are read sees at once, ahead of the steps. A GPU is busy with 1024, more
 # would only take more memory; a CPU is busy with one batch, and larger ones leave its cache.
 IMAGES_AHEAD = {"cpu": 0, "cuda": 1024}
-TORCHVISION = "torchvision:"  # what a --path_t begins with that names torchvision's weights, not a file
 
 
 @dataclass

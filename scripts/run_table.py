@@ -27,7 +27,7 @@ from helper.argtypes import Parser, folder_path, name_from, number, path, trial_
 from helper.commits import commits_in, git_commit, other_code
 from helper.device import pick_device
 from helper.errors import UserError, guard
-from helper.known_teachers import known_teachers
+from helper.known_teachers import known_teachers, vanilla
 from helper.run import check_writable
 from helper.teacher import read_teacher
 
@@ -38,7 +38,6 @@ from .table.jobs import Pool, slug, stopped, visible
 from .table.plan import Plan, Training
 from .table.results import Store
 from .table.spec import Cell, Size, Table
-from .table.teachers import vanilla
 
 MODES = {"--dry_run": "dry_run", "--print": "print_script", "--readme": "readme"}  # what is done in place of training
 

@@ -9,7 +9,10 @@ import torch
 import dataset
 from helper import checkpoint
 from helper.evaluate import evaluate
-from helper.known_teachers import PRETRAINED, KnownTeacher, known_teachers, origin_of, published_top1
+from helper.known_teachers import PRETRAINED, KnownTeacher, known_teachers, origin_of, published_top1, vanilla
+from helper.known_teachers import main as find_teacher
+from helper.options import parse_teacher
+from helper.run import teacher_name
 from helper.teacher import build, read_teacher
 from models import model_dict
 from scripts import evaluate as evaluate_file
@@ -91,6 +94,19 @@ def test_weights_of_the_project_are_known_and_distilled_ones_are_compared_with_n
         file = read_teacher(str(PRETRAINED / f"{name}.pth"))
         assert origin_of(file.sha256, file.path) == "models/pretrained" == origin_of(entry["sha256_full"], file.path)
         assert published_top1(file, data) == (None if name.startswith("students/") else data.published[file.arch])
+
+
+@pytest.mark.parametrize("arch", ["resnet20", "MobileNetV2"])
+def test_a_teacher_of_ones_own_is_found_before_others_and_teacher_dir_before_all(tmp_path, monkeypatch, capsys, arch):
+    own = Path("save", "models", teacher_name(parse_teacher(["--model", arch]), "0"), f"{arch}_last.pth")
+    fetched, given = Path("save", "models", vanilla(arch)), Path("mine", vanilla(arch))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("helper.known_teachers.PRETRAINED", tmp_path / "none")
+    for file in (fetched, own, given):
+        file.parent.mkdir(parents=True)
+        file.touch()
+        assert (find_teacher(arch), capsys.readouterr().out) == (0, f"{own if file == given else file}\n")
+    assert (find_teacher(arch, "mine"), capsys.readouterr().out) == (0, f"{given}\n")
 
 
 def test_other_teachers_are_unknown_or_trained_here(tmp_path):

@@ -2,11 +2,13 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from distiller_zoo import distiller_dict
+from helper.known_teachers import known_teachers
 from helper.options import parse_student, parse_teacher
 from helper.teacher import network_named
 from scripts import run_table
@@ -25,6 +27,7 @@ def commands(tmp_path):
     stub = tmp_path / "bin" / "python"
     stub.parent.mkdir()
     stub.write_text(f'#!/bin/sh\nif [ "$1" = -c ]; then echo "{tmp_path}"; exit; fi\n'
+                    f'if [ "$2" = helper.known_teachers ]; then exec {sys.executable} "$@"; fi\n'
                     f'for word in "$@"; do printf "%s\\0" "$word"; done >> "{tmp_path}/noted"\n'
                     f'printf "\\n" >> "{tmp_path}/noted"\n')
     stub.chmod(0o755)
@@ -33,10 +36,11 @@ def commands(tmp_path):
         file = tmp_path / "teachers" / f"{name}_vanilla" / "ckpt_epoch_240.pth"
         file.parent.mkdir(parents=True)
         file.write_text(name)
-    for name in ("resnet20", "resnet32", "resnet44"):
-        file = tmp_path / "teachers" / f"{name}_chenyaofo" / f"cifar100_{name}-01234567.pt"
-        file.parent.mkdir(parents=True)
-        file.write_text(name)
+    for known in known_teachers().values():
+        if known.arch != "resnet56":
+            file = tmp_path / "teachers" / known.path
+            file.parent.mkdir(parents=True)
+            file.write_text(known.arch)
     environment = {**os.environ, "VIRTUAL_ENV": str(tmp_path), "PATH": f"{stub.parent}:{os.environ['PATH']}",
                    "TEACHER_DIR": str(tmp_path / "teachers")}
 
@@ -131,7 +135,8 @@ def test_reproduce_runs_every_table_and_reports(commands, data):
 
 def test_a_missing_teacher_says_how_to_get_one(commands, tmp_path):
     clone = tmp_path / "clone"  # without the teachers that may be beside the code here
-    shutil.copytree(ROOT / "scripts", clone / "scripts")
+    for name in ("scripts", "helper"):
+        shutil.copytree(ROOT / name, clone / name)
     for file in ROOT.glob("requirements*.txt"):
         shutil.copy(file, clone)
     done, lines = commands("run_beta_a.sh", root=clone, TEACHER_DIR=str(tmp_path / "nowhere"))

@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from helper.errors import UserError
+from helper.known_teachers import vanilla
 from models import model_dict
 from scripts import report, run_table
 from scripts.table import jobs, plots, render
 from scripts.table.jobs import Child, Pool, slug
-from scripts.table.teachers import vanilla
 from tests.support import table_runs
 
 ROOT = Path(__file__).resolve().parent.parent

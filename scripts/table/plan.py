@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import shlex
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -14,8 +13,8 @@ import torch
 
 from dataset import SIZES
 from distiller_zoo import distiller_dict
-from helper import known_teachers
 from helper.errors import UserError
+from helper.known_teachers import teacher_files
 from helper.options import parse_student, parse_teacher
 from helper.recipe import FULL
 from helper.run import teacher_name
@@ -23,10 +22,8 @@ from helper.run import teacher_name
 from .costs import TIMED, epoch_cost, measured_rate
 from .results import Result, Store, result_of
 from .spec import Cell, Size, Table
-from .teachers import TEACHER_TRIAL, check, of_file, places, torchvision_path
+from .teachers import TEACHER_TRIAL, check, of_file, torchvision_path
 
-# Relative: it stands in commands, which are shown and kept.
-PRETRAINED = Path(os.path.relpath(known_teachers.PRETRAINED))
 PLACES = ("--path_t", "--save_dir", "--data_dir", "--device", "--threads")
 # For the estimates from finished runs: what a test image costs beside a training image (a student's forward pass beside
 # its step and the teacher's); a process's start, in seconds.
@@ -244,19 +241,18 @@ class Plan:
         expected = Path(self.opt.save_dir, "models", teacher_name(opt, TEACHER_TRIAL), f"{arch}_last.pth")
         begun = finished or self.store.begun("models", opt, TEACHER_TRIAL)
         own = begun.folder / expected.name if begun else expected
-        given, others, last = [], [], own
+        files, last = [own], own
         if not flags and not self.size.holdout and self.size.dataset == self.size.recipe_dataset:
-            given = [Path(self.opt.teacher_dir, place) for place in places(arch)] if self.opt.teacher_dir else []
-            others = [PRETRAINED / f"{arch}.pth", *(Path(self.opt.save_dir, "models", place) for place in places(arch))]
+            files = teacher_files(arch, own, self.opt.save_dir, self.opt.teacher_dir)
             last = torchvision_path(arch, self.table) or own
-        found = next((path for path in (*given, own, *others) if path.is_file()), last)
+        found = next((path for path in files if path.is_file()), last)
         if found not in (own, last):
             check(found, arch, self.size, self.table)
         run = None
         if found == own:
             run = self._run("models", words, f"teacher {arch}{' ' + flags if flags else ''}")
             run.add([TEACHER_TRIAL])
-        self.teachers[arch, flags] = TeacherSource(found, run, (*given, own, expected, *others, last))
+        self.teachers[arch, flags] = TeacherSource(found, run, (*files, expected, last))
         return self.teachers[arch, flags]
 
     def _want_teacher(self, run: Training) -> None:

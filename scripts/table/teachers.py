@@ -8,8 +8,8 @@ from pathlib import Path
 from dataset import FOLDERS
 from helper import checkpoint
 from helper.errors import UserError, in_short
-from helper.known_teachers import known_teachers
-from helper.teacher import TORCHVISION, read_teacher
+from helper.known_teachers import TORCHVISION
+from helper.teacher import read_teacher
 
 from .results import Result, digests, index_entry, per_cent
 from .spec import Size, Table
@@ -23,16 +23,6 @@ def check(path: Path, arch: str, size: Size, table: Table) -> None:
     if less := read_teacher(str(path), arch).less_than(full):
         raise UserError(f"teacher {path}: trained on less than the recipe of table {table.name} ({', '.join(less)}); "
                         "put another in its place, or remove it and it is trained")
-
-
-def vanilla(arch: str) -> Path:
-    """RepDistiller's name of a teacher's file."""
-    return Path(f"{arch}_vanilla", "ckpt_epoch_240.pth")
-
-
-def places(arch: str) -> list[Path]:
-    """Where fetch_pretrained_teachers.sh leaves a teacher of either zoo; RepDistiller's, the tables' own, is first."""
-    return [vanilla(arch), *(known.path for known in known_teachers().values() if known.arch == arch)]
 
 
 def torchvision_path(arch: str, table: Table) -> Path | None:
