@@ -24,7 +24,7 @@ def write(history: Sequence[dict], title: str, path: Path) -> None:
         axis.set(xlabel="epoch", ylabel=label)
         axis.grid(alpha=0.3)
         axis.legend()
-    figure.suptitle(title, fontsize=8)
+    figure.suptitle(title, fontsize=10)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=100)
     files.save_bytes(picture.getbuffer(), path)

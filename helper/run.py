@@ -458,7 +458,7 @@ class Run:
     @rank0_only
     def write_curves(self, history: list[dict]) -> None:
         """curves.png: loss and accuracy by epoch."""
-        curves.write(history, self.folder.name, self.folder / "curves.png")
+        curves.write(history, StoredRun(self.folder).title, self.folder / "curves.png")
 
     @rank0_only
     def write_summary(self, summary: dict[str, Any]) -> None:

@@ -90,12 +90,31 @@ class StoredRun:
         return [name for name in str(self.environment.get("hardware") or "").split("; ") if name]
 
     @property
-    def label(self) -> str:
-        """In words: resnet8 from resnet20, mixstd, mix mixup; '' if args.json lacks it."""
+    def pair(self) -> str:
+        """resnet20 > resnet8, or resnet8 alone; '' where args.json lacks the networks."""
         config = self.config
-        if config.keys() >= {"model_s", "model_t", "distill", "mix"}:
-            return f"{config['model_s']} from {config['model_t']}, {config['distill']}, mix {config['mix']}"
-        return f"{config['model']} alone, mix {config['mix']}" if config.keys() >= {"model", "mix"} else ""
+        if config.keys() >= {"model_s", "model_t"}:
+            return f"{config['model_t']} > {config['model_s']}"
+        return f"{config['model']} alone" if "model" in config else ""
+
+    @property
+    def mixing(self) -> str:
+        """no mixing, full mixup, partial mixup, full cutmix or partial cutmix."""
+        mix = self.config.get("mix", "none")
+        if mix == "none":
+            return "no mixing"
+        return f"{'partial' if self.config.get('pmixup', True) else 'full'} {mix}"
+
+    @property
+    def label(self) -> str:
+        """Method, networks and mixing: mixstd, resnet20 > resnet8, partial mixup; '' where args.json lacks the
+        networks."""
+        return ", ".join(filter(None, (self.config.get("distill"), self.pair, self.mixing))) if self.pair else ""
+
+    @property
+    def title(self) -> str:
+        """The label and the seed; the folder's name where args.json lacks the networks."""
+        return f"{self.label}, seed {self.config.get('trial', '')}" if self.label else self.folder.name
 
     @property
     def images_per_s(self) -> float | None:

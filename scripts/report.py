@@ -3,7 +3,8 @@
 
     python -m scripts.report                            # writes result/report.html
 
-Pictures of result/ are part of the page; curves of single runs are linked relative to it.
+Full-size tables come first, reduced ones are folded. Pictures of result/ are embedded in the page; curves of single
+runs are linked relative to it.
 """
 from __future__ import annotations
 
@@ -14,18 +15,20 @@ import os
 import re
 import sys
 import urllib.parse
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from distiller_zoo import distiller_dict
 from helper.argtypes import Parser, file_path, folder_path, path
 from helper.errors import UserError, guard
 from helper.files import save_text
-from helper.recipe import less_than
-from helper.stored_runs import StoredRun, stored_runs
+from helper.known_teachers import known_teachers
+from helper.recipe import default_rate, less_than
+from helper.run import default_flags, identity
+from helper.stored_runs import FOLDERS, StoredRun, stored_runs
 
 from .table.render import WIDEST, duration, failures
 from .table.spec import filled
@@ -33,6 +36,8 @@ from .table.spec import filled
 LONGEST = 400  # rows of a CSV that are shown; the file is linked
 KINDS = {"models": "teachers and students alone", "student_model": "distilled students"}
 TEMPLATE = "report.html.j2"
+IN_COLUMNS = {"model", "model_s", "model_t", "distill", "mix", "pmixup", "trial", "dataset", "epochs", "holdout",
+              "train_fraction", "path_t", "teacher_sha256", "data_sha256", "precision"}  # of a run's row
 
 
 @dataclass
@@ -57,12 +62,20 @@ def main(argv=None) -> None:
     opt = parse(argv)
     out, save_dir = Path(opt.out), Path(opt.save_dir)
     page = Path(opt.page) if opt.page else out / "report.html"
-    sections = [*result_sections(out, page), *run_sections(save_dir, page)]
+    kept = sorted({place.parent for role in FOLDERS for place in out.rglob(role)})
+    tables, reduced_tables = result_sections(out, page)
+    runs, other_runs = run_sections([save_dir, *kept], page)
+    sections = [*tables, *runs]
+    if folded := [*reduced_tables, *other_runs]:
+        sections.append(Section("reduced", f"Reduced and unfinished ({len(folded)})", [
+            note("Fewer epochs or fewer images than the papers' recipe, or another data set: not comparable with "
+                 "published figures.", "reduced"),
+            *({**details(part.title, *part.blocks), "anchor": part.anchor} for part in folded)]))
     if not sections:
         raise UserError(f"nothing to report: {out} holds no results and {save_dir} no runs; run a table, or name "
                         "other folders with --out and --save_dir")
     page.parent.mkdir(parents=True, exist_ok=True)
-    about = f"From {out} and {save_dir}. Accuracies are per cent, of the last epoch unless said otherwise."
+    about = f"Read from {out} and {save_dir}. Accuracy: top-1 in per cent, of the last epoch unless stated otherwise."
     save_text(render("Mixup in knowledge distillation: results", about, sections), page)
     print(f"==> {page}")
 
@@ -79,8 +92,8 @@ def note(text: Any, style: str = "") -> dict[str, Any]:
     return {"kind": "note", "text": text, "style": style}
 
 
-def table(head: list[str], rows: list[list]) -> dict[str, Any]:
-    return {"kind": "table", "head": head, "rows": rows}
+def table(head: list[str], rows: list[list], style: str = "") -> dict[str, Any]:
+    return {"kind": "table", "head": head, "rows": rows, "style": style}
 
 
 def details(title: str, *blocks: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +111,7 @@ def links(found: list[dict[str, str]], between: str = ", ") -> dict[str, Any]:
 
 
 def picture(file: Path) -> dict[str, str]:
-    """Part of the page itself."""
+    """Embedded in the page."""
     content = base64.b64encode(file.read_bytes()).decode()
     return {"kind": "picture", "name": file.stem, "source": f"data:image/png;base64,{content}"}
 
@@ -113,14 +126,38 @@ def is_number(value: Any) -> bool:
 
 # Tables and analyses --------------------------------------------------------------------------------------------------
 
-def result_sections(out: Path, page: Path) -> Iterator[Section]:
-    """One section for every folder of ``out`` that holds a CSV or a picture."""
+def result_sections(out: Path, page: Path) -> tuple[list[Section], list[Section]]:
+    """(full-size, reduced): one section per folder of ``out`` that holds a CSV or a picture. A folder without a
+    table.md, as that of an analysis, is part of the section of the folder above it that has one."""
     folders = [out, *sorted(folder for folder in out.rglob("*") if folder.is_dir())] if out.is_dir() else []
+    parts: dict[Path, list[Path]] = {}
     for folder in folders:
-        tables, pictures = sorted(folder.glob("*.csv")), sorted(folder.glob("*.png"))
-        if tables or pictures:
-            name = str(folder.relative_to(out)) if folder != out else out.name
-            yield Section(f"result-{name}", title_of(folder) or name, folder_blocks(folder, tables, pictures, page))
+        if not is_run(folder) and any(folder.glob("*.csv")) | any(folder.glob("*.png")):
+            parts.setdefault(owner(folder, out), []).append(folder)
+    found: dict[str, list[Section]] = {"table": [], "analysis": [], "reduced": []}
+    for top, members in parts.items():
+        name = str(top.relative_to(out)) if top != out else out.name
+        blocks = [block for folder in members for block in folder_blocks(folder, page, folder != top)]
+        kind = "reduced" if size_of(top) else "table" if (top / "table.csv").is_file() else "analysis"
+        found[kind].append(Section(f"result-{name}", title_of(top) or name, blocks))
+    return [*found["table"], *found["analysis"]], found["reduced"]
+
+
+def is_run(folder: Path) -> bool:
+    return folder.parent.name in FOLDERS and bool(StoredRun(folder).config)
+
+
+def owner(folder: Path, out: Path) -> Path:
+    above = [folder, *folder.parents]
+    return next((place for place in above[:above.index(out)] if (place / "table.md").is_file()), folder)
+
+
+def size_of(folder: Path) -> str:
+    """reduced: 4 of 240 epochs, ... of a table that is less than the full recipe; '' for a full one."""
+    lines = read_csv(folder / "table.csv") if (folder / "table.csv").is_file() else []
+    if lines and "last_top1_mean" not in lines[0]:
+        return lines[0].get("size") or "reduced"
+    return folder.name.replace("-", ": ", 1) if folder.name.startswith("reduced-") else ""
 
 
 def title_of(folder: Path) -> str:
@@ -129,8 +166,11 @@ def title_of(folder: Path) -> str:
     return first.removeprefix("# ")
 
 
-def folder_blocks(folder: Path, tables: list[Path], pictures: list[Path], page: Path) -> list[dict]:
-    blocks = [note(folder.name.replace("-", " ", 1), "reduced")] if folder.name.startswith("reduced-") else []
+def folder_blocks(folder: Path, page: Path, named: bool) -> list[dict]:
+    tables, pictures = sorted(folder.glob("*.csv")), sorted(folder.glob("*.png"))
+    blocks: list[dict] = [{"kind": "heading", "text": folder.name}] if named else []
+    if (size := size_of(folder)) and size not in title_of(folder):
+        blocks.append(note(size, "reduced"))
     if folder / "table.csv" in tables:
         blocks.append(whole_matrix(folder / "table.csv"))
     if failed := failures(folder / "table.md"):
@@ -195,18 +235,23 @@ def read_csv(file: Path) -> list[dict]:
 
 # Runs -----------------------------------------------------------------------------------------------------------------
 
-def run_sections(save_dir: Path, page: Path) -> Iterator[Section]:
-    """Finished runs of the full recipe, finished reduced ones, and unfinished ones, each with its curves."""
+def run_sections(places: list[Path], page: Path) -> tuple[list[Section], list[Section]]:
+    """(finished runs of the full recipe, finished reduced and unfinished ones), each section with its curves. places:
+    folders that hold models/ and student_model/, as --save_dir does."""
+    full, others = [], []
     for kind, title in KINDS.items():
         groups: dict[str, list[StoredRun]] = {"": [], ", reduced": [], ", unfinished": []}
-        for run in stored_runs(save_dir / kind):
+        found = {run.folder.resolve(): run for place in places for run in stored_runs(place / kind)}
+        for run in found.values():
             if run.config:
                 groups[group_of(run)].append(run)
         for group, runs in groups.items():
             if runs:
-                anchor = re.sub(r"\W+", "-", f"runs-{kind}{group}")
-                title_here = f"Runs: {title}{group} ({len(runs)})"
-                yield Section(anchor, title_here, run_blocks(runs, page, group == ", reduced"))
+                runs.sort(key=lambda run: (run.label, trained(run), teacher_of(run), str(run.config.get("trial"))))
+                section = Section(re.sub(r"\W+", "-", f"runs-{kind}{group}"), f"Runs: {title}{group} ({len(runs)})",
+                                  run_blocks(runs, page))
+                (others if group else full).append(section)
+    return full, others
 
 
 def group_of(run: StoredRun) -> str:
@@ -215,29 +260,62 @@ def group_of(run: StoredRun) -> str:
     return ", reduced" if less_than({**run.config, "epochs": run.summary["epochs"]}) else ""
 
 
-def run_blocks(runs: list[StoredRun], page: Path, reduced: bool) -> list[dict]:
-    mark = " (reduced)" if reduced else ""
-    head = ["run", "trial", f"last top-1{mark}", f"best top-1{mark}", "trained", "time", "files"]
-    rows, curves = [], []
+def run_blocks(runs: list[StoredRun], page: Path) -> list[dict]:
+    """A table with one row per run. A column that is empty in all rows is left out."""
+    lines, curves = [], []
     for run in runs:
         files = [run.folder / name for name in ("log.csv", "timing.csv", "args.json", "summary.json")]
-        found = links([link(file, page, file.stem) for file in files if file.is_file()], between=" ")
         summary = run.summary
-        best = f"{two(summary['best_top1'])} (epoch {summary.get('best_epoch')})" if summary else ""
-        rows.append([run.folder.name, run.config.get("trial", ""), two(summary.get("last_top1")), best, trained(run),
-                     duration(summary["wall_time_s"]) if summary else "", found])
+        lines.append({
+            "method": str(run.config.get("distill", "")), "networks": run.pair or run.folder.name, "mixing": run.mixing,
+            "teacher": teacher_of(run), "seed": str(run.config.get("trial", "")),
+            "last top-1": two(summary.get("last_top1")),
+            "best top-1": f"{two(summary['best_top1'])} (epoch {summary.get('best_epoch')})" if summary else "",
+            "trained": trained(run), "other flags": other_flags(run),
+            "time": duration(summary["wall_time_s"]) if summary else "",
+            "files": links([link(file, page, file.stem) for file in files if file.is_file()], between=" ")})
         if (run.folder / "curves.png").is_file():
-            curves.append(link(run.folder / "curves.png", page, run.folder.name))
-    blocks = [table(head, rows)]
+            curves.append(link(run.folder / "curves.png", page, run.title))
+    head = [name for name in lines[0] if any(line[name] for line in lines)]
+    blocks = [table(head, [[line[name] for name in head] for line in lines], "whole")]
     if curves:
         blocks.append(details(f"curves ({len(curves)})", {"kind": "curves", "curves": curves}))
     return blocks
 
 
+def teacher_of(run: StoredRun) -> str:
+    """The zoo that a teacher is from, else its mixing and seed where its run's folder is still there, else the first
+    digits of its weights' digest."""
+    config = run.config
+    path_t, digest = str(config.get("path_t") or ""), str(config.get("teacher_sha256") or "")
+    if known := known_teachers().get(digest):
+        return known.origin.split(" (")[0]
+    for place in (run.folder.parent.parent, Path(str(config.get("save_dir") or "save"))):
+        teacher = StoredRun(place / "models" / Path(path_t).parent.name)
+        if path_t and teacher.config:
+            return f"{teacher.mixing}, seed {teacher.config.get('trial')}"
+    return digest[:8]
+
+
+def other_flags(run: StoredRun) -> str:
+    """The flags that decide a run's numbers, differ from their defaults and have no column of their own."""
+    config, student = run.config, "distill" in run.config
+    defaults = {**default_flags(student), "learning_rate": default_rate(config.get("model_s" if student else "model"))}
+    if method := distiller_dict.get(str(config.get("distill"))):
+        defaults |= {**dict(zip(("gamma", "alpha", "beta"), method.weights, strict=True)), "rescale": method.rescale}
+    try:
+        names = identity(config).keys() - IN_COLUMNS
+    except (KeyError, TypeError, ValueError):
+        return "args.json is damaged"
+    return " ".join(f"--{name} {','.join(map(str, v)) if isinstance(v := config[name], list) else v}"
+                    for name in sorted(names & config.keys()) if config[name] != defaults.get(name))
+
+
 def trained(run: StoredRun) -> str:
-    """Epochs, and whatever is less than the full recipe."""
+    """Epochs, data set, and whatever is less than the full recipe."""
     config, summary = run.config, run.summary
-    parts = [f"{summary['epochs']} epochs" if summary else f"of {config.get('epochs')} epochs"]
+    length = f"{summary['epochs']} epochs" if summary else f"of {config.get('epochs')} epochs"
+    parts = [f"{length}, {config.get('dataset', '')}"]
     share = config.get("train_fraction", 1)
     if share != 1:
         parts.append(f"{100 * share:g} % of the images" if isinstance(share, (int, float)) else f"a share of {share!r}")

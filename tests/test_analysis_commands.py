@@ -31,7 +31,7 @@ def test_robustness_command(paths, tmp_path):
     status, tables = run(robustness.main, *args, "--out", tmp_path / "a")
     rows = tables["robustness.csv"]
     assert status == 0 and len(rows) == 6
-    assert {row["network"] for row in rows} == {"resnet8 alone, mix mixup", "resnet8 vanilla"}
+    assert {row["network"] for row in rows} == {"resnet8 alone, partial mixup", "resnet8 vanilla"}
     assert {(row["images"], row["reduced"]) for row in rows} == {("40", "True")}
     for clean, fgsm, pgd in zip(*[iter(rows)] * 3, strict=True):
         assert (clean["attack"], fgsm["attack"], pgd["attack"]) == ("FGSM", "FGSM", "PGD")

@@ -20,7 +20,7 @@ def save(tmp_path):
 
 def test_table_and_picture(save, tmp_path):
     done = call(summary.main, ["--save_dir", save, "--picture", tmp_path / "new" / "curves.png"])
-    assert done.status == 0 and "resnet8 alone, mix none       20.00" in done.out, done.err
+    assert done.status == 0 and "resnet8 alone, no mixing       20.00" in done.out, done.err
     assert (tmp_path / "new" / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -169,7 +169,8 @@ def test_the_report_escapes_every_name_and_needs_no_network(tmp_path):
         if not reference.startswith("data:image/png;base64,"):
             from urllib.parse import unquote
             assert (tmp_path / "result" / unquote(html.unescape(reference))).exists(), reference
-    full, reduced = (page.index(f"Runs: distilled students{kind} (1)</h2>") for kind in ("", ", reduced"))
+    full, reduced = (page.index(f"Runs: distilled students{end}") for end in (" (1)</h2>", ", reduced (1)</summary>"))
+    assert page.count(">kd, resnet14 &gt; resnet8, no mixing, seed 1</figcaption>") == 2  # not the folder's name
     assert full < page.index("<td class=\"number\">77.50", full) < reduced < page.index(">41.25<", reduced)
 
 
