@@ -29,6 +29,7 @@ class Parser(argparse.ArgumentParser):
 
     source = ""  # where the values come from that are being parsed, for error messages; '' is the command line
     recipes: dict[str, dict[str, Any]] = {}  # data set -> defaults that it has in place of the parser's
+    help_of: Callable[[argparse.Namespace], str]  # of a parser whose help depends on the other flags, see delay_help()
 
     def parse(self, argv: Sequence[str] | None = None, stored: Stored | None = None) -> argparse.Namespace:
         """Parsed flags; ``opt.given`` is the set of names given, ``opt.stored`` those taken from
@@ -43,6 +44,9 @@ class Parser(argparse.ArgumentParser):
         found, unknown = self.parse_known_args(argv)
         for action in self._actions:
             action.default = defaults.get(action.dest)
+        if "help" in found:
+            print(self.help_of(found), end="")
+            self.exit()
         if unknown:
             flags = [s for a in self._actions for s in a.option_strings if s.startswith("--")]
             name = unknown[0].split("=")[0]
@@ -80,6 +84,14 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str):
         self.exit(2, f"{self.prog}: error: {' '.join((self.source + message).split())}\n")
+
+    def delay_help(self, help_of: Callable[[argparse.Namespace], str]) -> None:
+        """--help and --help_all print ``help_of(given flags)`` once the whole command line has been parsed; among
+        these flags, ``help`` is "help" or "help_all". The parser must have been made with add_help=False."""
+        self.help_of = help_of
+        self.add_argument("-h", "--help", action="store_const", const="help", help="show this help and exit")
+        self.add_argument("--help_all", dest="help", action="store_const", const="help_all",
+                          help="show the flags of all methods and exit")
 
     def add_boolean(self, group, flag: str, default: bool, help: str) -> None:
         """--flag, --no-flag, --flag False, --flag=false, --flag 0; anything else is an error."""

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 
@@ -43,7 +43,8 @@ def parse_student(argv: Sequence[str] | None = None, stored: Stored | None = Non
 
 def teacher_parser() -> Parser:
     """train_teacher.py's flags and their help, from which the README's table is printed too."""
-    parser = Parser(description="Train a teacher, or a student alone, and keep its checkpoints and its record.")
+    parser = Parser(usage="%(prog)s [flags]",
+                    description="Train a teacher, or a student alone, and keep its checkpoints and its record.")
     parser.recipes = RECIPES
     group = parser.add_argument_group("model")
     group.add_argument("--model", type=name_from(any_model, "model"), default="resnet110",
@@ -56,10 +57,12 @@ def teacher_parser() -> Parser:
     return parser
 
 
-def student_parser() -> Parser:
-    """train_student_mixstd.py's flags and their help, every method's own under its name."""
-    parser = Parser(description="Distil a student from a trained teacher, by default with MIXSTD and partial mixup.")
+def student_parser(methods: Iterable[str] = tuple(distiller_dict)) -> Parser:
+    """train_student_mixstd.py's flags and their help, the own flags of each of ``methods`` under its name."""
+    parser = Parser(usage="%(prog)s [flags]", add_help=False,
+                    description="Distil a student from a trained teacher, by default with MIXSTD and partial mixup.")
     parser.recipes = RECIPES
+    parser.delay_help(_student_help)
     group = parser.add_argument_group("networks")
     group.add_argument("--model_s", type=name_from(any_model, "model"), default="resnet20",
                        help="student, one of " + ", ".join(any_model) + " (default resnet20)")
@@ -85,15 +88,27 @@ def student_parser() -> Parser:
                        help="none, or std: classification and KL on logits divided by their standard deviation "
                             "(default: std for mixstd, else none)")
     group.add_argument("--init_epochs", type=NATURAL, default=30, help="first stage of two-stage methods (default 30)")
-    _add_methods(parser)
+    _add_methods(parser, methods)
     _add_common(parser, mix=None)
     return parser
 
 
-def _add_methods(parser: Parser) -> None:
-    """Every method's own flags under its name; a flag two methods share is declared once."""
+def _student_help(given: Namespace) -> str:
+    """The flags common to all methods and those of the --distill given; those of all methods for --help_all."""
+    if given.help == "help_all":
+        return student_parser().format_help()
+    method = getattr(given, "distill", "mixstd")
+    parser = student_parser([method])
+    own = "shown above" if distiller_dict[method].flags else "none"
+    parser.epilog = f"Own flags of --distill {method}: {own}. --help_all shows those of all methods."
+    return parser.format_help()
+
+
+def _add_methods(parser: Parser, methods: Iterable[str]) -> None:
+    """Each method's own flags under its name; a flag two methods share is declared once."""
     seen = set()
-    for name, method in distiller_dict.items():
+    for name in methods:
+        method = distiller_dict[name]
         group = parser.add_argument_group(f"--distill {name} ({method.paper}; r, a, b = {method.weights})")
         for flag, kwargs in method.flags.items():
             if flag not in seen:

@@ -91,7 +91,7 @@ def _text(value):
 
 def lines(role):
     """Command lines: mostly a sound beginning, then flags with values good, bad and absurd, and stray words."""
-    flags = {name: action for name, action in flags_of(role).items() if name not in ("-h", "--help")}
+    flags = {name: action for name, action in flags_of(role).items() if action.dest != "help"}
 
     def pair(name):
         value = values_for(flags[name])
@@ -203,7 +203,7 @@ def test_tools_refuse_in_one_line(module, data, cut):
     real, flags = Parser.parse, []
 
     def parse(self, *args, **kwargs):
-        flags.extend(text for action in self._actions for text in action.option_strings if text not in ("-h", "--help"))
+        flags.extend(text for action in self._actions for text in action.option_strings if action.dest != "help")
         real(self, *args, **kwargs)
         raise Parsed
 

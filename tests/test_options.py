@@ -203,6 +203,18 @@ def test_impossible_pairs(argv, words):
         parse("student", *argv)
 
 
+def test_help_has_the_flags_of_the_method_that_is_given(capsys):
+    def shown(*argv):
+        with pytest.raises(SystemExit) as left:
+            parse("student", *argv)
+        assert left.value.code == 0
+        return {line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  --")}
+
+    kd, crd, everything = shown("--help"), shown("-h", "--distill", "crd"), shown("--help_all")
+    assert "--epochs" in kd and crd - kd == {f"--{flag}" for flag in distiller_dict["crd"].flags}
+    assert everything - kd == {f"--{flag}" for method in distiller_dict.values() for flag in method.flags}
+
+
 def test_seeds():
     assert [seed_of(t) for t in ("0", "1", "007", "999999999")] == [0, 1, 7, 999999999]
     assert 0 <= seed_of("a") < 2**32 and seed_of("a") != seed_of("b")

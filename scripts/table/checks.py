@@ -61,7 +61,8 @@ def wrong_type(table) -> str:
                 given = {word.split("=")[0] for word in shlex.split(flags)}
             except ValueError as error:
                 return f"row {row.name}: flags {flags!r} ({error})"
-            if taken := sorted(given & {f"--{name}" for name in {*DECIDED, *recipe}} | given & {"-h", "--help"}):
+            refused = {"-h", "--help", "--help_all", *(f"--{name}" for name in {*DECIDED, *recipe})}
+            if taken := sorted(given & refused):
                 return f"row {row.name}: {taken[0]} is decided by the table's recipe, its columns or run_table's flags"
     if taken := sorted({*recipe} & {*DECIDED} - {"dataset", "epochs", "lr_decay_epochs"}):
         return f"recipe: {taken[0]} is not the recipe's to say"
