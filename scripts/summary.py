@@ -1,4 +1,4 @@
-"""A table of finished runs, and one picture of their learning curves.
+"""A table of finished runs, mean and deviation over seeds, and one picture of their learning curves.
 
     python -m scripts.summary                                   # every run under ./save
     python -m scripts.summary --save_dir save/quickstart --picture curves.png
@@ -7,11 +7,15 @@
 from __future__ import annotations
 
 import shutil
+import statistics
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from helper.argtypes import Parser, file_path, path
 from helper.errors import UserError, guard
+from helper.run import identity
 from helper.stored_runs import FINISHED, FOLDERS, StoredRun, stored_runs
 
 
@@ -24,32 +28,66 @@ def finished_runs(save_dir: Path) -> list[StoredRun]:
     return found
 
 
-def print_table(runs: list[StoredRun]) -> None:
-    width = max(len(run.label) for run in runs)
-    print(f"{'run':<{width}}  {'last top-1':>10}  {'best top-1':>10}  {'epochs':>6}  {'time':>7}")
+def by_seed(runs: list[StoredRun]) -> dict[str, list[StoredRun]]:
+    """Runs that differ in nothing but their seed, under what they are called: label, and share of the images."""
+    groups: dict[tuple, list[StoredRun]] = {}
     for run in runs:
-        s = run.summary
-        print(f"{run.label:<{width}}  {s['last_top1']:>10.2f}  {s['best_top1']:>10.2f}  {s['epochs']:>6}  "
-              f"{s['wall_time_s']:>6.0f}s")
+        config = identity({**run.config, "trial": ""})
+        groups.setdefault((run.folder.parent.name, run.summary["epochs"], repr(sorted(config.items()))), []).append(run)
+    named: dict[str, list[StoredRun]] = {}
+    for group in groups.values():
+        share = group[0].config.get("train_fraction", 1)
+        name = group[0].label + ("" if share == 1 else f", {100 * share:g} % of the images")
+        named[name if name not in named else f"{name}, {group[0].folder.name}"] = group
+    return named
+
+
+def mean_and_std(values: list[float]) -> str:
+    """93.24 ± 0.90, the unbiased deviation; of one value the value alone."""
+    std = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.2f}{std}"
+
+
+def print_table(runs: list[StoredRun]) -> None:
+    """Mean and standard deviation over the seeds, one line per group of runs; then the folders."""
+    groups = by_seed(runs)
+    width = max(map(len, groups))
+    print(f"{'run':<{width}}  seeds  {'last top-1, %':<14}  {'best top-1, %':<14}  epochs    time")
+    for name, group in groups.items():
+        last, best, seconds = ([run.summary[key] for run in group] for key in ("last_top1", "best_top1", "wall_time_s"))
+        print(f"{name:<{width}}  {len(group):>5}  {mean_and_std(last):<14}  {mean_and_std(best):<14}  "
+              f"{group[0].summary['epochs']:>6}  {statistics.fmean(seconds):>5.0f}s")
     print("\nrun folders")
     for run in runs:
         print(f"  {run.folder}")
 
 
 def draw(runs: list[StoredRun], target: Path) -> None:
-    """Held-out accuracy by epoch, all runs in one picture."""
+    """Held-out accuracy by epoch: the mean over the seeds, and one standard deviation as a band."""
     from matplotlib.figure import Figure
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
     axis = figure.subplots()
-    for run in runs:
-        try:
-            points = [(int(row["epoch"]), float(row["test_acc"])) for row in run.log if row["stage"] == "main"]
-        except (KeyError, TypeError, ValueError):
-            raise UserError(f"{run.folder / 'log.csv'}: damaged; put it back, or move the folder away") from None
-        axis.plot(*zip(*points, strict=True), marker=".", label=f"{run.label} ({run.summary['last_top1']:.1f} %)")
+    for name, group in by_seed(runs).items():
+        epochs, rows = None, []
+        for run in group:
+            try:
+                points = [(int(row["epoch"]), float(row["test_acc"])) for row in run.log if row["stage"] == "main"]
+                epochs, accuracies = zip(*points, strict=True)
+            except (KeyError, TypeError, ValueError):
+                raise UserError(f"{run.folder / 'log.csv'}: damaged; put it back, or move the folder away") from None
+            rows.append(accuracies)
+        if len({*map(len, rows)}) > 1:
+            raise UserError(f"{group[0].folder / 'log.csv'}: its epochs are not those of the other seeds; put it back, "
+                            "or move the folder away")
+        mean = np.mean(rows, axis=0)
+        line, = axis.plot(epochs, mean, marker=".", label=f"{name} ({mean_and_std([row[-1] for row in rows])} %)")
+        if len(rows) > 1:
+            std = np.std(rows, axis=0, ddof=1)
+            axis.fill_between(epochs, mean - std, mean + std, color=line.get_color(), alpha=0.2, linewidth=0)
     axis.set(xlabel="epoch", ylabel="held-out accuracy, %")
     axis.grid(alpha=0.3)
-    axis.legend()
+    axis.set_ylim(0, 101)
+    figure.legend(loc="outside lower center", fontsize=9)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(target, dpi=120)

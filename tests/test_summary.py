@@ -1,5 +1,6 @@
 """The table of finished runs and its picture: what is drawn, and what is said of damaged runs and odd names."""
 import json
+import shutil
 
 import pytest
 
@@ -20,8 +21,20 @@ def save(tmp_path):
 
 def test_table_and_picture(save, tmp_path):
     done = call(summary.main, ["--save_dir", save, "--picture", tmp_path / "new" / "curves.png"])
-    assert done.status == 0 and "resnet8 alone, no mixing       20.00" in done.out, done.err
+    assert done.status == 0 and "resnet8 alone, no mixing      1  20.00  " in done.out, done.err
     assert (tmp_path / "new" / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_seeds_come_to_mean_and_deviation(save, tmp_path):
+    first, = save.glob("models/*")
+    for trial, last in (("1", 21.0), ("2", 25.0)):
+        folder = shutil.copytree(first, first.with_name(f"{first.name}_{trial}"))
+        for name, old, new in (("args.json", '"trial": "0"', f'"trial": "{trial}"'),
+                               ("summary.json", "20.0", str(last))):
+            (folder / name).write_text((folder / name).read_text().replace(old, new))
+    done = call(summary.main, ["--save_dir", save, "--picture", tmp_path / "curves.png"])
+    assert done.status == 0 and "resnet8 alone, no mixing      3  22.00 ± 2.65" in done.out, done.err
+    assert done.out.count("alone, no mixing") == 1
 
 
 def test_what_can_not_be_drawn_is_one_line(save, tmp_path):
