@@ -147,8 +147,7 @@ def draw(study: common.Study, rows: list[dict], classes: Sequence[int], names: S
     entries = [(names[c].replace("_", " ") if names else f"class {c}", {"color": tuple(paint[c]), **dot})
                for c in classes]
     if "mixed" in kinds:
-        entries.append(("mixup of two classes, their colours by lambda", {"color": "0.35", "linestyle": "",
-                                                                          "marker": "x"}))
+        entries.append(("mixup of two classes, coloured by lambda", {"color": "0.35", "linestyle": "", "marker": "x"}))
     drawing.add_legend(figure, entries)
     return figure
 

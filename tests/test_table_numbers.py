@@ -174,7 +174,7 @@ def test_failed_runs_stand_in_the_table_and_in_the_report(tmp_path):
     render.write(full, folder, {"MIXSTD, resnet14 > resnet8": "the disk | is full"})
     assert render.failures(folder / "table.md") == ["MIXSTD, resnet14 > resnet8: the disk | is full"]
     report.main(["--out", str(folder.parent), "--save_dir", str(tmp_path / "save")])
-    assert "Failed when last tried" in (folder.parent / "report.html").read_text()
+    assert "Failed in the last attempt" in (folder.parent / "report.html").read_text()
     render.write(full, folder)
     assert render.failures(folder / "table.md") == []
 
