@@ -6,7 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/environment.sh
 SAVE=${SAVE:-save/quickstart}
-common=(--dataset digits --save_dir "$SAVE" --print_freq 1000 --resume auto)
+# one thread: networks this small gain little from more, and lose much where other programs are running
+common=(--dataset digits --save_dir "$SAVE" --print_freq 1000 --threads 1 --resume auto)
 student=("${common[@]}" --train_fraction 0.1 --batch_size 16 --epochs 80 --lr_decay_epochs 50,70 --trial 1,2,3)
 
 echo "==> teacher: resnet20, all images"
