@@ -3,6 +3,7 @@ import torch
 from torch import Tensor, nn
 
 INT32_MAX = 2**31 - 1
+BLOCK = 2**24  # keys at once: all of a batch of CIFAR-100; of ImageNet's, whose keys would fill gigabytes, 13 rows
 GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # splitmix64's increment, as a signed number
 
 
@@ -18,13 +19,14 @@ def mix64(x: Tensor) -> Tensor:
     return x ^ shifted(x, 31)
 
 
-def hashed_keys(seed: Tensor, step: Tensor, rows: int, columns: int) -> Tensor:
-    """Random int32 (rows, columns) of scalars seed and step, int64; no number occurs twice in a row.
+def hashed_keys(seed: Tensor, step: Tensor, rows: int, columns: int, first: int = 0) -> Tensor:
+    """Random int32 (rows, columns) of scalars seed and step, int64; no number occurs twice in a row. first: number of
+    the first row; a row's keys depend on no other row.
 
     A row's 64 bits key a 32-bit finaliser (Wellons' lowbias32) of the column at two places. Each of its operations is
     a bijection of the column, hence no ties, and the smallest of a row's numbers are a uniform subset.
     """
-    row = mix64(mix64(seed + GOLDEN * step) + GOLDEN * torch.arange(rows, device=seed.device))[:, None]
+    row = mix64(mix64(seed + GOLDEN * step) + GOLDEN * torch.arange(first, first + rows, device=seed.device))[:, None]
     low, high = ((row << 32) >> 32).int(), (row >> 32).int()
     x = torch.arange(columns, dtype=torch.int32, device=seed.device) ^ low
     x ^= shifted(x, 16)
@@ -43,6 +45,8 @@ class ContrastSampler(nn.Module):
     images but the anchor. The positive is the image itself, or, relax, an image of its class drawn uniformly.
     That is RepDistiller's CIFAR100InstanceSample with mode 'exact' and 'relax', except that it falls back to drawing
     with replacement where there are fewer than K negatives; here :meth:`most` says how many there may be.
+
+    Rows are drawn in blocks, so that a draw's memory does not grow with batch size times n_data.
 
     labels: int64 (n_data,) or None. State: seed and a step counter, which every draw increments in place.
     """
@@ -64,10 +68,17 @@ class ContrastSampler(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         """y: places of the images in the training set, int64 (B,). Returns places (B, 1 + K), the positive first."""
-        keys = hashed_keys(self.seed, self.step, y.shape[0], self.n_data)
+        drawn = y.new_empty(y.shape[0], 1 + self.K)
+        rows = max(1, BLOCK // self.n_data)
+        for first in range(0, y.shape[0], rows):
+            self._draw(y[first : first + rows], first, drawn[first : first + rows])
         self.step.add_(1)
+        return drawn
+
+    def _draw(self, y: Tensor, first: int, drawn: Tensor) -> None:
+        """Fill the batch's rows from ``first`` on."""
+        keys = hashed_keys(self.seed, self.step, y.shape[0], self.n_data, first)
         same = self.labels == self.labels.index_select(0, y)[:, None]
         # Unsorted is faster, and the loss sums over the negatives anyway.
-        negatives = keys.masked_fill(same, INT32_MAX).topk(self.K, dim=1, largest=False, sorted=False).indices
-        positive = keys.masked_fill(~same, INT32_MAX).argmin(1) if self.relax else y
-        return torch.cat([positive[:, None], negatives], dim=1)
+        drawn[:, 1:] = keys.masked_fill(same, INT32_MAX).topk(self.K, dim=1, largest=False, sorted=False).indices
+        drawn[:, 0] = keys.masked_fill(~same, INT32_MAX).argmin(1) if self.relax else y

@@ -4,7 +4,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from distiller_zoo import sampling
 from distiller_zoo.sampling import ContrastSampler, hashed_keys, mix64
 
 N, K, CLASSES = 60, 20, 6
@@ -73,6 +75,36 @@ def test_without_labels_all_other_images_are_negatives():
     sampler = ContrastSampler(N, N - 1)
     for i, row in enumerate(sampler(torch.arange(8))):
         assert row[0] == i and sorted(row[1:].tolist()) == [j for j in range(N) if j != i]
+
+
+@pytest.mark.parametrize("relax", [False, True])
+def test_draws_are_the_smallest_keys_in_blocks_of_rows_too(monkeypatch, relax):
+    monkeypatch.setattr(sampling, "BLOCK", 3 * N)
+    sampler, y = ContrastSampler(N, K, LABELS, relax, seed=5), torch.arange(20, 28)
+    for step in range(2):
+        for row, drawn in enumerate(sampler(y).tolist()):
+            keys, own = python_keys(5, step, row, N), LABELS[y[row]]
+            assert set(drawn[1:]) == set(sorted(LABELS.ne(own).nonzero()[:, 0].tolist(), key=keys.__getitem__)[:K])
+            alike = LABELS.eq(own).nonzero()[:, 0].tolist()
+            assert drawn[0] == (min(alike, key=keys.__getitem__) if relax else y[row])
+
+
+def test_imagenets_negatives_need_no_array_of_batch_times_images():
+    """On the meta device, which computes shapes alone: 256 rows of 1.28 million keys would be 1.3 GB."""
+    largest = 0
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            nonlocal largest
+            made = func(*args, **(kwargs or {}))
+            for tensor in made if isinstance(made, (tuple, list)) else [made]:
+                largest = max(largest, tensor.numel() * tensor.element_size())
+            return made
+
+    sampler = ContrastSampler(1_281_167, 16384, torch.arange(1_281_167) % 1000).to("meta")
+    with Sizes():
+        assert sampler(torch.zeros(256, dtype=torch.int64, device="meta")).shape == (256, 16385)
+    assert 0 < largest < 100e6
 
 
 def chi_square(counts, expected):
