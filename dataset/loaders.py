@@ -6,6 +6,7 @@ data that does not fit on the device, and as the reference. Whatever is random c
 give the same batches, on the CPU bit for bit.
 """
 import contextlib
+import multiprocessing.util
 import os
 import signal
 import threading
@@ -232,6 +233,8 @@ def leave_group(_):
 
 def from_workers(loader):
     """The batches of a torch DataLoader. Raises DataError, one line, where a worker died or raised one itself."""
+    if loader.num_workers:
+        make_socket_folder()
     try:
         yield from _quietly(loader)
     except DataError as error:  # a bad file: its line comes last in the worker's traceback
@@ -244,6 +247,16 @@ def from_workers(loader):
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise DataError(f"a data worker died ({reason}); out of memory or of /dev/shm? Lower --num_workers; 0 works "
                         "without them") from None
+
+
+def make_socket_folder():
+    """The folder of the workers' sockets. They inherit it from this process, which removes it at its exit; a worker,
+    which a signal ends, would leave one of its own. Raises DataError where its path is too long: a worker would find
+    that out in a thread, and this process would wait for ever."""
+    folder = multiprocessing.util.get_temp_dir()
+    if len(os.fsencode(folder)) + len("/listener-12345678") > 107:  # a Unix socket's longest path
+        raise DataError(f"TMPDIR: {os.path.dirname(folder)} is too long for the data workers' sockets; set a shorter "
+                        "one, or give --num_workers 0")
 
 
 def _quietly(loader):

@@ -76,7 +76,10 @@ def launch(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | N
     dist.init_process_group(backend, store=dist.PrefixStore("group", store), rank=number, world_size=processes)
     _await_all(store, processes)
     with _speaking(number) as said:
-        status = _guarded(main, argv)
+        try:
+            status = _guarded(main, argv)
+        finally:  # here already: torchrun kills this process as soon as another has ended with an error
+            atexit._run_exitfuncs()  # ends the data workers and removes temporary files
     if status == 0:
         dist.destroy_process_group()
     elif number == 0:
@@ -97,7 +100,6 @@ def _await_all(store: dist.Store, processes: int) -> None:
 def _leave(status: int) -> NoReturn:
     """End this process without Python's own end, in which gloo's threads, that live on after a DistributedDataParallel,
     may still free tensors: that aborts the process now and then (github.com/pytorch/pytorch/pull/179291)."""
-    atexit._run_exitfuncs()  # ends the data workers
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

@@ -37,14 +37,15 @@ METHODS = {"kd": ["--distill", "kd", "--mix", "mixup"],
            "dist": ["--distill", "dist", "--on_nan", "skip", "-b", "0.05"],
            "abound": ["--distill", "abound", "--init_epochs", "1", "--learning_rate", "0.0002"]}
 
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--log-dir", os.devnull]  # no logs in the temporary folder
+
 
 def start(jobs, folder, processes=2, **environment):
     """torchrun with trainings (role, flags), as a process whose output goes to a file."""
     folder.mkdir(exist_ok=True)
     file, log = folder / "jobs.json", folder / "log"
     file.write_text(json.dumps([[role, list(map(str, flags))] for role, flags in jobs]))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m",
-               "tests.support.several", str(file)]
+    command = [sys.executable, *TORCHRUN, f"--nproc_per_node={processes}", "-m", "tests.support.several", str(file)]
     with open(log, "wb") as out:
         process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
                                    env={**os.environ, "OMP_NUM_THREADS": "1", **environment})
@@ -328,8 +329,7 @@ def devices_difference(folder, *flags):
     """The largest difference of a weight between a teacher trained by one process and by two, with their norms."""
     words = ["train_teacher.py", *SIZE, "--model", "resnet8", *flags, "--save_dir"]
     for name, start_of in (("one", [sys.executable]),
-                           ("two", [sys.executable, "-m", "torch.distributed.run", "--standalone",
-                                    "--nproc_per_node=2"])):
+                           ("two", [sys.executable, *TORCHRUN, "--nproc_per_node=2"])):
         done = subprocess.run([*start_of, *words, str(folder / name)], cwd=ROOT, capture_output=True, text=True,
                               timeout=LIMIT, env={**os.environ, "OMP_NUM_THREADS": "1"})
         assert done.returncode == 0, done.stderr
@@ -382,8 +382,8 @@ sys.exit(launch(main, sys.argv[1:]))
 def test_processes_start_together_and_leave_without_pythons_end(tmp_path, word, status):
     """None begins, or leaves with an error, while another still connects; Python does not end beside gloo's threads."""
     (tmp_path / "leaves.py").write_text(LEAVES)
-    done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
-                           str(tmp_path / "leaves.py"), word], capture_output=True, text=True, timeout=LIMIT,
+    done = subprocess.run([sys.executable, *TORCHRUN, "--nproc_per_node=2", str(tmp_path / "leaves.py"), word],
+                          capture_output=True, text=True, timeout=LIMIT,
                           env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == status and "python has ended" not in done.stdout, done.stdout + done.stderr
     assert "atexit ran" in done.stdout and ("main ran" in done.stdout) == (status == 0)
