@@ -4,6 +4,7 @@ from torch import Tensor, nn, where
 from .base import Distiller
 from .connectors import Connector, ConvReg
 from .features import in_single
+from .settings import default_weights
 
 
 class ABLoss(nn.Module):
@@ -40,13 +41,13 @@ class ABDistiller(Distiller):
 
     Stage one trains the connectors and the student up to its pooling; the rest of the student, batch norm outside
     ``get_feat_modules`` included, is in evaluation mode. In the main stage the connectors are idle and not trained,
-    and beta does nothing, as in RepDistiller (its ``-a 0 -b 1``).
+    and beta does nothing, as in RepDistiller.
 
     Mixed inputs: stage one matches both networks on the mixed images; then cross-entropy with soft targets.
     """
 
     paper = "Heo, Lee, Yun, Choi, AAAI 2019"
-    weights = (1.0, 0.0, 0.0)
+    weights = default_weights("abound")
     preact = True
     two_stage = True
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from .features import in_single, match_sizes, unit
+from .settings import default_weights
 from .wiring import StageDistiller
 
 
@@ -42,5 +43,5 @@ class ATDistiller(StageDistiller):
     """
 
     paper = "Zagoruyko, Komodakis, ICLR 2017"
-    weights = (1.0, 0.0, 1000.0)
+    weights = default_weights("attention")
     criterion_class = Attention

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from .base import Distiller, Output, Pair
 from .connectors import FEAT_DIM_FLAG, LinearEmbed
 from .features import in_single
+from .settings import default_weights
 
 
 class Correlation(nn.Module):
@@ -29,7 +30,7 @@ class CCDistiller(Distiller):
     """
 
     paper = "Peng, Jin, Liu, Zhou, Wu, Liu, Li, Zhang, ICCV 2019"
-    weights = (1.0, 0.0, 0.02)
+    weights = default_weights("correlation")
     flags = FEAT_DIM_FLAG
     compares_images = True
     min_batch = 2

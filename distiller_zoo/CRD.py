@@ -10,6 +10,7 @@ from .features import unit
 from .losses import at_least_single
 from .ranges import number
 from .sampling import ContrastSampler
+from .settings import DEFAULTS, default_weights
 
 EPS = 1e-7
 
@@ -105,7 +106,7 @@ class CRDLoss(nn.Module):
 
 
 class CRDDistiller(Distiller):
-    """``--distill crd``: cross-entropy + beta * :class:`CRDLoss` of the pooled features, ``-a 0 -b 0.8``.
+    """``--distill crd``: cross-entropy + beta * :class:`CRDLoss` of the pooled features.
 
     Both embeddings are trained, as in RepDistiller.
 
@@ -115,16 +116,17 @@ class CRDDistiller(Distiller):
     """
 
     paper = "Tian, Krishnan, Isola, ICLR 2020"
-    weights = (1.0, 0.0, 0.8)
+    weights = default_weights("crd")
     compares_images = True
     per_image = ("nce_k",)
     flags = FEAT_DIM_FLAG | {
-        "mode": {"choices": ["exact", "relax"], "default": "exact",
+        "mode": {"choices": ["exact", "relax"], "default": DEFAULTS["mode"],
                  "help": "positive: the image itself (exact) or one of its class (relax)"},
-        "nce_k": {"type": number(int, low=1, high=10**9), "default": 16384,
+        "nce_k": {"type": number(int, low=1, high=10**9), "default": DEFAULTS["nce_k"],
                   "help": "negatives an image, all of other classes"},
-        "nce_t": {"type": number(float, low=0.02), "default": 0.07, "help": "temperature of the scores"},
-        "nce_m": {"type": number(float, low=0, high=1), "default": 0.5, "help": "momentum of the memories"},
+        "nce_t": {"type": number(float, low=0.02), "default": DEFAULTS["nce_t"], "help": "temperature of the scores"},
+        "nce_m": {"type": number(float, low=0, high=1), "default": DEFAULTS["nce_m"],
+                  "help": "momentum of the memories"},
     }
 
     def __init__(self, opt, pair):

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from .base import Distiller
 from .losses import at_least_single, centred
 from .ranges import number, temperature
+from .settings import DEFAULTS, default_weights
 
 EPS = 1e-8  # the authors', beside the product of the norms
 
@@ -39,22 +40,24 @@ class DISTLoss(nn.Module):
 
 
 class DISTDistiller(Distiller):
-    """``--distill dist``: cross-entropy + 2 * :class:`DISTLoss` at temperature 4 with beta = gamma = 1.
+    """``--distill dist``: cross-entropy + beta * :class:`DISTLoss` at temperature dist_T.
 
-    That is the paper's alpha 1, beta 2, gamma 2 for CIFAR-100, the temperature of hunto/DIST_KD's dist_cifar strategy.
+    The paper's beta and gamma are the products of ``-b`` with ``--dist_beta`` and ``--dist_gamma``.
 
     Mixed inputs: correlates both networks' outputs for the mixed images; cross-entropy with soft targets.
     """
 
     paper = "Huang, You, Wang, Qian, Xu, NeurIPS 2022"
-    weights = (1.0, 0.0, 2.0)
+    weights = default_weights("dist")
     needs_features = False
     compares_images = True
     min_batch = 2  # a column's correlation needs two images
     flags = {
-        "dist_beta": {"type": number(float, low=0), "default": 1.0, "help": "weight of the inter-class correlation"},
-        "dist_gamma": {"type": number(float, low=0), "default": 1.0, "help": "weight of the intra-class correlation"},
-        "dist_T": {"type": temperature(), "default": 4.0, "help": "temperature of the outputs"},
+        "dist_beta": {"type": number(float, low=0), "default": DEFAULTS["dist_beta"],
+                      "help": "weight of the inter-class correlation"},
+        "dist_gamma": {"type": number(float, low=0), "default": DEFAULTS["dist_gamma"],
+                       "help": "weight of the intra-class correlation"},
+        "dist_T": {"type": temperature(), "default": DEFAULTS["dist_T"], "help": "temperature of the outputs"},
     }
 
     def __init__(self, opt, pair):

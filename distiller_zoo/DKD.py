@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from .base import Distiller
 from .losses import at_least_single, kl_divergence
 from .ranges import number, temperature
+from .settings import DEFAULTS, default_weights
 from .warmup import Warmup, warmup_flag
 
 
@@ -37,22 +38,22 @@ class DKDLoss(nn.Module):
 class DKDDistiller(Distiller):
     """``--distill dkd``: cross-entropy + :class:`DKDLoss`, which grows over the first ``--dkd_warmup`` epochs.
 
-    Settings of the paper's CIFAR-100 runs as in megvii-research/mdistiller: weights 1 and 1, alpha 1, T 4, warm-up 20.
-    beta is 8 there for ResNet50 > MobileNetV2, resnet32x4 > ShuffleV1 and ShuffleV2, wrn_40_2 > ShuffleV1 and by
-    default; 6 for wrn_40_2 > wrn_16_2 and vgg13 > MobileNetV2; 2 for resnet56 > resnet20 and resnet110 > resnet32.
+    ``--dkd_beta`` differs from pair to pair, see settings.json.
 
     Mixed inputs: target class is the one of larger weight; cross-entropy with soft targets.
     """
 
     paper = "Zhao, Cui, Song, Qiu, Liang, CVPR 2022"
-    weights = (1.0, 0.0, 1.0)
+    weights = default_weights("dkd")
     needs_features = False
     per_epoch = ("dkd_warmup",)
     flags = {
-        "dkd_alpha": {"type": number(float, low=0), "default": 1.0, "help": "weight of target-class distillation"},
-        "dkd_beta": {"type": number(float, low=0), "default": 8.0, "help": "weight of non-target-class distillation"},
-        "dkd_T": {"type": temperature(), "default": 4.0, "help": "temperature of both"},
-        "dkd_warmup": warmup_flag(20),
+        "dkd_alpha": {"type": number(float, low=0), "default": DEFAULTS["dkd_alpha"],
+                      "help": "weight of target-class distillation"},
+        "dkd_beta": {"type": number(float, low=0), "default": DEFAULTS["dkd_beta"],
+                     "help": "weight of non-target-class distillation"},
+        "dkd_T": {"type": temperature(), "default": DEFAULTS["dkd_T"], "help": "temperature of both"},
+        "dkd_warmup": warmup_flag(DEFAULTS["dkd_warmup"]),
     }
 
     def __init__(self, opt, pair):

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from .base import Distiller, DistillError
 from .features import in_single, match_sizes
+from .settings import default_weights
 
 
 class FSP(nn.Module):
@@ -57,13 +58,13 @@ class FSPDistiller(Distiller):
     """``--distill fsp``: :class:`FSP` on f0, f1, ... (not the pooled one) in the first stage, then cross-entropy.
 
     Stage one trains the student up to its pooling; the rest of it is in evaluation mode. In the main stage beta does
-    nothing, as in RepDistiller (its ``-a 0 -b 50``).
+    nothing, as in RepDistiller.
 
     Mixed inputs: stage one matches both networks on the mixed images; then cross-entropy with soft targets.
     """
 
     paper = "Yim, Joo, Bae, Kim, CVPR 2017"
-    weights = (1.0, 0.0, 0.0)
+    weights = default_weights("fsp")
     two_stage = True
 
     def __init__(self, opt, pair):

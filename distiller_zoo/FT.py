@@ -7,6 +7,7 @@ from .base import Distiller
 from .connectors import Paraphraser, Translator
 from .features import in_single, match_sizes, unit
 from .losses import at_least_single
+from .settings import default_weights
 
 SLOW_FIRST_STAGE = ("resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet8x4",
                     "resnet32x4", "wrn_16_1", "wrn_16_2", "wrn_40_1", "wrn_40_2")
@@ -38,7 +39,7 @@ class FactorTransfer(nn.Module):
 
 class FTDistiller(Distiller):
     """``--distill factor``: stage one trains a paraphraser to reconstruct the teacher's f3, by squared error; then it
-    stays as it is and a translator of the student's f3 is trained towards its factors, RepDistiller's ``-a 0 -b 200``.
+    stays as it is and a translator of the student's f3 is trained towards its factors.
 
     f3 stands for the last feature before the pooled one. Stage one leaves the student alone.
 
@@ -46,7 +47,7 @@ class FTDistiller(Distiller):
     """
 
     paper = "Kim, Park, Kwak, NeurIPS 2018"
-    weights = (1.0, 0.0, 200.0)
+    weights = default_weights("factor")
     two_stage = True
 
     def __init__(self, opt, pair):

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from .base import Distiller, Output, Pair
 from .connectors import ConvReg
 from .features import in_single
+from .settings import DEFAULTS, default_weights
 
 
 class HintLoss(nn.Module):
@@ -29,8 +30,8 @@ class HintDistiller(Distiller):
     """
 
     paper = "Romero, Ballas, Kahou, Chassang, Gatta, Bengio, ICLR 2015"
-    weights = (1.0, 0.0, 100.0)
-    flags = {"hint_layer": {"type": int, "default": 2, "choices": range(5),
+    weights = default_weights("hint")
+    flags = {"hint_layer": {"type": int, "default": DEFAULTS["hint_layer"], "choices": range(5),
                             "help": "feature that is regressed: 0 stem, 1 and up the stages"}}
 
     def __init__(self, opt: Namespace, pair: Pair):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from .base import Pair
 from .features import in_single, unit
 from .right_vectors import RightVectors
+from .settings import default_weights
 from .wiring import StageDistiller
 
 
@@ -67,7 +68,7 @@ class KDSVDDistiller(StageDistiller):
     """
 
     paper = "Lee, Kim, Song, ECCV 2018"
-    weights = (1.0, 0.0, 1.0)
+    weights = default_weights("kdsvd")
     uncapturable = "kdsvd's eigendecomposition waits for the device"
 
     def make_criterion(self, opt: Namespace, pair: Pair) -> KDSVD:

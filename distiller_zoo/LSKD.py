@@ -4,6 +4,7 @@ from torch import Tensor, nn
 from .base import Distiller
 from .losses import at_least_single, kl_divergence, row_std
 from .ranges import temperature
+from .settings import DEFAULTS, default_weights
 
 EPS = 1e-7  # the authors', beside the standard deviation
 
@@ -32,7 +33,7 @@ class LSKDLoss(nn.Module):
 
 
 class LSKDDistiller(Distiller):
-    """``--distill lskd``: 0.1 * cross-entropy + 9 * :class:`LSKDLoss` at base temperature 2.
+    """``--distill lskd``: gamma * cross-entropy + beta * :class:`LSKDLoss` at base temperature lskd_T.
 
     The defaults of sunshangquan/logit-standardization-KD (CE_WEIGHT, KD_WEIGHT, TEMPERATURE); settings.json has the
     temperatures and KD weights of the pairs whose published log has others. The logs' names don't give the
@@ -43,9 +44,9 @@ class LSKDDistiller(Distiller):
     """
 
     paper = "Sun, Ren, Li, Wang, Cao, CVPR 2024"
-    weights = (0.1, 0.0, 9.0)
+    weights = default_weights("lskd")
     needs_features = False
-    flags = {"lskd_T": {"type": temperature(), "default": 2.0,
+    flags = {"lskd_T": {"type": temperature(), "default": DEFAULTS["lskd_T"],
                         "help": "base temperature of the standardised logits"}}
 
     def __init__(self, opt, pair):

@@ -4,6 +4,7 @@ Choi, Jeon, Shukla, Turaga, "Understanding the Role of Mixup in Knowledge Distil
 """
 from .base import Distiller
 from .losses import MIXSTDLoss
+from .settings import default_weights
 
 __all__ = ["MIXSTD", "MIXSTDLoss"]
 
@@ -15,7 +16,7 @@ class MIXSTD(Distiller):
     """
 
     paper = "Choi, Jeon, Shukla, Turaga, WACV 2023"
-    weights = (0.1, 0.9, 0.0)
+    weights = default_weights("mixstd")
     mix = "mixup"
     needs_features = False
     rescale = "std"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from .features import in_single, match_sizes, unit
+from .settings import default_weights
 from .wiring import StageDistiller
 
 
@@ -40,5 +41,5 @@ class NSTDistiller(StageDistiller):
     """
 
     paper = "Huang, Wang, arXiv 2017"
-    weights = (1.0, 0.0, 50.0)
+    weights = default_weights("nst")
     criterion_class = NSTLoss

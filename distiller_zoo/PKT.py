@@ -2,6 +2,7 @@
 from torch import Tensor, nn
 
 from .features import in_single, unit
+from .settings import default_weights
 from .wiring import PooledDistiller
 
 
@@ -35,6 +36,6 @@ class PKTDistiller(PooledDistiller):
     """
 
     paper = "Passalis, Tefas, ECCV 2018"
-    weights = (1.0, 0.0, 30000.0)
+    weights = default_weights("pkt")
     compares_images = True
     criterion_class = PKT

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .features import SMALLEST_NORM, in_single
+from .settings import default_weights
 from .wiring import PooledDistiller
 
 
@@ -50,7 +51,7 @@ class RKDDistiller(PooledDistiller):
     """
 
     paper = "Park, Kim, Lu, Cho, CVPR 2019"
-    weights = (1.0, 0.0, 1.0)
+    weights = default_weights("rkd")
     compares_images = True
     min_batch = 2
     criterion_class = RKDLoss

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from .base import Distiller
 from .features import in_single
 from .ranges import number
+from .settings import DEFAULTS, default_weights
 from .warmup import Warmup, warmup_flag
 
 MAX_MID_CHANNEL = 512
@@ -69,9 +70,8 @@ class ReviewKDDistiller(Distiller):
 
     The student's f1, f2, ... and its pooled feature, deepest first, go through :class:`ABF` to the teacher's shapes;
     the teacher's are those before the ReLU, as the authors have it. The method sees shapes only, so any two networks
-    with as many stages will do, where the authors list shapes by name. beta is 5 as in megvii-research/mdistiller;
-    dvlab-research/ReviewKD takes 5 for most pairs, 8 for resnet32x4 > ShuffleV2, 0.6 for resnet56 > resnet20 and 1
-    for resnet110 > resnet32, and counts its 20 warm-up epochs from 0 where mdistiller and this start at 1/20.
+    with as many stages will do, where the authors list shapes by name. The warm-up starts at
+    1 / reviewkd_warmup as in megvii-research/mdistiller; dvlab-research/ReviewKD counts its epochs from 0.
 
     ``--reviewkd_preact 1`` is mdistiller's STU_PREACT, on in its ImageNet settings: the student's stages before their
     last ReLU too. It is the sum of the residual block in resnet18, the last batch norm in mobilenet_v1; mobilenet_v2
@@ -83,12 +83,12 @@ class ReviewKDDistiller(Distiller):
     """
 
     paper = "Chen, Liu, Zhao, Jia, CVPR 2021"
-    weights = (1.0, 0.0, 5.0)
+    weights = default_weights("reviewkd")
     preact_t = True
     min_batch = 2  # the fused pooled feature is one value a channel, and batch norm needs two
     per_epoch = ("reviewkd_warmup",)
-    flags = {"reviewkd_warmup": warmup_flag(20),
-             "reviewkd_preact": {"type": number(int, low=0, high=1), "default": 0,
+    flags = {"reviewkd_warmup": warmup_flag(DEFAULTS["reviewkd_warmup"]),
+             "reviewkd_preact": {"type": number(int, low=0, high=1), "default": DEFAULTS["reviewkd_preact"],
                                  "help": "1: the student's stage features before their last ReLU; 0: after it"}}
 
     def __init__(self, opt, pair):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from .features import in_single, unit
+from .settings import default_weights
 from .wiring import StageDistiller
 
 
@@ -33,7 +34,7 @@ class SPDistiller(StageDistiller):
     """
 
     paper = "Tung, Mori, ICCV 2019"
-    weights = (1.0, 0.0, 3000.0)
+    weights = default_weights("similarity")
     compares_images = True
     criterion_class = Similarity
 

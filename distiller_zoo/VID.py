@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from .base import Pair
 from .features import match_sizes
 from .losses import at_least_single
+from .settings import default_weights
 from .wiring import StageDistiller
 
 
@@ -57,7 +58,7 @@ class VIDDistiller(StageDistiller):
     """
 
     paper = "Ahn, Hu, Damianou, Lawrence, Dai, CVPR 2019"
-    weights = (1.0, 0.0, 1.0)
+    weights = default_weights("vid")
 
     def make_criterion(self, opt: Namespace, pair: Pair) -> nn.Module:
         return _StageVID(VIDLoss(s[1], t[1], t[1]) for s, t in self.stage_shapes(pair))

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from .base import DistillError
 from .features import unit
 from .ranges import number
+from .settings import DEFAULTS
 
 Shape = Sequence[int]
 
-FEAT_DIM_FLAG = {"feat_dim": {"type": number(int, low=1, high=65536), "default": 128,
+FEAT_DIM_FLAG = {"feat_dim": {"type": number(int, low=1, high=65536), "default": DEFAULTS["feat_dim"],
                               "help": "dimension of the embeddings of both networks"}}
 
 

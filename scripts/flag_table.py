@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from distiller_zoo import distiller_dict
+from distiller_zoo.settings import COMMITS, GENERAL
 from helper.options import student_parser, teacher_parser
 
 DEFAULT = re.compile(r"\s*\((?:[^()]*; )?default:? (?P<default>.*)\)$")
@@ -30,13 +31,23 @@ def flag_table() -> str:
 
 
 def method_table() -> str:
-    """Every method: its paper, the weights that it has by default, its own flags with their defaults."""
+    """Every method: its paper, the weights and own flags that it has by default, and where these are from."""
     rows = []
     for name, method in distiller_dict.items():
         flags = ", ".join(f"`--{flag} {kwargs['default']}`" for flag, kwargs in method.flags.items())
         weights = ", ".join(f"{weight:g}" for weight in method.weights)
-        rows.append((f"`{name}`", method.paper, weights, flags))
-    return _table(("`--distill`", "paper", "`-r`, `-a`, `-b`", "its own flags"), rows)
+        rows.append((f"`{name}`", method.paper, weights, flags, _source(name)))
+    return _table(("`--distill`", "paper", "`-r`, `-a`, `-b`", "its own flags", "source of both"), rows)
+
+
+def _source(method: str) -> str:
+    entry = GENERAL.get(method)
+    if entry is None:  # it has no entry in settings.json: its class's own
+        return "`distiller_zoo`"
+    if "paper" in entry:
+        return entry["paper"]
+    repository = entry["repository"]
+    return f"[{repository.split('/')[1]}](https://github.com/{repository}/tree/{COMMITS[repository]})"
 
 
 def _actions(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:

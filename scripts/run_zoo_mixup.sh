@@ -28,7 +28,7 @@ resnet56=$(teacher resnet56)
 "$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill dkd --mix mixup --trial 1,2,3 --resume auto "$@"  # DKD
 "$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill dist --mix mixup --trial 1,2,3 --resume auto "$@"  # DIST
 "$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill lskd --mix mixup --trial 1,2,3 --resume auto "$@"  # LSKD
-"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill reviewkd --mix mixup -b 0.6 --trial 1,2,3 --resume auto "$@"  # ReviewKD
+"$PYTHON" train_student_mixstd.py --path_t "$resnet56" --model_t resnet56 --model_s resnet20 --distill reviewkd --mix mixup --trial 1,2,3 --resume auto "$@"  # ReviewKD
 
 # wrn_40_2 > wrn_16_2
 wrn_40_2=$(teacher wrn_40_2)
@@ -70,4 +70,4 @@ resnet32x4=$(teacher resnet32x4)
 "$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill dkd --mix mixup --trial 1,2,3 --resume auto "$@"  # DKD
 "$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill dist --mix mixup --trial 1,2,3 --resume auto "$@"  # DIST
 "$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill lskd --mix mixup --trial 1,2,3 --resume auto "$@"  # LSKD
-"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill reviewkd --mix mixup -b 8 --trial 1,2,3 --resume auto "$@"  # ReviewKD
+"$PYTHON" train_student_mixstd.py --path_t "$resnet32x4" --model_t resnet32x4 --model_s ShuffleV2 --distill reviewkd --mix mixup --trial 1,2,3 --resume auto "$@"  # ReviewKD

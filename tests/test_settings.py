@@ -1,4 +1,5 @@
 """The methods' settings against a copy of what public repositories have in their configuration files."""
+import inspect
 import json
 import re
 from ast import literal_eval
@@ -7,12 +8,15 @@ from pathlib import Path
 import pytest
 
 from distiller_zoo import distiller_dict
-from distiller_zoo.settings import COMMITS, SETTINGS
+from distiller_zoo.settings import COMMITS, GENERAL, SETTINGS, WEIGHTS
 from helper.options import mixing_in_words, parse_student, parse_teacher
 from helper.run import student_name
 
 UPSTREAM = json.loads((Path(__file__).parent / "golden" / "upstream_settings.json").read_text())
 MDISTILLER, LSKD = "megvii-research/mdistiller", "sunshangquan/logit-standardization-KD"
+*_, REVIEWKD_LINES = UPSTREAM["dvlab-research/ReviewKD"].values()
+REVIEWKD = {tuple(name.replace("-", "_").replace("shufflev", "ShuffleV") for name in pair): weight
+            for *pair, weight in REVIEWKD_LINES}
 NAMES = {"ResNet34": "resnet34", "ResNet18": "resnet18", "MobileNetV1": "mobilenet_v1"}  # of ImageNet, there and here
 # The flag of each key of a configuration file; {} is the method's section.
 KEYS = {"kd": {"KD.TEMPERATURE": "kd_T", "KD.LOSS.CE_WEIGHT": "gamma", "KD.LOSS.KD_WEIGHT": "alpha"},
@@ -40,6 +44,8 @@ def upstream_flags(entry):
         if beta:
             return {"dkd_beta": float(beta[0])}
         return {"lskd_T": float(temperature)} | ({} if weight == "9" else {"beta": float(weight)})
+    if entry["repository"] == "dvlab-research/ReviewKD":
+        return {"beta": REVIEWKD[entry["teacher"], entry["student"]]}
     values = UPSTREAM[entry["repository"]]["files"][entry["file"]]
     about = values["DISTILLER"]
     if entry["dataset"] == "imagenet":
@@ -93,6 +99,21 @@ def trained_with(file):
     said = defaults | dict(flat(values))
     assert {flag: getattr(opt, flag) for flag in KEYS[method].values()} == {
         flag: said[key] for key, flag in KEYS[method].items()}
+
+
+@pytest.mark.parametrize("name", GENERAL)
+def test_settings_json_is_the_only_place_of_a_methods_numbers(name):
+    method, entry = distiller_dict[name], GENERAL[name]
+    assert entry["flags"].keys() == {*WEIGHTS, *method.flags}
+    assert entry.get("paper") or COMMITS[entry["repository"]] and entry["file"]
+    code = inspect.getsource(inspect.getmodule(method))
+    assert not re.search(r'weights = \(|"default": [\d"]|-[rab] [\d.]', code)
+
+
+@pytest.mark.parametrize("pair", REVIEWKD, ids=" ".join)
+def test_every_line_of_reviewkds_script_is_what_its_command_trains_with(pair):
+    teacher, student = pair
+    assert parse_student(["--distill", "reviewkd", "--model_t", teacher, "--model_s", student]).beta == REVIEWKD[pair]
 
 
 def test_general_defaults_are_upstreams():
