@@ -7,6 +7,7 @@ that two different runs never share a folder. One process trains in a folder; no
 from __future__ import annotations
 
 import contextlib
+import copy
 import fcntl
 import hashlib
 import io
@@ -257,7 +258,10 @@ class Run:
             self.lock()
             if ddp.is_rank0():
                 refuse_stored(fit.opt, self.folder)  # another process may have trained here since find()
-                if not (fit.opt.resume and self._restore(fit)):
+                if fit.opt.resume and self._restore(fit):
+                    commits.warn_of_other(self.shorter or self.folder, self.commits)
+                    print(f"==> trial {fit.trial}: going on after {fit.stage} epoch {fit.epoch}, step {fit.step}")
+                else:
                     self.clear()
             if fit.opt.resume and ddp.world_size() > 1:
                 _send_state(fit)
@@ -331,40 +335,34 @@ class Run:
         Returns False if the folder holds nothing to lose, so that the run may start in it. Raises UserError if it holds
         a run but no good state.
         """
-        problems: list[str] = []
+        stored, problems = StoredRun(self.folder), list[str]()
         for path in (self.folder / NEWEST, self.folder / BEFORE):
-            if not path.exists():
-                continue
-            try:
-                self._load(path, fit)
-            except UserError as problem:
-                problems.append(str(problem))
-                continue
-            if problems:
-                print(f"WARNING {'; '.join(problems)}; going on from {path.name}", flush=True)
-                # else the next save would make it the one before
-                os.replace(self.folder / NEWEST, self.folder / "resume.bad.pth")
-            stored = StoredRun(self.folder)
-            self.command = list(map(str, stored.command)) or self.command
-            commits.warn_of_other(self.folder, self.commits)
-            if not stored.config:
-                print(f"WARNING {self.folder / 'args.json'} was missing or damaged and is written anew", flush=True)
-            break
-        else:
+            if path.exists():
+                try:
+                    self._load(path, fit)
+                    break
+                except UserError as problem:
+                    problems.append(str(problem))
+        else:  # no good state
             if problems:
                 raise UserError(f"{'; '.join(problems)}; no state to go on from, start anew with --overwrite")
-            stored = StoredRun(self.folder)
             if stored.status:
                 lost = NEWEST if stored.config or not stored.summary else "its args.json, or what can be read of it,"
                 raise UserError(f"{self.folder}: holds {stored.status}, but {lost} is gone; put it back, or start anew "
                                 "with --overwrite")
-            if self.shorter is None or not self._begin_with(self.shorter, fit):
-                return False
-        print(f"==> trial {fit.trial}: going on after {fit.stage} epoch {fit.epoch}, step {fit.step}")
+            return self.shorter is not None and self._begin_with(self.shorter, fit)
+        if problems:
+            print(f"WARNING {'; '.join(problems)}; going on from {path.name}", flush=True)
+            # else the next save would keep it as BEFORE
+            os.replace(self.folder / NEWEST, self.folder / "resume.bad.pth")
+        if not stored.config:
+            print(f"WARNING {self.folder / 'args.json'} was missing or damaged and is written anew", flush=True)
+        self.command = list(map(str, stored.command)) or self.command
         return True
 
     def _begin_with(self, shorter: Path, fit: Fit) -> bool:
-        """Restore a shorter run's state and copy its best weights; False where that can't be."""
+        """Restore a shorter run's state and copy its best weights; False, and nothing restored, where that can't be."""
+        fresh = copy.deepcopy(fit.state_dict())  # a state may fit in part
         try:
             state = self._load(shorter / (NEWEST if (shorter / NEWEST).exists() else BEFORE), fit)
             for best in shorter.glob("*_best.pth"):
@@ -373,9 +371,10 @@ class Run:
             checkpoint.save({**state, "config": self.config}, self.folder / NEWEST)
         except UserError as problem:
             print(f"WARNING not beginning with the shorter run: {problem}", flush=True)
+            fit.load_state_dict(fresh)
+            self.commits, self.hardware, self.points = [], [], []
             return False
         print(f"==> beginning with {shorter}, which stays as it is", flush=True)
-        commits.warn_of_other(shorter, self.commits)
         return True
 
     def _load(self, path: Path, fit: Fit) -> dict[str, Any]:

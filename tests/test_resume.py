@@ -384,6 +384,22 @@ def test_auto_starts_anew_beside_a_damaged_shorter_run(tmp_path):
     assert "WARNING not beginning with the shorter run" in done.out and "going on" not in done.out
 
 
+def test_a_shorter_run_of_no_use_leaves_no_trace(tmp_path):
+    """Its state fits all but the last entry, or its best weights are damaged: the longer run is that from the start."""
+    ok(tmp_path / "anew", "--epochs", 2)
+    for harmed in ("resume.pth", "resnet8_best.pth"):
+        save = tmp_path / harmed
+        ok(save, "--epochs", 1)
+        file = only_run(save) / harmed
+        if harmed == "resume.pth":
+            checkpoint.save({**checkpoint.load(file), "rng": torch.ones(3)}, file)
+        else:
+            file.write_bytes(b"no weights")
+        assert "WARNING not beginning with the shorter run" in ok(save, "--epochs", 2, "--resume", "auto").out
+        shutil.rmtree(file.parent)
+        assert compared(save) == compared(tmp_path / "anew")
+
+
 def test_another_configuration_is_refused_by_its_flags(whole, tmp_path):
     folder = only_run(whole)
     refused(train(whole, "--resume", folder, "--batch_size", 8, "--mix", "none"), "--batch_size 8, there 16",
