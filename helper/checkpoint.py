@@ -192,10 +192,10 @@ def _cleaned(state: dict, path: Path) -> tuple[dict[str, Tensor], str]:
     norms = [name.removesuffix("running_mean") for name in weights if name.endswith("running_mean")]
     if lacking := [norm + COUNT for norm in norms if norm + COUNT not in weights]:
         weights |= {name: torch.tensor(0) for name in lacking}
-    said = [f"{', '.join(sorted(off))} taken off"] * bool(off)
-    said += [f"{', '.join(sorted(types))} converted to float32"] * bool(types)
-    said += [f"{COUNT} added to {len(lacking)} norms"] * bool(lacking)
-    return weights, "; ".join(said)
+    changes = [f"{', '.join(sorted(off))} taken off"] * bool(off)
+    changes += [f"{', '.join(sorted(types))} converted to float32"] * bool(types)
+    changes += [f"{COUNT} added to {len(lacking)} norms"] * bool(lacking)
+    return weights, "; ".join(changes)
 
 
 def _check_type(name: str, weight: Tensor, path: Path) -> None:

@@ -34,12 +34,12 @@ def commits_in(text: str) -> list[str]:
 
 
 def other_code(commits: Iterable[str], here: str) -> str:
-    """'A and B, here is C' where a run's code was not all of commit ``here``; '' where it was, or git tells nothing."""
+    """'A and B, here is C' where a run's code was not all of commit ``here``; '' where it was, or without git."""
     commits = list(dict.fromkeys(commits))
     if not here or not set(commits) - {here}:
         return ""
-    told = f"{' and '.join(map(short_commit, commits))}, here is {short_commit(here)}"
-    return f"{told} (+: uncommitted changes)" if "+" in told else told
+    text = f"{' and '.join(map(short_commit, commits))}, here is {short_commit(here)}"
+    return f"{text} (+: uncommitted changes)" if "+" in text else text
 
 
 def short_commit(commit: str) -> str:

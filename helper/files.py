@@ -29,7 +29,7 @@ def save_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], path: Pa
 
 
 def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """A header and a line a row; a row may lack columns, which are then empty, and have others, which are left out."""
+    """A header and a line per row. Columns that a row lacks are empty; what it has beyond them is left out."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()

@@ -32,16 +32,16 @@ IMAGES_AHEAD = {"cpu": 0, "cuda": 1024}
 
 @dataclass
 class TeacherFile:
-    """A teacher's checkpoint: where it lies, its architecture, its weights and their digest, and how it was trained
-    as far as the file or the args.json beside it says."""
+    """A teacher's checkpoint: path, architecture, weights and their digest, and how it was trained as far as the file
+    or the args.json beside it states."""
 
     path: Path
     arch: str
     weights: dict[str, Tensor]
     trained: dict[str, Any] = field(default_factory=dict)
     flags: tuple[str, str] = ("--path_t", "--model_t")  # what the user calls path and arch
-    classes: tuple[str, ...] = ()  # their names, where the file says them
-    said: str = ""  # what was taken off or converted; printed when the network is built
+    classes: tuple[str, ...] = ()  # their names, where the file has them
+    changes: str = ""  # what was taken off or converted; printed when the network is built
 
     def less_than(self, full: dict[str, Any]) -> list[str]:
         """'--epochs 3', ... for what is known to be less than ``full``."""
@@ -65,7 +65,7 @@ def read_teacher(path: str, arch: str | None = None, flags: tuple[str, str] = ("
     file = Path(path)
     try:
         state: Any = checkpoint.load(file)
-        weights, said = checkpoint.weights_of(state, file)
+        weights, changes = checkpoint.weights_of(state, file)
     except UserError as error:
         raise UserError(f"{flags[0]} {error}") from None
     stored = state.get("arch") if isinstance(state.get("arch"), str) else None
@@ -78,9 +78,9 @@ def read_teacher(path: str, arch: str | None = None, flags: tuple[str, str] = ("
     if arch not in any_model:
         raise UserError(f"{flags[0]} {path}: its architecture is {arch!r}, which is unknown here"
                         f"{near(arch, any_model)}; name it with {flags[1]}")
-    told = state.get("classes")
-    classes = tuple(map(str, told)) if isinstance(told, list) else ()
-    return TeacherFile(file, arch, weights, _trained(state, file), flags, classes, said)
+    names = state.get("classes")
+    classes = tuple(map(str, names)) if isinstance(names, list) else ()
+    return TeacherFile(file, arch, weights, _trained(state, file), flags, classes, changes)
 
 
 def from_torchvision(path: str, asked: str | None, flags: tuple[str, str]) -> TeacherFile:
@@ -110,8 +110,8 @@ def from_torchvision(path: str, asked: str | None, flags: tuple[str, str]) -> Te
 
 def _trained(state: dict[str, Any], file: Path) -> dict[str, Any]:
     opt = state.get("opt", {})
-    said = vars(opt) if isinstance(opt, Namespace) else opt if isinstance(opt, dict) else {}
-    known = {**StoredRun(file.parent).config, **said}
+    flags = vars(opt) if isinstance(opt, Namespace) else opt if isinstance(opt, dict) else {}
+    known = {**StoredRun(file.parent).config, **flags}
     kinds = {"dataset": str, "epochs": int, "train_fraction": float, "holdout": int, "distill": str, "mix": str,
              "pmixup": bool}
     known = {name: known[name] for name, kind in kinds.items() if type(known.get(name)) is kind}
@@ -129,7 +129,7 @@ def network_named(text: str) -> str | None:
 
 
 def check_data(file: TeacherFile, name: str) -> None:
-    """Before data set ``name`` is loaded: raises UserError where its name tells that its classes are more or fewer;
+    """Before data set ``name`` is loaded: raises UserError where that name shows that its classes are more or fewer;
     a warning where the file was trained on another, whose classes can't be compared."""
     if name in dataset.CLASSES:
         _check_count(file, dataset.CLASSES[name])
@@ -158,9 +158,9 @@ def build(file: TeacherFile, num_classes: int, classes: tuple[str, ...] = ()) ->
         checkpoint.load_weights(model, file.weights, file.path, file.arch)
     except UserError as error:
         raise UserError(f"{file.flags[0]} {error}; {file.flags[1]} names the architecture") from None
-    if file.said:
-        print(f"{file.path}: {file.said}", flush=True)
-        file.said = ""  # once, however many runs read it
+    if file.changes:
+        print(f"{file.path}: {file.changes}", flush=True)
+        file.changes = ""  # once, however many runs read it
     return model.eval()
 
 
