@@ -286,3 +286,11 @@ class Fit:
         if self.opt.mix != "none":
             text += f"  mixed {100 * row['mixed_fraction']:.1f} %"
         print(f"{text}  {row['seconds']:.1f} s, {row['images_per_s']:.0f} images/s", flush=True)
+
+
+def duration(seconds: float) -> str:
+    """In words: 35 s, 12 min or 3.4 h."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{seconds / 3600:.1f} h"

@@ -28,6 +28,8 @@ from helper.recipe import FULL
 from helper.stored_runs import StoredRun
 from helper.teacher import build, read_teacher
 
+from .table.markdown import markdown_table
+
 # What index.json says of each file.
 SAID = {"top1": (int, float), "top1_half": (int, float), "command": str, "sha256": str, "sha256_full": str}
 
@@ -131,12 +133,11 @@ def read_index(folder: Path) -> dict[str, dict]:
 
 def write_index(folder: Path, entries: dict[str, dict]) -> None:
     lines = ["# Weights in half precision", "", "Last epoch's top-1 on all test images, %, by scripts.export_weights; "
-             "`$PYTHON -m scripts.evaluate --path FILE` prints it again.", "",
-             "| file | top-1 | as trained, in single precision | sha256 of the weights | trained by |",
-             "|---|---:|---:|---|---|"]
-    for name, entry in sorted(entries.items()):
-        lines.append(f"| {name}.pth | {entry['top1_half']:.2f} | {entry['top1']:.2f} | {entry['sha256'][:16]} | "
-                     f"`{entry['command']}` |")
+             "`$PYTHON -m scripts.evaluate --path FILE` prints it again.", ""]
+    head = ["file", "top-1", "as trained, in single precision", "sha256 of the weights", "trained by"]
+    lines += markdown_table(head, [[f"{name}.pth", f"{entry['top1_half']:.2f}", f"{entry['top1']:.2f}",
+                                    entry["sha256"][:16], f"`{entry['command']}`"]
+                                   for name, entry in sorted(entries.items())])
     files.save_text("\n".join(lines) + "\n", folder / "table.md")
     files.save_text(json.dumps(entries, indent=2) + "\n", folder / "index.json")
 

@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterable
 
 from distiller_zoo import distiller_dict
 from distiller_zoo.settings import COMMITS, GENERAL
 from helper.options import student_parser, teacher_parser
+
+from .table.markdown import markdown_table
 
 DEFAULT = re.compile(r"\s*\((?:[^()]*; )?default:? (?P<default>.*)\)$")
 
@@ -27,7 +28,7 @@ def flag_table() -> str:
         elif name in teacher and _default(teacher[name]) != default:
             default = f"{default}; teachers {_default(teacher[name])}"
         rows.append((_names(action), default, text))
-    return _table(("flag", "default", "what it does"), rows)
+    return "\n".join(markdown_table(("flag", "default", "what it does"), rows)) + "\n"
 
 
 def method_table() -> str:
@@ -37,7 +38,8 @@ def method_table() -> str:
         flags = ", ".join(f"`--{flag} {kwargs['default']}`" for flag, kwargs in method.flags.items())
         weights = ", ".join(f"{weight:g}" for weight in method.weights)
         rows.append((f"`{name}`", method.paper, weights, flags, _source(name)))
-    return _table(("`--distill`", "paper", "`-r`, `-a`, `-b`", "its own flags", "source of both"), rows)
+    head = ("`--distill`", "paper", "`-r`, `-a`, `-b`", "its own flags", "source of both")
+    return "\n".join(markdown_table(head, rows)) + "\n"
 
 
 def _source(method: str) -> str:
@@ -72,10 +74,4 @@ def _default(action: argparse.Action) -> str:
 
 def _told(action: argparse.Action) -> str:
     """The help without its default, which has a column of its own."""
-    text = DEFAULT.sub("", " ".join(action.help.replace("%%", "%").split()))
-    return text.replace("|", "\\|")
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return DEFAULT.sub("", " ".join(action.help.replace("%%", "%").split()))

@@ -25,12 +25,13 @@ from distiller_zoo import distiller_dict
 from helper.argtypes import Parser, file_path, folder_path, path
 from helper.errors import UserError, guard
 from helper.files import save_text
+from helper.fit import duration
 from helper.known_teachers import known_teachers
 from helper.recipe import default_rate, less_than
 from helper.run import default_flags, identity
 from helper.stored_runs import FOLDERS, StoredRun, stored_runs
 
-from .table.render import WIDEST, duration, failures
+from .table.render import WIDEST, failures
 from .table.spec import filled
 
 LONGEST = 400  # rows of a CSV that are shown; the file is linked

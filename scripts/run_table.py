@@ -27,6 +27,7 @@ from helper.argtypes import Parser, folder_path, name_from, number, path, trial_
 from helper.commits import commits_in, git_commit, other_code
 from helper.device import pick_device
 from helper.errors import UserError, guard
+from helper.fit import duration
 from helper.known_teachers import known_teachers, vanilla
 from helper.run import check_writable
 from helper.teacher import read_teacher
@@ -216,13 +217,13 @@ def show(plan: Plan, opt: argparse.Namespace) -> None:
     for run in sorted(shown, key=lambda run: run.kind != "models"):
         seconds, known = plan.seconds(run) if run.missing else (0.0, True)
         total, told = total + seconds, told and known
-        print(f"  [{state(run)}] {run.label}" + (f"  about {render.duration(seconds)}" if run.missing else ""))
+        print(f"  [{state(run)}] {run.label}" + (f"  about {duration(seconds)}" if run.missing else ""))
         if run.missing:
             print(f"      {run.command()}")
     trials = sum(len(run.wanted) for run in shown)
     missing = sum(len(run.missing) for run in shown)
     slots = opt.jobs * max(1, len(opt.gpus))
-    print(f"{trials} runs, {trials - missing} done, {missing} to do; about {render.duration(total)} one after another"
+    print(f"{trials} runs, {trials - missing} done, {missing} to do; about {duration(total)} one after another"
           + (f", {slots} at once" if slots > 1 else ""))
     warn_of_code(plan)
     if missing:

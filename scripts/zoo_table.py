@@ -27,6 +27,7 @@ from models import model_dict
 
 from .analysis.common import list_of
 from .table.jobs import Pool, stopped
+from .table.markdown import markdown_table
 from .table.plan import Training
 from .table.results import Store
 from .table.spec import Size
@@ -165,11 +166,10 @@ class ZooTable:
                 "the first stage. Images/s is that of the main stage, data included, the median over its epochs. "
                 "Flags that count epochs or images of the full recipe are scaled with it.")
         hardware = "; ".join(sorted({row["hardware"] for row in rows if row["hardware"]}))
-        head = ["| " + " | ".join(HEAD) + " |", "|---|---|---|---:|---:|"]
-        body = ["| " + " | ".join(self._cells(row)) + " |" for row in rows]
         commands = [f"    {row['command']}" for row in rows if row["command"]]
         where = f"Hardware: {hardware or '-'}. {self.opt.note}".rstrip()
-        return "\n\n".join([title, note, "\n".join([*head, *body]), self._teacher(), where,
+        table = "\n".join(markdown_table(HEAD, map(self._cells, rows)))
+        return "\n\n".join([title, note, table, self._teacher(), where,
                             "<!-- cells -->", f"The table:\n\n    {self.command()}",
                             "Its runs:\n\n" + "\n".join(commands)]) + "\n"
 

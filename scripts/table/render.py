@@ -14,8 +14,10 @@ from types import MappingProxyType
 
 from helper.commits import commits_in, short_commit
 from helper.files import csv_text, save_text
+from helper.fit import duration
 
 from .archive import FULL, Record
+from .markdown import markdown_cell, markdown_table
 from .plan import Plan
 from .results import Result
 from .spec import Cell, Size, Table
@@ -42,16 +44,22 @@ class Figure:
 
     @classmethod
     def of(cls, results: Sequence[Result]) -> Figure:
-        last = [result.last_top1 for result in results]
-        if not last:
+        if not results:
             return cls(0)
-        std = statistics.stdev(last) if len(last) > 1 else None
+        plain = cls.of_numbers([result.last_top1 for result in results])
         commits = dict.fromkeys(commit for result in results for commit in commits_in(result.git_commit))
-        return cls(len(last), statistics.fmean(last), std, statistics.fmean(result.best_top1 for result in results),
+        return cls(plain.n, plain.mean, plain.std, statistics.fmean(result.best_top1 for result in results),
                    tuple(result.trial for result in results), _teacher(results),
                    ", ".join(dict.fromkeys(result.hardware for result in results if result.hardware)),
                    statistics.fmean(result.wall_time_s for result in results),
                    ", ".join(map(short_commit, commits)))
+
+    @classmethod
+    def of_numbers(cls, last: Sequence[float]) -> Figure:
+        """Of the last epochs' accuracies alone."""
+        if not last:
+            return cls(0)
+        return cls(len(last), statistics.fmean(last), statistics.stdev(last) if len(last) > 1 else None)
 
     @property
     def text(self) -> str:
@@ -107,7 +115,7 @@ def markdown(plan: Plan, figures: dict, failed: Mapping[str, str] = NONE) -> str
     sources = [] if size.label else [f"Published: {text}." for text in table.sources.values()]
     commands = [line for cell in table.cells for line in (f"# {cell.label}", command(plan, cell, figures[cell.key]))]
     names = [table.name, "result_heatmap"] if table.picture == "surfaces" else [table.name]
-    pictures = [f"![{_cell(title)}]({name}.png)" for name in names]
+    pictures = [f"![{markdown_cell(title)}]({name}.png)" for name in names]
     lines = [f"# {title}", "", *_paragraphs(notes), *_matrix(table, size, figures), "",
              *_comparisons(table, figures), *_paragraphs([*_made(table, figures), *sources]), DETAILS,
              "", *_paragraphs(pictures), *_failures(failed), "## Cells", "", *_details(plan, figures), "",
@@ -155,7 +163,7 @@ def _matrix(table: Table, size: Size, figures: dict) -> list[str]:
         head, lines = names, [[c, *(text(n, c) for n in names)] for c in columns]
     else:
         head, lines = columns, [[n, *(text(n, c) for c in columns)] for n in names]
-    return _markdown_table(["", *(h + mark for h in head)], lines)
+    return markdown_table(["", *(h + mark for h in head)], lines)
 
 
 def _comparisons(table: Table, figures: dict) -> list[str]:
@@ -171,7 +179,7 @@ def _comparisons(table: Table, figures: dict) -> list[str]:
         lines.append([cell.row.name, cell.row.compare, cell.column, _signed(one.mean - other.mean),
                       _two(None if error is None else 2 * error), f"{one.n}, {other.n}", verdict])
     head = ["row", "against", "column", "difference", "two standard errors", "n", "more than two standard errors"]
-    return [*_markdown_table(head, lines), ""] if lines else []
+    return [*markdown_table(head, lines), ""] if lines else []
 
 
 def standard_error(one: Figure, other: Figure) -> float | None:
@@ -194,13 +202,6 @@ def _made(table: Table, figures: dict) -> list[str]:
     return [f"{made}." + (f" Teachers: {'; '.join(teachers)}." if teachers else "")]
 
 
-def duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{seconds / 3600:.1f} h"
-
-
 def _details(plan: Plan, figures: dict) -> list[str]:
     """A line a cell with a run; table.csv has the others too."""
     reduced = bool(plan.size.label)
@@ -217,19 +218,11 @@ def _details(plan: Plan, figures: dict) -> list[str]:
                       duration(figure.seconds) if figure.seconds else "", figure.code])
         if not reduced:
             lines[-1] += [_two(cell.published), _signed(_difference(cell, figure))]
-    return _markdown_table(head + ([] if reduced else ["published", "difference of the last epoch"]), lines)
-
-
-def _markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
-    return ["| " + " | ".join(map(_cell, line)) + " |" for line in (head, ["---"] * len(head), *lines)]
+    return markdown_table(head + ([] if reduced else ["published", "difference of the last epoch"]), lines)
 
 
 def _paragraphs(texts: Sequence[str]) -> list[str]:
     return [line for text in texts for line in (text, "")]
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _difference(cell: Cell, figure: Figure) -> float | None:
