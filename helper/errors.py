@@ -30,16 +30,21 @@ def guard(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | No
             stream.reconfigure(errors="backslashreplace")  # a path may hold bytes that are no text
     try:
         main(argv)
-    except (UserError, DataError, DistillError) as error:
-        return _complain(str(error), 2)
-    except OSError as error:
-        name = f": {error.filename}" if error.filename else ""
-        return _complain(f"{error.strerror or error}{name}", 2)
+    except (UserError, DataError, DistillError, OSError) as error:
+        return _complain(line_of(error), 2)
     except Interrupted as stop:
         return _complain(str(stop), 128 + stop.signum)
     except KeyboardInterrupt:
         return _complain("interrupted outside training; no step was lost", 130)
     return 0
+
+
+def line_of(error: Exception) -> str:
+    """The message, in one line, of an error that ends a run or a command."""
+    text = str(error)
+    if isinstance(error, OSError):
+        text = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+    return " ".join(text.split())
 
 
 def _complain(message: str, status: int) -> int:

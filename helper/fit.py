@@ -52,6 +52,8 @@ class Fit:
         self.ahead = steps_ahead(engine.device, opt.batch_size // ddp.world_size(), engine.method.needs_features)
         self.shared: Callable | None = None  # together.py: where the epoch's batches come from in place of batches()
         self.label = ""  # before what is printed, where several runs print
+        self.line = 0  # of the terminal, for the progress bar, where several runs have one
+        self.began = time.monotonic(), 0  # when this process started it, and the epochs that were complete then
         self.run: Run
 
     @property
@@ -66,6 +68,7 @@ class Fit:
 
     def train(self) -> Generator[None, None, None]:
         """All that is left of the run; pauses after every step, so that several runs can take turns."""
+        self.began = time.monotonic(), len(self.history)
         while not self.done:
             yield from self.train_epoch()
         self.finish()
@@ -73,18 +76,16 @@ class Fit:
     def train_epoch(self) -> Iterator[None]:
         began, start = time.perf_counter(), self.step
         self.begin_epoch()
-        bar = self.progress_bar()
-        for batch in self.shared(self) if self.shared else self.batches(start):
-            try:
-                self.engine.step(batch)
-            except torch.cuda.OutOfMemoryError:
-                raise UserError(f"CUDA ran out of memory at --batch_size {self.opt.batch_size}; give a smaller one, "
-                                "fewer runs at once, or --loader torch") from None
-            self.step += 1
-            self.report(bar, began, start)
-            yield
-        if bar is not None:
-            bar.close()
+        with self.progress_bar() as bar:
+            for batch in self.shared(self) if self.shared else self.batches(start):
+                try:
+                    self.engine.step(batch)
+                except torch.cuda.OutOfMemoryError:
+                    raise UserError(f"CUDA ran out of memory at --batch_size {self.opt.batch_size}; give a smaller "
+                                    "one, fewer runs at once, or --loader torch") from None
+                self.step += 1
+                self.report(bar, began, start)
+                yield
         if self.engine.device.type == "cuda":
             torch.cuda.current_stream().synchronize()  # steps are queued yet: an epoch's time includes them
         self.close_epoch(time.perf_counter() - began, (self.loader.steps - start) / self.loader.steps)
@@ -251,15 +252,35 @@ class Fit:
         epochs = self.opt.init_epochs if init else self.opt.epochs
         return f"{'Init epoch' if init else 'Epoch'} {self.epoch + 1}/{epochs}"
 
+    def epochs_left(self) -> int:
+        """Those not complete, first stage included."""
+        return self.opt.epochs - self.epoch + (self.opt.init_epochs if self.stage == "init" else 0)
+
+    def time_left(self) -> str:
+        """Of the whole run after the epoch that has just ended, at the pace since this process started it."""
+        since, epochs = self.began
+        left = self.epochs_left() - 1
+        pace = (time.monotonic() - since) / (len(self.history) + 1 - epochs)
+        return f", {duration(pace * left)} left" if left else ""
+
     def progress_bar(self):
-        if self.label or not sys.stderr.isatty():
-            return None
-        return tqdm(total=self.loader.steps, initial=self.step, desc=self.place(), unit="step", leave=False)
+        """Counts the steps of the whole run, so that it shows the time left for all of it. Off a terminal it shows
+        nothing."""
+        steps = self.loader.steps
+        done = len(self.history) * steps + self.step
+        bar = tqdm(total=done - self.step + self.epochs_left() * steps, initial=done, unit="step", leave=False,
+                   desc=f"{self.label and self.label + '  '}{self.place()}", position=self.line, dynamic_ncols=True,
+                   disable=not sys.stderr.isatty())
+        bar.set_postfix_str(self.last_tested())
+        return bar
+
+    def last_tested(self) -> str:
+        accuracy = self.history[-1].get("test_acc") if self.history else None
+        return "" if accuracy is None else f"{'holdout' if self.opt.holdout else 'test'} Acc@1 {accuracy:.2f}"
 
     def report(self, bar, began: float, start: int) -> None:
         """A printed line, a bar's figures or a TensorBoard point: the only moments that wait for the device."""
-        if bar is not None:
-            bar.update()
+        bar.update()
         to_print, to_log = (self.step - 1) % self.opt.print_freq == 0, self.step % self.opt.tb_freq == 0
         if not to_print and not to_log:
             return
@@ -269,14 +290,16 @@ class Fit:
         if not to_print:
             return
         accuracy = f"  Acc@1 {averages['train_acc']:.2f}" if self.stage == "main" else ""
-        if bar is not None:
-            bar.set_postfix_str(f"loss {averages['train_loss']:.4f}{accuracy}")
+        if not bar.disable:
+            bar.set_postfix_str(f"loss {averages['train_loss']:.4f}{accuracy}  {self.last_tested()}")
             return
         ms = 1000 * (time.perf_counter() - began) / (self.step - start)
         print(f"{self.place()} [{self.step}/{self.loader.steps}]  {self.label and self.label + '  '}{ms:.1f} ms/step  "
               f"Loss {averages['train_loss']:.4f}{accuracy}", flush=True)
 
     def print_epoch(self, row: dict) -> None:
+        if self.label and sys.stderr.isatty():
+            return  # a bar per run shows it
         text = f" * {self.label and self.label + ': '}{self.place()}  lr {row['learning_rate']:.4g}  " \
                f"train loss {row['train_loss']:.4f}"
         if self.stage == "main":
@@ -285,7 +308,13 @@ class Fit:
                      f"Acc@5 {row['test_acc_top5']:.2f}")
         if self.opt.mix != "none":
             text += f"  mixed {100 * row['mixed_fraction']:.1f} %"
-        print(f"{text}  {row['seconds']:.1f} s, {row['images_per_s']:.0f} images/s", flush=True)
+        print_line(f"{text}  {row['seconds']:.1f} s, {row['images_per_s']:.0f} images/s{self.time_left()}")
+
+
+def print_line(text: str) -> None:
+    """Print above the progress bars, where there are some."""
+    with tqdm.external_write_mode():
+        print(text, flush=True)
 
 
 def duration(seconds: float) -> str:
