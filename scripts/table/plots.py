@@ -110,14 +110,7 @@ def _heat_maps(table: Table, figures: dict, title: str) -> Canvas:
     grids = [_grid(table, row, figures) for row in table.rows]
     low, top = _limits([means for _, _, means, _ in grids])
     for axis, row, (teachers, students, means, stds) in zip(axes, table.rows, grids, strict=False):
-        image = axis.imshow(means, vmin=low, vmax=top, cmap="viridis", aspect="auto")
-        for (i, j), value in np.ndenumerate(means):
-            if np.isfinite(value):
-                color = "white" if value < (low + top) / 2 else "black"
-                std = f"\n±{stds[i, j]:.1f}" if np.isfinite(stds[i, j]) else ""
-                axis.text(j, i, f"{value:.1f}{std}", ha="center", va="center", fontsize=8, color=color)
-        axis.set_xticks(range(len(students)), map(_depth, students))
-        axis.set_yticks(range(len(teachers)), map(_depth, teachers))
+        image = _map(axis, means, stds, (low, top), [*map(_depth, students)], [*map(_depth, teachers)])
         axis.set(title=row.name, xlabel="student depth", ylabel="teacher depth")
     for axis in axes[len(grids):]:
         axis.set_axis_off()
@@ -147,6 +140,70 @@ def _surfaces(table: Table, figures: dict, title: str) -> Canvas:
         axis.set_box_aspect(None, zoom=0.85)  # room for the labels
     canvas.suptitle(title, fontsize=11)
     return canvas
+
+
+def draw_sweep(flags: list[tuple[str, list[str]]], figures: dict, path: Path) -> None:
+    """A sweep: a heat map over two flags with numbers, else a curve with error bars over the last flag with numbers,
+    else a point with an error bar per combination.
+
+    flags: the varied flags and their values. figures: a Figure per combination of values.
+    """
+    canvas = Canvas(figsize=(NARROWEST, max(3.5, 1.2 + 0.35 * len(figures))), layout="constrained")
+    axis = canvas.subplots()
+    numbers = [i for i, (_, values) in enumerate(flags) if len(values) > 1 and all(map(is_number, values))]
+    if len(flags) == 2 and len(numbers) == 2:
+        (row, down), (column, across) = flags
+        means, stds = (np.array([[getattr(figures[a, b], name) for b in across] for a in down], dtype=float)
+                       for name in ("mean", "std"))  # None becomes NaN
+        image = _map(axis, means, stds, _limits([means]), across, down)
+        axis.set(xlabel=column, ylabel=row)
+        canvas.colorbar(image, ax=axis, label=LABEL)
+    elif numbers:
+        x = numbers[-1]
+        series: dict[str, list] = {}
+        for key, figure in figures.items():
+            if figure.n:
+                others = " ".join(f"{name}={value}" for i, ((name, _), value) in enumerate(zip(flags, key, strict=True))
+                                  if i != x)
+                series.setdefault(others, []).append((float(key[x]), figure.mean, figure.std or 0.0))
+        for name, points in series.items():
+            axis.errorbar(*zip(*sorted(points), strict=True), marker="o", capsize=3, label=name or None)
+        axis.set(xlabel=flags[x][0], ylabel=LABEL)
+        axis.grid(alpha=0.3)
+        if any(series):
+            axis.legend(fontsize=8)
+    else:
+        for place, figure in enumerate(figures.values()):
+            if figure.n:
+                axis.errorbar(figure.mean, place, xerr=figure.std, fmt="o", color=OWN, capsize=3)
+        axis.set_yticks(range(len(figures)), [", ".join(key) or "all trials" for key in figures])
+        axis.set_ylim(len(figures) - 0.5, -0.5)
+        axis.set(xlabel=LABEL, ylabel=", ".join(name for name, _ in flags))
+        axis.grid(axis="x", alpha=0.3)
+    trials = max((figure.n for figure in figures.values()), default=0)
+    canvas.suptitle(f"mean ± standard deviation, n={trials}" if trials > 1 else "one trial", fontsize=9)
+    _save(canvas, path)
+
+
+def is_number(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
+
+
+def _map(axis, means: np.ndarray, stds: np.ndarray, limits: tuple[float, float], across: list[str], down: list[str]):
+    """A heat map with its values written in, NaN where there is none; returns the image, for a colour bar."""
+    low, top = limits
+    image = axis.imshow(means, vmin=low, vmax=top, cmap="viridis", aspect="auto")
+    for (i, j), value in np.ndenumerate(means):
+        if np.isfinite(value):
+            color = "white" if value < (low + top) / 2 else "black"
+            std = f"\n±{stds[i, j]:.1f}" if np.isfinite(stds[i, j]) else ""
+            axis.text(j, i, f"{value:.1f}{std}", ha="center", va="center", fontsize=8, color=color)
+    axis.set_xticks(range(len(across)), across)
+    axis.set_yticks(range(len(down)), down)
+    return image
 
 
 def _limits(grids: list[np.ndarray]) -> tuple[float, float]:

@@ -44,22 +44,16 @@ class Figure:
 
     @classmethod
     def of(cls, results: Sequence[Result]) -> Figure:
-        if not results:
+        last = [result.last_top1 for result in results]
+        if not last:
             return cls(0)
-        plain = cls.of_numbers([result.last_top1 for result in results])
+        std = statistics.stdev(last) if len(last) > 1 else None
         commits = dict.fromkeys(commit for result in results for commit in commits_in(result.git_commit))
-        return cls(plain.n, plain.mean, plain.std, statistics.fmean(result.best_top1 for result in results),
+        return cls(len(last), statistics.fmean(last), std, statistics.fmean(result.best_top1 for result in results),
                    tuple(result.trial for result in results), _teacher(results),
                    ", ".join(dict.fromkeys(result.hardware for result in results if result.hardware)),
                    statistics.fmean(result.wall_time_s for result in results),
                    ", ".join(map(short_commit, commits)))
-
-    @classmethod
-    def of_numbers(cls, last: Sequence[float]) -> Figure:
-        """Of the last epochs' accuracies alone."""
-        if not last:
-            return cls(0)
-        return cls(len(last), statistics.fmean(last), statistics.stdev(last) if len(last) > 1 else None)
 
     @property
     def text(self) -> str:

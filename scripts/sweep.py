@@ -1,0 +1,217 @@
+#!/usr/bin/env python3
+"""Train with every combination of some flags' values, and set the results side by side.
+
+    python -m scripts.sweep --vary distill=kd,mixstd --vary kd_T=1,4 --vary trial=1,2,3 -- \\
+        --path_t save/models/resnet56_vanilla/ckpt_epoch_240.pth --model_s resnet20
+    python -m scripts.sweep --vary model=resnet8,resnet20 --vary learning_rate=0.05,0.1 -- train_teacher.py --epochs 60
+
+After -- stand flags of train_student_mixstd.py, or train_teacher.py and its flags. Each combination is a run with a
+folder of its own and --resume auto: the same command continues where it was stopped and skips what is finished.
+Combinations that differ only in flags that their method doesn't read are one run. Runs share a process and its device
+(--at_once); several devices are several commands, each with its own values.
+
+OUT/FLAGS-DIGEST/ gets table.md (mean and standard deviation over the trials), runs.csv (a line per combination) and
+sweep.png (a curve over a flag with numbers, points for names, a heat map for two flags with numbers), written again
+after every run.
+"""
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import shlex
+import statistics
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from helper.argtypes import Parser, folder_path
+from helper.errors import Interrupted, UserError, guard
+from helper.files import save_csv, save_text
+from helper.fit import print_line
+from helper.run import NOT_IDENTITY, config_of, identity
+from helper.together import Outcome
+
+from .table import several
+from .table.jobs import slug
+from .table.markdown import markdown_table
+from .table.plots import draw_sweep
+from .table.render import Figure
+
+SCRIPT = "train_student_mixstd.py"
+
+
+@dataclass
+class Point:
+    """A combination of the varied flags' values. run: the label of the run that has its numbers, which is an earlier
+    point's where the two differ only in flags that their method doesn't read."""
+
+    values: dict[str, str]
+    run: str
+
+
+@dataclass
+class Planned:
+    """A run: its command's words and its parsed flags."""
+
+    words: list[str]
+    opt: Namespace
+
+
+def parse(argv: Sequence[str]) -> Namespace:
+    parser = Parser(description=__doc__)
+    parser.add_argument("--vary", type=variation, action="append", default=[], metavar="FLAG=VALUES",
+                        help="a flag and its values, as kd_T=1,4; values that contain commas are separated by "
+                             "semicolons, as 'lr_decay_epochs=30,40;60'")
+    parser.add_argument("--at_once", type=several.at_once, default=0, metavar="N",
+                        help="runs side by side on the device: a number, or auto: as many as raise the rate and fit "
+                             "its memory (default auto)")
+    parser.add_argument("--out", type=folder_path, default="result/sweep",
+                        help="where the table's folder goes (default result/sweep)")
+    parser.add_argument("--dry_run", action="store_true", default=False, help="print the commands, train nothing")
+    opt = parser.parse(argv)
+    names = [name for name, _ in opt.vary]
+    if not names:
+        raise UserError("--vary: name at least one flag and its values, as --vary kd_T=1,4")
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"--vary {name}: given twice; put all values into one")
+        if name in NOT_IDENTITY:
+            raise UserError(f"--vary {name}: it doesn't change a run's numbers; give --{name} after --")
+    return opt
+
+
+def variation(text: str) -> tuple[str, list[str]]:
+    name, _, values = text.partition("=")
+    found = values.split(";" if ";" in values else ",")
+    if not name or not all(found):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a flag with values, as kd_T=1,4")
+    if len(set(found)) < len(found):
+        raise argparse.ArgumentTypeError(f"{text!r} has a value twice")
+    return name.lstrip("-"), found
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    words = list(sys.argv[1:] if argv is None else argv)
+    cut = words.index("--") if "--" in words else len(words)
+    opt, rest = parse(words[:cut]), words[cut + 1:]
+    script, common = (rest[0], rest[1:]) if rest and rest[0] in several.SCRIPTS else (SCRIPT, rest)
+    points, runs = combinations(opt.vary, script, common)
+    if opt.dry_run:
+        for run in runs.values():
+            print(f"python {script} {shlex.join(run.words)}")
+        print(f"{len(points)} combinations, {len(runs)} runs")
+        return
+    sweep = Sweep(opt, rest, points)
+    sweep.write()
+    print(f"{len(points)} combinations, {len(runs)} runs; table: {sweep.folder / 'table.md'}", flush=True)
+    try:
+        failed = several.train({label: (script, run.opt) for label, run in runs.items()}, opt.at_once, sweep.report)
+    except Interrupted as stop:
+        raise Interrupted(stop.signum, f"{stop}; the same command continues the sweep") from None
+    sweep.write()
+    print("\n".join(["", *sweep.table(), "", f"==> {sweep.folder / 'table.md'}"]))
+    if failed:
+        raise UserError(f"{len(failed)} of {len(runs)} runs failed: {'; '.join(failed)}; the reasons are in "
+                        f"{sweep.folder / 'runs.csv'}, the same command tries them again")
+
+
+def combinations(vary: Sequence[tuple[str, list[str]]], script: str, common: list[str],
+                 ) -> tuple[list[Point], dict[str, Planned]]:
+    """All combinations, and by label the runs that have their numbers.
+
+    Ends with one line and status 2 where the training script refuses a value.
+    """
+    names = [name for name, _ in vary]
+    for name in (*names, "resume", "overwrite"):
+        if any(word == f"--{name}" or word.startswith(f"--{name}=") for word in common):
+            raise UserError(f"--{name}: " + ("given after -- and with --vary; leave one out" if name in names else
+                                             "the runs of a sweep have --resume auto; leave it out"))
+    points, runs, known = [], {}, dict[str, str]()
+    for values in itertools.product(*(values for _, values in vary)):
+        named = dict(zip(names, values, strict=True))
+        words = [*common, *(f"--{name}={value}" for name, value in named.items()), "--resume", "auto"]
+        opt = several.SCRIPTS[script].parse(words)
+        if len(opt.trial) > 1:
+            raise UserError(f"--trial {','.join(opt.trial)}: vary it, as --vary trial={','.join(opt.trial)}")
+        label = " ".join(f"{name}={value}" for name, value in named.items())
+        run = known.setdefault(repr(sorted(identity(config_of(opt, opt.trial[0])).items())), label)
+        points.append(Point(named, run))
+        if run == label:
+            runs[label] = Planned(words, opt)
+    return points, dict(sorted(runs.items(), key=lambda item: item[1].opt.trial))  # those of a seed share batches
+
+
+class Sweep:
+    """The outcomes of the runs so far, and the files that show them."""
+
+    def __init__(self, opt: Namespace, rest: list[str], points: list[Point]):
+        self.vary, self.points = opt.vary, points
+        vary = [word for name, values in opt.vary
+                for word in ("--vary", f"{name}={(';' if ',' in ''.join(values) else ',').join(values)}")]
+        self.command = "python -m scripts.sweep " + shlex.join([*vary, "--", *rest])
+        self.flags = [(name, values) for name, values in opt.vary if name != "trial"]  # trials are averaged
+        digest = hashlib.sha256(self.command.encode(errors="surrogateescape")).hexdigest()[:6]
+        self.folder = Path(opt.out, f"{slug('+'.join(name for name, _ in opt.vary))}-{digest}")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.outcomes: dict[str, Outcome] = {}
+
+    def report(self, label: str, outcome: Outcome) -> None:
+        """A run is over. A table that can't be written doesn't stop the others."""
+        self.outcomes[label] = outcome
+        try:
+            self.write()
+        except OSError as error:
+            print_line(f"WARNING could not write to {self.folder} ({error.strerror or error})")
+
+    def write(self) -> None:
+        """runs.csv, table.md and sweep.png."""
+        names = [name for name, _ in self.vary]
+        rows = []
+        for point in self.points:
+            outcome = self.outcomes.get(point.run, Outcome("waiting"))
+            rows.append({**point.values, "status": outcome.status, "last_top1": two(outcome.last),
+                         "best_top1": two(outcome.best), "problem": outcome.problem, "folder": outcome.folder or ""})
+        save_csv(rows, [*names, "status", "last_top1", "best_top1", "problem", "folder"], self.folder / "runs.csv")
+        finished = sum(not outcome.problem for outcome in self.outcomes.values())
+        runs = len({point.run for point in self.points})
+        note = f"Last epoch's top-1 (%), mean ± standard deviation over n trials; {finished} of {runs} runs finished."
+        if runs < len(self.points):
+            note += " Combinations that differ only in flags that their method doesn't read are one run."
+        text = ["# Sweep over " + ", ".join(names), "", *self.table(), "", f"{note} [All combinations](runs.csv).", "",
+                "![sweep](sweep.png)", "", "```bash", self.command, "```"]
+        save_text("\n".join(text) + "\n", self.folder / "table.md")
+        draw_sweep(self.flags, self.figures(), self.folder / "sweep.png")
+
+    def figures(self) -> dict[tuple[str, ...], Figure]:
+        """A figure per combination of :attr:`flags`."""
+        found: dict[tuple[str, ...], list[float]] = {}
+        for point in self.points:
+            outcome = self.outcomes.get(point.run)
+            last = found.setdefault(tuple(point.values[name] for name, _ in self.flags), [])
+            if outcome and outcome.last is not None:
+                last.append(outcome.last)
+        return {key: Figure(len(last), statistics.fmean(last) if last else None,
+                            statistics.stdev(last) if len(last) > 1 else None) for key, last in found.items()}
+
+    def table(self) -> list[str]:
+        """Rows by all varied flags but the last, columns by the last."""
+        figures = self.figures()
+        if len(self.flags) < 2:
+            head = [*(name for name, _ in self.flags), "last epoch's top-1"]
+            return markdown_table(head, [[*key, figure.text or "–"] for key, figure in figures.items()])
+        *down, (name, across) = self.flags
+        head = [*(flag for flag, _ in down), *(f"{name}={value}" for value in across)]
+        rows = [[*row, *(figures[(*row, value)].text or "–" for value in across)]
+                for row in itertools.product(*(values for _, values in down))]
+        return markdown_table(head, rows)
+
+
+def two(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+if __name__ == "__main__":
+    sys.exit(guard(main))

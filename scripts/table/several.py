@@ -1,0 +1,82 @@
+"""Commands of the training scripts, carried out side by side in one process: what sweep.py and run_table --at_once use.
+
+    python -m scripts.table.several FILE
+
+FILE is JSON: {"at_once": N, 0 for auto, "runs": {LABEL: [SCRIPT, FLAG, ...]}}. FILE.failed.json then holds the error of
+each run that failed, {LABEL: LINE}.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import train_student_mixstd
+import train_teacher
+from helper import together
+from helper.argtypes import number
+from helper.errors import UserError, guard
+from helper.files import save_text
+from helper.fit import print_line
+from helper.run import BUSY
+from helper.together import Cache, Outcome
+
+SCRIPTS = {"train_teacher.py": train_teacher, "train_student_mixstd.py": train_student_mixstd}
+
+
+def at_once(text: str) -> int:
+    """A number of runs; 0 stands for auto."""
+    return 0 if text == "auto" else number(int, low=1, high=64)(text)
+
+
+def train(runs: Mapping[str, tuple[str, Namespace]], at_once: int, report: Callable[[str, Outcome], None]) -> list[str]:
+    """Train all, ``at_once`` side by side; returns the labels of those that failed.
+
+    runs: by label, the script and its parsed flags, with one trial. at_once: 0 is auto. report: called with a label and
+    an outcome as soon as it is known, after its line was printed.
+
+    Raises Interrupted after a signal, with every run saved.
+    """
+    labels, over, failed = [*runs], [], []
+
+    def leave(place: int, outcome: Outcome) -> None:
+        label = labels[place]
+        over.append(label)
+        if outcome.problem:
+            failed.append(label)
+        what = f"FAILED: {outcome.problem}" if outcome.problem else f"{outcome.status}, last top-1 {outcome.last:.2f}"
+        print_line(f"==> {len(over)} of {len(labels)}, {label}: {what}")
+        report(label, outcome)
+
+    def prepare(script: str, opt: Namespace, cache: Cache):
+        return SCRIPTS[script].prepare(opt, cache)
+
+    together.train([partial(prepare, script, opt) for script, opt in runs.values()], at_once or together.Pace(), leave,
+                   labels)
+    return failed
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path)
+    file = parser.parse_args(argv).file
+    job, problems = json.loads(file.read_text()), {}
+
+    def report(label: str, outcome: Outcome) -> None:
+        if outcome.problem:
+            problems[label] = outcome.problem
+            save_text(json.dumps(problems, indent=1), file.with_suffix(".failed.json"))
+
+    runs = {label: (script, SCRIPTS[script].parse(flags)) for label, (script, *flags) in job["runs"].items()}
+    file.with_suffix(".failed.json").unlink(missing_ok=True)
+    if train(runs, job["at_once"], report):
+        all_busy = all(BUSY in problem for problem in problems.values())  # then the table tries again later
+        raise UserError(f"{len(problems)} of {len(runs)} runs failed" + (f", one {BUSY}" if all_busy else ""))
+
+
+if __name__ == "__main__":
+    sys.exit(guard(main))

@@ -1,0 +1,131 @@
+"""Sweeps: the table that a user gets, runs equal to those run alone, bad values, failures, signals, continuing."""
+import csv
+import os
+import re
+import signal
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from helper import together
+from helper.engine import Engine
+from scripts import sweep
+from tests.support.small_runs import DATA, call, compared, no_pictures, ok, only_run, refused  # noqa: F401
+
+GRID = ["--vary", "distill=kd,mixstd", "--vary", "kd_T=1,4", "--vary", "trial=1,2"]
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    save = tmp_path_factory.mktemp("teacher")
+    ok(save, "--epochs", 1)
+    return only_run(save) / "resnet8_last.pth"
+
+
+def run(folder, teacher, *vary, more=(), role="student", own=()):
+    given = ["--path_t", teacher] if role == "student" else []
+    return call(sweep.main, [*vary, "--out", folder / "out", *own, "--", *(["train_teacher.py"] if role == "teacher"
+                             else []), *DATA[role], "--device", "cpu", "--threads", 1, "--save_dir", folder / "save",
+                             "--epochs", 1, *given, *more])
+
+
+def table(folder):
+    """The lines of runs.csv, and the text of table.md; sweep.png must be a picture."""
+    place, = (folder / "out").iterdir()
+    assert (place / "sweep.png").read_bytes()[:4] == b"\x89PNG"
+    with (place / "runs.csv").open() as file:
+        return list(csv.DictReader(file)), (place / "table.md").read_text()
+
+
+def test_a_sweep_is_a_table_of_the_runs_as_they_are_alone(teacher, tmp_path):
+    done = run(tmp_path, teacher, *GRID)
+    assert done.status == 0, done.err
+    rows, text = table(tmp_path)
+    assert len(rows) == 8 and {row["status"] for row in rows} == {"done"}
+    alone = tmp_path / "alone"
+    for flags in (["--distill", "kd", "--kd_T", 1], ["--distill", "kd"], []):
+        for trial in (1, 2):
+            ok(alone, "--path_t", teacher, "--epochs", 1, "--trial", trial, *flags, role="student")
+    assert compared(tmp_path / "save", "student") == compared(alone, "student")  # six runs: mixstd reads no kd_T
+    last = torch.tensor([float(row["last_top1"]) for row in rows if (row["distill"], row["kd_T"]) == ("kd", "4")])
+    cells = re.search(r"\| kd \| (.*) \| (.*) \|", text)
+    assert re.fullmatch(rf"{last.mean():.2f} ± {last.std():.2f} \(n=2\)", cells[2]) or abs(last.mean() - float(
+        cells[2].split()[0])) < 0.011
+    again = run(tmp_path, teacher, *GRID)
+    assert again.status == 0 and "Epoch 1" not in again.out
+    assert {row["status"] for row in table(tmp_path)[0]} == {"finished"}
+
+
+def test_the_training_alone_is_swept_too(tmp_path):
+    done = run(tmp_path, None, "--vary", "learning_rate=0.01,0.1", role="teacher", own=["--at_once", 2])
+    assert done.status == 0, done.err
+    rows, text = table(tmp_path)
+    assert [row["learning_rate"] for row in rows] == ["0.01", "0.1"] and rows[0]["last_top1"] in text
+
+
+@pytest.mark.parametrize(("vary", "words"), [
+    (["distill=kd,nonsense"], ["--distill", "nonsense"]), (["kd_T=4,x"], ["--kd_T", "x"]),
+    (["temperature=1,4"], ["temperature"]), (["kd_T"], ["--vary", "kd_T=1,4"]), (["kd_T=1,1"], ["twice"]),
+    (["kd_T=1", "kd_T=4"], ["--vary kd_T", "twice"]), (["epochs=1,2"], ["--epochs", "--vary"]),
+    (["threads=1,2"], ["--threads"]), ([], ["--vary"]),
+])
+def test_what_is_wrong_is_refused_before_anything_starts(vary, words, teacher, tmp_path):
+    refused(run(tmp_path, teacher, *(word for text in vary for word in ("--vary", text))), *words)
+    assert not any(tmp_path.iterdir())
+
+
+def test_dry_run_prints_commands_alone(teacher, tmp_path):
+    done = run(tmp_path, teacher, *GRID, own=["--dry_run"])
+    lines = done.out.splitlines()
+    assert lines[-1] == "8 combinations, 6 runs" and len(lines) == 7 and not any(tmp_path.iterdir())
+    assert lines[0].startswith("python train_student_mixstd.py ") and "--distill=kd --kd_T=1 --trial=1" in lines[0]
+
+
+def test_a_run_that_fails_leaves_the_others(teacher, tmp_path):
+    done = run(tmp_path, teacher, "--vary", "learning_rate=0.05,1e30", own=["--at_once", 2])
+    refused(done, "1 of 2 runs failed", "learning_rate=1e30")
+    good, bad = table(tmp_path)[0]
+    assert good["status"] == "done" and bad["status"] == "failed" and "not finite" in bad["problem"]
+
+
+def test_a_signal_saves_all_and_the_same_command_continues(teacher, tmp_path, monkeypatch):
+    original, steps = Engine.step, []
+
+    def step(self, batch):
+        original(self, batch)
+        steps.append(self)
+        if len(steps) == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    vary = ["--vary", "trial=1,2,3"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "step", step)
+        done = run(tmp_path, teacher, *vary, own=["--at_once", 2])
+    assert done.status == 128 + signal.SIGTERM and "the same command" in done.err and done.err.count("saved") == 2
+    assert run(tmp_path, teacher, *vary, own=["--at_once", 2]).status == 0
+    for trial in (1, 2, 3):
+        ok(tmp_path / "alone", "--path_t", teacher, "--epochs", 1, "--trial", trial, role="student")
+    assert compared(tmp_path / "save", "student") == compared(tmp_path / "alone", "student")
+
+
+@pytest.mark.parametrize(("rates", "room", "expected"), [
+    ([100, 150, 150], 16, 2), ([100, 105], 16, 1), ([100, 90], 16, 1), ([100, 160, 200, 210, 215], 16, 4),
+    ([100, 200, 400, 800, 1600, 3200], 16, 16), ([100, 200, 400, 800, 1600], 4, 4)])
+def test_auto_doubles_the_runs_while_that_raises_the_rate(rates, room, expected, monkeypatch):
+    """On a device that has ``rates`` steps per second with 1, 2, 4, ... runs, and memory for ``room`` of them."""
+    clock = [0.0]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(together, "time_on", lambda device: clock[0])
+    monkeypatch.setattr(together, "has_room", lambda device: 2 * len(lanes) <= room)
+    device = SimpleNamespace(type="cuda")
+    lane = SimpleNamespace(fit=SimpleNamespace(engine=SimpleNamespace(device=device)))
+    pace, lanes = together.Pace(), []
+    for _ in range(1000):
+        while pace.allows(lanes, waiting=1):
+            lanes.append(lane)
+        clock[0] += len(lanes) / float(np.interp(np.log2(len(lanes)), range(len(rates)), rates))
+        if pace.settled and len(lanes) > pace.at_once:
+            lanes.pop()  # a run has ended
+    assert pace.settled and len(lanes) == pace.at_once == expected
