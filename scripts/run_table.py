@@ -4,6 +4,7 @@
     python -m scripts.run_table                         # the tables there are
     python -m scripts.run_table main --dry_run          # its runs, which are done, how long the rest may take
     python -m scripts.run_table main --only "MIXSTD*resnet56*" --trial 1,2,3 --jobs 4
+    python -m scripts.run_table main --gpus 0,1 --at_once auto      # a process per GPU, several runs in each
     python -m scripts.run_table main --executor ray --address auto --gpus_per_run 0.25     # see scripts/SCALING.md
     python -m scripts.run_table imagenet --data_dir DIR     # DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg
     python -m scripts.run_table main --epochs 8 --train_fraction 0.1        # reduced, and labelled so everywhere
@@ -33,7 +34,7 @@ from helper.run import check_writable
 from helper.teacher import read_teacher
 
 from . import readme_tables
-from .table import plots, render, shell, spec
+from .table import groups, plots, render, several, shell, spec
 from .table.cluster import RayPool, reachable
 from .table.jobs import Pool, slug, stopped, visible
 from .table.plan import Plan, Training
@@ -59,6 +60,9 @@ def parse(argv=None) -> argparse.Namespace:
     parser.add_argument("--dataset", type=name_from(NAMES, "data set"), default=None,
                         help="another than the recipe's counts as reduced")
     parser.add_argument("--jobs", type=number(int, low=1, high=64), default=1, help="runs at once on each device")
+    parser.add_argument("--at_once", type=several.at_once, default=None, metavar="N",
+                        help="share the runs out over the --jobs of all devices and train N side by side in each "
+                             "process, or auto: as many as raise the rate (default: a process per run)")
     parser.add_argument("--gpus", type=gpu_list, default=[], metavar="IDS", help="CUDA devices to spread over, as 0,1")
     parser.add_argument("--executor", type=name_from(("local", "ray"), "executor"), default="local",
                         help="local: processes of this machine; ray: a Ray cluster, see scripts/SCALING.md")
@@ -182,7 +186,13 @@ def run(plan: Plan, opt: argparse.Namespace) -> None:
         _, figures = render.write(plan, folder, {label: reason for label, reason in failed.items() if reason})
         plots.draw(plan.table, plan.size, figures, folder)
 
-    signum = pool.train(waiting, write)
+    try:
+        if opt.at_once is None:
+            signum = pool.train(waiting, write)
+        else:
+            signum = groups.train(pool, waiting, opt.at_once, folder / "logs", write)
+    finally:
+        pool.close()
     write()
     print(f"==> {folder / 'table.md'}")
     if signum:

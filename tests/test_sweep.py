@@ -11,8 +11,9 @@ import torch
 
 from helper import together
 from helper.engine import Engine
-from scripts import sweep
+from scripts import run_table, sweep
 from tests.support.small_runs import DATA, call, compared, no_pictures, ok, only_run, refused  # noqa: F401
+from tests.support.table_runs import small_table
 
 GRID = ["--vary", "distill=kd,mixstd", "--vary", "kd_T=1,4", "--vary", "trial=1,2"]
 
@@ -129,3 +130,16 @@ def test_auto_doubles_the_runs_while_that_raises_the_rate(rates, room, expected,
         if pace.settled and len(lanes) > pace.at_once:
             lanes.pop()  # a run has ended
     assert pace.settled and len(lanes) == pace.at_once == expected
+
+
+def test_a_table_trains_several_runs_in_a_process(tmp_path):
+    """A process for the teachers and one for the students; each failure has its own line."""
+    rows = [{"name": "KD", "flags": "--distill kd --mix none"}, {"name": "MIXSTD", "flags": "--distill mixstd"},
+            {"name": "NaN", "flags": "--learning_rate 1e30"}]
+    path = small_table(tmp_path, rows=rows, columns=["resnet8 > resnet8", "resnet14 > resnet8"])
+    argv = [path, "--dataset", "digits", "--epochs", 1, "--train_fraction", 0.05, "--device", "cpu", "--threads", 1,
+            "--trial", 1, "--save_dir", tmp_path / "save", "--out", tmp_path / "out", "--at_once", 3]
+    refused(call(run_table.main, argv), "2 of 8 runs failed", "NaN, resnet8 > resnet8", "NaN, resnet14 > resnet8")
+    text = next((tmp_path / "out").rglob("table.md")).read_text()
+    assert len(list((tmp_path / "out").rglob("*.log"))) == 2 and text.count("(n=1)") == 4
+    assert text.count("the loss or the weights are not finite") == 2

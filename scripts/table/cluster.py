@@ -18,7 +18,6 @@ from helper.errors import UserError, in_short
 
 from .jobs import Child, Pool, Process
 from .launch import ROOT
-from .plan import Training
 from .worker import Worker
 
 RETRIES = 3  # lost machines that a run survives
@@ -90,12 +89,13 @@ class RayPool(Pool):
               f"({tries} of {RETRIES} times)", flush=True)
         return True
 
-    def train(self, runs: list[Training], after_each) -> int:
-        try:
-            return super().train(runs, after_each)
-        finally:
-            self.seen.remove()
-            self.ray.shutdown()
+    @property
+    def room(self) -> int:
+        return sum(map(self._room, self._alive()))
+
+    def close(self) -> None:
+        self.seen.remove()
+        self.ray.shutdown()
 
 
 def connect(address: str | None) -> Any:

@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -69,19 +70,28 @@ class Pool:
         self.failed: dict[int, str] = {}
         self.later: dict[int, float] = {}  # runs that another process trains, with the time to look again
 
-    def train(self, runs: list[Training], after_each) -> int:
-        """Train all; ``after_each()`` is called as runs finish. Returns the signal that stopped it, or 0."""
+    @property
+    def room(self) -> int:
+        """How many processes there may be at once."""
+        return len(self.slots)
+
+    def train(self, runs: list[Training], after_each, news: Callable[[], bool] = lambda: False) -> int:
+        """Train all; ``after_each()`` is called as processes end, and where ``news()`` says so in between. Returns the
+        signal that stopped it, or 0."""
         self.waiting = list(runs)
         with Interrupts() as interrupts:
             while (self.waiting or self.children) and not interrupts.signum:
                 self._start_what_can()
-                if self._collect():
+                if self._collect() or news():
                     after_each()
                 time.sleep(0.1)
             if interrupts.signum:
                 self._stop()
                 after_each()
         return interrupts.signum
+
+    def close(self) -> None:
+        """Give back what the pool holds beside its processes."""
 
     def reason(self, run: Training) -> str:
         return self.failed.get(id(run), "")

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,14 +19,19 @@ class Launched(subprocess.Popen):
 
 
 def launch(argv: list[str], log: Path, environment: dict[str, str], signum: int, cwd: Path | None = None) -> Launched:
-    """Start a script of the project as a session of its own: Ctrl-C reaches the caller alone, who stops it in order.
+    """Start a script of the project, or a module by its path, as a session of its own: Ctrl-C reaches the caller alone,
+    who stops it in order.
 
     Its output goes to the end of ``log``. On Linux it gets ``signum`` when the caller dies, even by SIGKILL.
     """
     def die_with_parent() -> None:
         LIBC.prctl(PR_SET_PDEATHSIG, signum)
 
+    script = Path(argv[0])
+    module = not script.is_absolute() and len(script.parts) > 1
+    program = ["-m", ".".join(script.with_suffix("").parts)] if module else [str(ROOT / script)]
+    places = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH")]))
     with log.open("a") as output:
-        return Launched([sys.executable, str(ROOT / argv[0]), *argv[1:]], stdout=output, stderr=output,
-                        stdin=subprocess.DEVNULL, env=environment, start_new_session=True, cwd=cwd,
+        return Launched([sys.executable, *program, *argv[1:]], stdout=output, stderr=output, stdin=subprocess.DEVNULL,
+                        env={**environment, "PYTHONPATH": places}, start_new_session=True, cwd=cwd,
                         preexec_fn=die_with_parent if sys.platform == "linux" else None)

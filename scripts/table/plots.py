@@ -168,6 +168,11 @@ def draw_sweep(flags: list[tuple[str, list[str]]], figures: dict, path: Path) ->
                 series.setdefault(others, []).append((float(key[x]), figure.mean, figure.std or 0.0))
         for name, points in series.items():
             axis.errorbar(*zip(*sorted(points), strict=True), marker="o", capsize=3, label=name or None)
+        values = sorted(map(float, flags[x][1]))
+        if values[0] > 0 and values[-1] >= 8 * values[0]:
+            axis.set_xscale("log")
+            axis.minorticks_off()
+        axis.set_xticks(values, [f"{value:g}" for value in values])
         axis.set(xlabel=flags[x][0], ylabel=LABEL)
         axis.grid(alpha=0.3)
         if any(series):
@@ -180,8 +185,9 @@ def draw_sweep(flags: list[tuple[str, list[str]]], figures: dict, path: Path) ->
         axis.set_ylim(len(figures) - 0.5, -0.5)
         axis.set(xlabel=LABEL, ylabel=", ".join(name for name, _ in flags))
         axis.grid(axis="x", alpha=0.3)
-    trials = max((figure.n for figure in figures.values()), default=0)
-    canvas.suptitle(f"mean ± standard deviation, n={trials}" if trials > 1 else "one trial", fontsize=9)
+    trials = sorted({figure.n for figure in figures.values() if figure.n} or {1})
+    several = f"mean ± standard deviation, n={' to '.join(map(str, dict.fromkeys((trials[0], trials[-1]))))}"
+    canvas.suptitle(several if trials[-1] > 1 else "one trial", fontsize=9)
     _save(canvas, path)
 
 

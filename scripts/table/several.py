@@ -2,8 +2,8 @@
 
     python -m scripts.table.several FILE
 
-FILE is JSON: {"at_once": N, 0 for auto, "runs": {LABEL: [SCRIPT, FLAG, ...]}}. FILE.failed.json then holds the error of
-each run that failed, {LABEL: LINE}.
+FILE is JSON: {"at_once": N, 0 for auto, "runs": {LABEL: [SCRIPT, FLAG, ...]}}. FILE with .ended.json in place of .json
+then holds what became of them so far: {LABEL: the line of its error, or ''}.
 """
 from __future__ import annotations
 
@@ -64,18 +64,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
     file = parser.parse_args(argv).file
-    job, problems = json.loads(file.read_text()), {}
+    job, ended = json.loads(file.read_text()), {}
 
     def report(label: str, outcome: Outcome) -> None:
-        if outcome.problem:
-            problems[label] = outcome.problem
-            save_text(json.dumps(problems, indent=1), file.with_suffix(".failed.json"))
+        ended[label] = outcome.problem
+        save_text(json.dumps(ended, indent=1), file.with_suffix(".ended.json"))
 
     runs = {label: (script, SCRIPTS[script].parse(flags)) for label, (script, *flags) in job["runs"].items()}
-    file.with_suffix(".failed.json").unlink(missing_ok=True)
-    if train(runs, job["at_once"], report):
-        all_busy = all(BUSY in problem for problem in problems.values())  # then the table tries again later
-        raise UserError(f"{len(problems)} of {len(runs)} runs failed" + (f", one {BUSY}" if all_busy else ""))
+    if failed := train(runs, job["at_once"], report):
+        busy = all(BUSY in ended[label] for label in failed)  # then the table tries again later
+        raise UserError(f"{len(failed)} of {len(runs)} runs failed" + (f": another process {BUSY}" if busy else ""))
 
 
 if __name__ == "__main__":
