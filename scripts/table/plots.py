@@ -176,7 +176,7 @@ def draw_sweep(flags: list[tuple[str, list[str]]], figures: dict, path: Path) ->
         axis.set(xlabel=flags[x][0], ylabel=LABEL)
         axis.grid(alpha=0.3)
         if any(series):
-            axis.legend(fontsize=8)
+            canvas.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     else:
         for place, figure in enumerate(figures.values()):
             if figure.n:
