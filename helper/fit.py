@@ -271,12 +271,12 @@ class Fit:
         bar = tqdm(total=done - self.step + self.epochs_left() * steps, initial=done, unit="step", leave=False,
                    desc=f"{self.label and self.label + '  '}{self.place()}", position=self.line, dynamic_ncols=True,
                    disable=not sys.stderr.isatty())
-        bar.set_postfix_str(self.last_tested())
+        bar.set_postfix_str(self.last_tested().strip())
         return bar
 
     def last_tested(self) -> str:
         accuracy = self.history[-1].get("test_acc") if self.history else None
-        return "" if accuracy is None else f"{'holdout' if self.opt.holdout else 'test'} Acc@1 {accuracy:.2f}"
+        return "" if accuracy is None else f"  {'holdout' if self.opt.holdout else 'test'} Acc@1 {accuracy:.2f}"
 
     def report(self, bar, began: float, start: int) -> None:
         """A printed line, a bar's figures or a TensorBoard point: the only moments that wait for the device."""
@@ -291,7 +291,7 @@ class Fit:
             return
         accuracy = f"  Acc@1 {averages['train_acc']:.2f}" if self.stage == "main" else ""
         if not bar.disable:
-            bar.set_postfix_str(f"loss {averages['train_loss']:.4f}{accuracy}  {self.last_tested()}")
+            bar.set_postfix_str(f"loss {averages['train_loss']:.4f}{accuracy}{self.last_tested()}")
             return
         ms = 1000 * (time.perf_counter() - began) / (self.step - start)
         print(f"{self.place()} [{self.step}/{self.loader.steps}]  {self.label and self.label + '  '}{ms:.1f} ms/step  "

@@ -62,7 +62,8 @@ def parse(argv=None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=number(int, low=1, high=64), default=1, help="runs at once on each device")
     parser.add_argument("--at_once", type=several.at_once, default=None, metavar="N",
                         help="share the runs out over the --jobs of all devices and train N side by side in each "
-                             "process, or auto: as many as raise the rate (default: a process per run)")
+                             "process, or auto: 2 on the CPU, on CUDA as many as raise the rate (default: a process "
+                             "per run)")
     parser.add_argument("--gpus", type=gpu_list, default=[], metavar="IDS", help="CUDA devices to spread over, as 0,1")
     parser.add_argument("--executor", type=name_from(("local", "ray"), "executor"), default="local",
                         help="local: processes of this machine; ray: a Ray cluster, see scripts/SCALING.md")

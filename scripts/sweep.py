@@ -66,8 +66,8 @@ def parse(argv: Sequence[str]) -> Namespace:
                         help="a flag and its values, as kd_T=1,4; values that contain commas are separated by "
                              "semicolons, as 'lr_decay_epochs=30,40;60'")
     parser.add_argument("--at_once", type=several.at_once, default=0, metavar="N",
-                        help="runs side by side on the device: a number, or auto: as many as raise the rate and fit "
-                             "its memory (default auto)")
+                        help="runs side by side on the device: a number, or auto: 2 on the CPU, on CUDA as many as "
+                             "raise the rate and fit the memory (default auto)")
     parser.add_argument("--out", type=folder_path, default="result/sweep",
                         help="where the table's folder goes (default result/sweep)")
     parser.add_argument("--dry_run", action="store_true", default=False, help="print the commands, train nothing")
