@@ -12,7 +12,7 @@ import torch
 
 from dataset import MixSpec, make_loader, make_test_batches
 from helper import checkpoint
-from models import cpu_kernels, model_dict
+from models import model_dict
 from models.synchronised import SyncBatchNorm2d, synchronised
 from tests.conftest import ROOT
 from tests.support import several, small_runs
@@ -136,11 +136,14 @@ def student(teacher):
     return flags
 
 
+SINGLE = ("kd", "mixstd")  # in single precision too; every method in double
+
+
 @pytest.fixture(scope="module")
 def two(student, tmp_path_factory):
-    """Every method and a teacher, trained by two processes."""
+    """Students and a teacher, trained by two processes."""
     folder = tmp_path_factory.mktemp("two")
-    jobs = [("student", student(name, folder / name)) for name in METHODS]
+    jobs = [("student", student(name, folder / name)) for name in SINGLE]
     jobs.append(("teacher", [*SIZE, "--model", "resnet8", "--save_dir", folder / "teacher"]))
     log = together(jobs, folder)
     return folder, log
@@ -175,9 +178,8 @@ def test_in_double_precision_it_is_the_same_run(student, teacher, tmp_path):
                     assert (value - b[part][key]).abs().max().item() <= 1e-9 * scale, (name, part, key)
 
 
-@pytest.mark.parametrize("mix", ["none", "mixup", "cutmix"])
-@pytest.mark.parametrize("kind", ["device", "torch"])
-@pytest.mark.parametrize("batch, processes", [(16, 3), (7, 2), (40, 4)])
+@pytest.mark.parametrize("mix, kind, batch, processes", [("none", "device", 7, 2), ("mixup", "device", 16, 3),
+                                                        ("mixup", "torch", 7, 2), ("cutmix", "device", 40, 4)])
 def test_the_shares_are_the_batch(mix, kind, batch, processes):
     def batches(share):
         loader = make_loader(small_data(n=38), batch, MixSpec(mix), "cpu", kind, 0, share=share)
@@ -205,7 +207,7 @@ def test_test_batches_are_dealt_out():
     assert sum(map(len, dealt)) == len(whole) and sum(len(y) for share in dealt for _, y in share) == len(data.test)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", SINGLE)
 def test_two_processes_train_what_one_trains(name, two, student, tmp_path, no_pictures):  # noqa: F811
     alone("student", student(name, tmp_path))
     same_runs(tmp_path, two[0] / name)
@@ -215,18 +217,6 @@ def test_two_processes_train_what_one_trains(name, two, student, tmp_path, no_pi
 def test_a_teacher_too(two, tmp_path, no_pictures):  # noqa: F811
     alone("teacher", [*SIZE, "--model", "resnet8", "--save_dir", tmp_path])
     same_runs(tmp_path, two[0] / "teacher", "teacher")
-
-
-def test_native_kernels(student, tmp_path, no_pictures):  # noqa: F811
-    def flags(save):
-        return student("mixstd", tmp_path / save, "--kernels", "native", "--loader", "device")
-    try:
-        cpu_kernels.load()
-    except cpu_kernels.Unavailable as error:
-        pytest.skip(str(error))
-    together([("student", flags("two"))], tmp_path / "log")
-    alone("student", flags("one"))
-    same_runs(tmp_path / "one", tmp_path / "two")
 
 
 def test_folders_of_images(tmp_path, no_pictures):  # noqa: F811
@@ -251,8 +241,8 @@ def test_folders_of_images(tmp_path, no_pictures):  # noqa: F811
 
 def test_what_is_printed(two):
     folder, log = two
-    assert log.count("==> 2 processes: batches of 16, 8 in each; learning rate 0.0") == 9
-    assert log.count(" * Epoch 1/1  lr") == 9  # by one process
+    assert log.count("==> 2 processes: batches of 16, 8 in each; learning rate 0.0") == 3
+    assert log.count(" * Epoch 1/1  lr") == 3  # by one process
     args = json.loads((the_run(folder / "kd") / "args.json").read_text())
     assert args["environment"]["hardware"].endswith(", 2 processes")
 
@@ -298,8 +288,6 @@ def test_nothing_hangs_when_a_process_dies(student, tmp_path):
 
 @pytest.mark.parametrize("flags, line", [
     (["--batch_size", "14"], "--batch_size 14: the last batch of 1 images can't be split over 2 processes"),
-    (["--trial", "1,2"], "--trial 1,2: under torchrun one trial a run"),
-    (["--sync_bn"], "--sync_bn: torch synchronises batch norms on CUDA only"),
     (["--epochs", "0"], "argument --epochs: must be a whole number >= 1"),
     (["--path_t", "missing.pth"], "--path_t missing.pth: no such checkpoint")])
 def test_a_mistake_is_told_once(flags, line, student, tmp_path):

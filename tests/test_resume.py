@@ -123,8 +123,8 @@ def test_several_trials_of_which_some_are_behind(whole, tmp_path):
     assert (save / "models" / only_run(whole).name / "summary.json").read_text() == before
 
 
-@pytest.mark.parametrize("signum, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
-@pytest.mark.parametrize("step", [1, STEPS, STEPS + 2])
+@pytest.mark.parametrize("signum, status, step", [(signal.SIGTERM, 143, 1), (signal.SIGINT, 130, STEPS),
+                                                 (signal.SIGHUP, 129, STEPS + 2)])
 def test_signals_save_in_mid_epoch(whole, tmp_path, monkeypatch, signum, status, step):
     real, seen = Engine.step, []
 
