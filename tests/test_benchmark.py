@@ -1,18 +1,12 @@
 """The benchmark's two paths are what they claim: the same mixing law, the same loss; and its outputs."""
 import json
-import re
-from argparse import Namespace
 
 import pytest
 import torch
 
-import dataset
-from distiller_zoo import distiller_dict
-from helper.errors import UserError, guard
-from models import model_dict
+from helper.errors import guard
 from scripts import benchmark
-from scripts.bench import questions
-from scripts.bench.classic import Classic, host_mix
+from scripts.bench.classic import host_mix
 from tests.support.images import make_tree
 from tests.support.training import small_data
 
@@ -29,19 +23,6 @@ def test_host_mix_is_mixup_of_the_batch():
     full, _ = host_mix(images, labels, 7, 0.0, 1.0)
     assert not any(torch.allclose(x, image) for x in full[:8] for image in images)
     torch.testing.assert_close(full.mean(), images.mean(), atol=0.05, rtol=0)
-
-
-def test_classic_step_is_the_methods_loss():
-    opt = Namespace(gamma=0.1, alpha=0.9, beta=0.0, kd_T=4.0, rescale="none", batch_size=10, mix="none", partmixup=0.9,
-                    beta_a=1.0, learning_rate=0.1, momentum=0.9, weight_decay=0.0)
-    data = small_data(20)
-    teacher, student = (model_dict["resnet8"](num_classes=5) for _ in range(2))
-    classic = Classic(data, opt, teacher, student, distiller_dict["kd"](opt, None), torch.device("cpu"), 0)
-    batch = next(iter(classic.batches()))
-    assert batch.images.shape == (10, 3, 8, 8) and batch.targets.sum() == 10
-    before = student.fc.weight.detach().clone()
-    assert classic.step(batch) > 0
-    assert not torch.equal(before, student.fc.weight)
 
 
 @pytest.fixture
@@ -94,16 +75,3 @@ def test_operations_are_counted(noise, capsys):
     step, teacher, steps, whole = (int(word) for word in ahead.split() if word.isdigit())
     assert steps == 16 and whole == pytest.approx(step + teacher / steps, abs=1)
     assert teacher > 0 and "teacher" not in within  # hint has it in the step
-
-
-def test_questions_are_answered_or_refused_in_one_line(capsys, monkeypatch):
-    questions.main(["formats", "--device", "cpu", "--rounds", "1"])
-    assert re.search(r"formats: ShuffleV1 contiguous [\d.]+ ms, channels_last [\d.]+ ms; ShuffleV2 ",
-                     capsys.readouterr().out)
-    monkeypatch.setattr(questions, "BATCH", 2)
-    monkeypatch.setattr(dataset, "load", lambda *_, **__: small_data(64, classes=100, size=32))
-    questions.main(["streams", "--device", "cpu", "--rounds", "1"])
-    assert re.search(r"streams: one seed [\d.]+ ms a step, three together", capsys.readouterr().out)
-    for words, why in ((["drops"], "a question about CUDA"), (["jobs"], "--path_t"), (["speed"], "no question")):
-        with pytest.raises(UserError, match=why):
-            questions.main([*words, "--device", "cpu"])

@@ -8,7 +8,6 @@ import torch
 
 from distiller_zoo import CRDLoss, Pair, distiller_dict
 from distiller_zoo.CRD import ContrastLoss, ContrastMemory
-from distiller_zoo.sampling import ContrastSampler
 from tests.references.crd import Reference
 from tests.support.draws import draw
 from tests.support.feature_cases import options, outputs, shapes
@@ -47,18 +46,6 @@ def test_steps_are_the_loops():
         np.testing.assert_allclose(loss.contrast.Z, reference.Z, rtol=1e-10)
         for got, expected in zip((loss.contrast.memory_v1, loss.contrast.memory_v2), reference.memories, strict=True):
             np.testing.assert_allclose(got, expected, rtol=1e-10)
-
-
-def test_a_drawn_batch_is_the_loops():
-    torch.manual_seed(0)
-    loss = CRDLoss(opt(), LABELS, seed=4).double()
-    reference = Reference(loss)
-    twin = ContrastSampler(N, K, LABELS, seed=4)
-    for step in range(3):
-        y, _ = indices(6, step)
-        f_s, f_t = draw(6, 5, seed=step), draw(6, 7, seed=step + 9)
-        expected = reference.step(f_s.numpy(), f_t.numpy(), twin(y).numpy())
-        assert float(loss(f_s, f_t, y).detach()) == pytest.approx(expected, rel=1e-10)
 
 
 def test_gradient_is_the_values():
@@ -102,15 +89,6 @@ def test_contrast_loss_alone():
 
 
 # The memories -------------------------------------------------------------------------------------------------------
-
-def test_memory_starts_within_its_bounds():
-    torch.manual_seed(0)
-    memory = ContrastMemory(16, 500, 5)
-    for values in (memory.memory_v1, memory.memory_v2):
-        bound = 1 / math.sqrt(16 / 3)
-        assert 0.99 * bound < float(values.max()) <= bound and -bound <= float(values.min()) < -0.99 * bound
-    assert memory.Z.tolist() == [-1, -1]
-
 
 def test_last_row_of_one_image_decides():
     torch.manual_seed(0)
@@ -158,36 +136,11 @@ def run(crd, both, steps):
     return torch.stack(values)
 
 
-def test_resumed_run_continues_bit_for_bit():
-    torch.manual_seed(0)
-    whole, both = method()
-    run(whole, both, range(3))
-    resumed, _ = method(seed=99)  # the checkpoint's seed counts
-    assert not torch.equal(resumed.criterion.contrast.memory_v1, whole.criterion.contrast.memory_v1)
-    resumed.load_state_dict({name: value.clone() for name, value in whole.state_dict().items()})
-    assert set(whole.state_dict()) == {f"criterion.{name}" for name in (
-        "contrast.memory_v1", "contrast.memory_v2", "contrast.Z", "contrast.sampler.seed", "contrast.sampler.step",
-        *(f"embed_{n}.linear.{p}" for n in "st" for p in ("weight", "bias")))}
-    assert torch.equal(run(whole, both, range(3, 6)), run(resumed, both, range(3, 6)))
-    assert int(resumed.criterion.contrast.sampler.step) == 6
-
-
 def test_buffers_are_written_in_place():
     crd, both = method()
     before = {name: value.data_ptr() for name, value in crd.named_buffers()}
     run(crd, both, range(2))
     assert before == {name: value.data_ptr() for name, value in crd.named_buffers()}
-
-
-def test_both_embeddings_are_trained():
-    crd, both = method()
-    trained = crd.enter("main", torch.nn.Linear(1, 1))
-    assert {id(p) for p in crd.parameters()} <= {id(p) for p in trained} and len([*crd.parameters()]) == 4
-
-
-def test_relax_reaches_the_sampler():
-    assert method(mode="relax")[0].criterion.contrast.sampler.relax
-    assert not method()[0].criterion.contrast.sampler.relax
 
 
 def test_too_few_negatives_are_refused():

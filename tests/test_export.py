@@ -79,13 +79,6 @@ def test_students_have_names_of_their_own_and_nothing_is_overwritten(tmp_path, c
     assert not (tmp_path / "out" / "third.pth").exists()
 
 
-def test_a_reduced_teacher_is_known_outside_its_folder(tmp_path, capsys):
-    state = {"model": model_dict["resnet8"](num_classes=100).state_dict(), "arch": "resnet8", "opt": {"epochs": 3}}
-    checkpoint.save(state, tmp_path / "copied.pth")
-    assert guard(export_weights.main, ["--path", str(tmp_path / "copied.pth"), "--device", "cpu"]) == 2
-    assert "--epochs 3" in capsys.readouterr().err
-
-
 def test_committed_weights_are_those_of_their_table():
     folder = export_weights.PRETRAINED
     files = {str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("*.pth")}

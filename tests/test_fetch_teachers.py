@@ -124,11 +124,6 @@ def test_bad_arguments_are_one_line(fetch, server, args, expected):
     assert not server[2]
 
 
-def test_help(fetch):
-    done = fetch("--help")
-    assert done.returncode == 0 and "--zoo repdistiller" in done.stdout and "host" in done.stdout
-
-
 def test_the_known_files_are_those_of_the_script():
     text = (ROOT / "scripts" / "fetch_pretrained_teachers.sh").read_text()
     for known in known_teachers().values():

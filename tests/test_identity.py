@@ -82,10 +82,6 @@ def test_teachers_weights_are_in_identity_and_name_and_their_place_is_not():
     assert not same(one, other) and student_name(one, "1") != student_name(other, "1")
 
 
-def test_run_without_mixing_is_not_called_mixed():
-    assert "pmix" not in student_name(settled(["--distill", "kd", "--mix", "none"]), "1")
-
-
 @pytest.mark.parametrize("file", ROWS, ids=[f"{path.parent.parent.name}-{i}" for i, path in enumerate(ROWS)])
 def test_stored_rows_are_recognised_after_a_method_with_a_flag_is_added(file, with_l1, tmp_path):
     stored = json.loads(file.read_text())["config"]
@@ -104,10 +100,6 @@ def test_stored_rows_are_recognised_after_a_method_with_a_flag_is_added(file, wi
     opt.save_dir, opt.resume, opt.trial = str(tmp_path), "auto", [stored["trial"]]
     run = Run.find(opt)
     assert run.finished and run.folder == old
-
-
-def test_rows_are_there():
-    assert len(ROWS) >= 4
 
 
 def test_flag_that_this_code_lacks_is_ignored_and_another_value_is_named():

@@ -94,15 +94,6 @@ def test_against_torchvision_transforms_themselves():
     assert seen == 150
 
 
-def test_border_is_black_before_normalising():
-    loaded = made(600)
-    black = (torch.zeros(3) - torch.tensor(loaded.mean)) / torch.tensor(loaded.std)
-    loader = DeviceLoader(loaded, 600, MixSpec())
-    plan, (batch,) = loader.plan(0, 0), loader.epoch(0, 0)
-    corner = batch.images[(plan.crop == 0).all(1) & ~plan.flip]
-    assert len(corner) and torch.allclose(corner[:, :, :4], black[None, :, None, None].expand(len(corner), 3, 4, 32))
-
-
 @pytest.mark.parametrize("shape, pad, flip", [((1, 5, 9), 2, True), ((3, 8, 6), 0, True), ((3, 32, 32), 4, False)])
 def test_other_shapes(shape, pad, flip):
     loaded, mix = made(30, shape, 3, pad, flip), MixSpec("mixup", partmixup=0.5)

@@ -8,6 +8,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+import train_teacher
 from distiller_zoo import DistillError, distiller_dict
 from distiller_zoo.ranges import number
 from helper.argtypes import file_path, folder_path, seed_of, trial_list
@@ -45,10 +46,8 @@ RANGES = {  # flag: values that are taken, values that are not
     "kernels": (["auto", "native", "torch"], ["fast"]),
     "threads": (["0", "4"], ["-1", "5000"]),
     "on_nan": (["stop", "skip"], ["ignore"]),
-    "trial": (
-        ["0", "1,2,3", "a.b-c", "999999999"],
-        ["", ",", "1,1", "../../x", "a/b", "-1", "1 2", "1\n", "..", "1" * 40, "1234567890", "a_b", "\u0661"],
-    ),
+    "trial": (["0", "1,2,3", "a.b-c", "999999999"],
+              ["", ",", "1,1", "../../x", "a/b", "-1", "1 2", "1\n", "..", "1" * 40, "1234567890", "a_b", "\u0661"]),
 }
 STUDENT_RANGES = {
     "kd_T": (["0.5", "4"], ["0", "-1", "nan"]),
@@ -144,22 +143,13 @@ def test_booleans(capsys):
         assert "pmixup" in one_line(capsys, "teacher", *words)
 
 
-@pytest.mark.parametrize(
-    "role, argv, hint",
-    [
-        ("teacher", ["--model", "resnet65"], "resnet56"),
-        ("student", ["--model_s", "wrn_16"], "wrn_16_1"),
-        ("student", ["--distill", "atention"], "attention"),
-        ("teacher", ["--dataset", "cifar-100"], "cifar100"),
-        ("teacher", ["--learning_rat", "1"], "--learning_rate"),
-        ("teacher", ["--lr", "1"], "--lr_decay"),
-        ("student", ["stray"], "unknown argument"),
-        ("student", ["--batch", "3"], "--batch_size"),
-        ("teacher", ["--", "x"], "x"),
-    ],
-)
-def test_unknown_names_list_the_near_ones(role, argv, hint, capsys):
-    assert hint in one_line(capsys, role, *argv)
+def test_unknown_names_list_the_near_ones(capsys):
+    for role, argv, hint in (
+            ("teacher", ["--model", "resnet65"], "resnet56"), ("student", ["--model_s", "wrn_16"], "wrn_16_1"),
+            ("student", ["--distill", "atention"], "attention"), ("teacher", ["--dataset", "cifar-100"], "cifar100"),
+            ("teacher", ["--learning_rat", "1"], "--learning_rate"), ("student", ["stray"], "unknown argument"),
+            ("student", ["--batch", "3"], "--batch_size"), ("teacher", ["--", "x"], "x")):
+        assert hint in one_line(capsys, role, *argv)
 
 
 def test_slow_students_rate_is_a_default_and_no_more():
@@ -170,37 +160,21 @@ def test_slow_students_rate_is_a_default_and_no_more():
             assert parse(role, flag, model, "--learning_rate", "0.2").learning_rate == 0.2
 
 
-@pytest.mark.parametrize(
-    "argv, words",
-    [
-        (["--kd_T", "2"], ["kd_T"]),
-        (["--distill", "kd", "--kd_T", "2"], []),
-        (["--distill", "kd", "--scale_T", "2"], ["scale_T"]),
-        (["--distill", "kd", "-b", "3"], ["beta"]),
-        (["--init_epochs", "3"], ["init_epochs"]),
-        (["--nce_k", "3"], ["nce_k"]),
-        (["--mix", "none", "--partmixup", "0.5", "--beta_a", "2"], ["beta_a", "partmixup"]),
-        (["--no-pmixup", "--partmixup", "0.5"], ["partmixup"]),
-        (["--no-pmixup", "--beta_a", "0.5"], []),
-        (["--num_workers", "3"], ["num_workers"]),
-        (["--num_workers", "3", "--loader", "torch"], []),
-    ],
-)
-def test_flags_that_do_nothing_are_named(argv, words):
-    assert [w.split()[0] for w in parse("student", *argv).warnings] == [f"--{w}" for w in words]
+def test_flags_that_do_nothing_are_named():
+    for argv, words in (
+            ("--kd_T 2", ["kd_T"]), ("--distill kd --kd_T 2", []), ("--distill kd --scale_T 2", ["scale_T"]),
+            ("--distill kd -b 3", ["beta"]), ("--init_epochs 3", ["init_epochs"]), ("--nce_k 3", ["nce_k"]),
+            ("--mix none --partmixup 0.5 --beta_a 2", ["beta_a", "partmixup"]),
+            ("--no-pmixup --partmixup 0.5", ["partmixup"]), ("--no-pmixup --beta_a 0.5", []),
+            ("--num_workers 3", ["num_workers"]), ("--num_workers 3 --loader torch", [])):
+        assert [w.split()[0] for w in parse("student", *argv.split()).warnings] == [f"--{w}" for w in words], argv
 
 
-@pytest.mark.parametrize(
-    "argv, words",
-    [
-        (["-r", "0", "-a", "0"], "nothing to train on"),
-        (["--resume", "auto", "--overwrite"], "exclude each other"),
-        (["--lr_decay_rate", "1e308", "--lr_decay_epochs", "1,2,3", "--epochs", "9"], "--lr_decay_rate"),
-    ],
-)
-def test_impossible_pairs(argv, words):
-    with pytest.raises((UserError, DistillError), match=words):
-        parse("student", *argv)
+def test_impossible_pairs():
+    for argv, words in (("-r 0 -a 0", "nothing to train on"), ("--resume auto --overwrite", "exclude each other"),
+                        ("--lr_decay_rate 1e308 --lr_decay_epochs 1,2,3 --epochs 9", "--lr_decay_rate")):
+        with pytest.raises((UserError, DistillError), match=words):
+            parse("student", *argv.split())
 
 
 def test_help_has_the_flags_of_the_method_that_is_given(capsys):
@@ -221,48 +195,24 @@ def test_seeds():
 
 
 def test_originals_names():
-    assert (
-        teacher_name(parse("teacher", "--model", "resnet56"), "3") == "resnet56_cifar100_lr_0.05_decay_0.0005_trial_3"
-    )
-    opt = parse("student", "--model_t", "resnet56")
-    assert student_name(opt, "1") == (
-        "S=resnet20_T=resnet56_cifar100_mixstd_r=0.1_a=0.9_b=0.0_pmix=True_0.9_betalpha=1.0_1"
-    )
+    name = teacher_name(parse("teacher", "--model", "resnet56"), "3")
+    assert name == "resnet56_cifar100_lr_0.05_decay_0.0005_trial_3"
+    name = student_name(parse("student", "--model_t", "resnet56"), "1")
+    assert name == "S=resnet20_T=resnet56_cifar100_mixstd_r=0.1_a=0.9_b=0.0_pmix=True_0.9_betalpha=1.0_1"
 
 
 SOME = {
-    "epochs": ["5", "240"],
-    "batch_size": ["64", "32"],
-    "lr_decay_epochs": ["150,180,210", "", "15"],
-    "mix": ["mixup", "none"],
-    "partmixup": ["0.5", "0.9"],
-    "pmixup": ["True", "False"],
-    "beta_a": ["1", "0.5"],
-    "data_dir": ["a", "a/b", "a_b", "data"],
-    "trial": ["1", "2", "a-2", "1.2"],
-    "train_fraction": ["0.1", "0.11"],
-    "momentum": ["0.9", "0.8"],
-    "holdout": ["0", "1"],
-    "precision": ["fp32", "bf16"],
-    "kernels": ["auto", "torch"],
-    "weight_decay": ["5e-4", "0.0005", "0.05"],
-    "learning_rate": ["0.05", "0.5"],
+    "epochs": ["5", "240"], "batch_size": ["64", "32"], "lr_decay_epochs": ["150,180,210", "", "15"],
+    "mix": ["mixup", "none"], "partmixup": ["0.5", "0.9"], "pmixup": ["True", "False"], "beta_a": ["1", "0.5"],
+    "data_dir": ["a", "a/b", "a_b", "data"], "trial": ["1", "2", "a-2", "1.2"], "train_fraction": ["0.1", "0.11"],
+    "momentum": ["0.9", "0.8"], "holdout": ["0", "1"], "precision": ["fp32", "bf16"], "kernels": ["auto", "torch"],
+    "weight_decay": ["5e-4", "0.0005", "0.05"], "learning_rate": ["0.05", "0.5"],
 }
 ROLES = {
     "teacher": {**SOME, "model": ["resnet8", "resnet8x4"], "label_smoothing": ["0", "0.1"]},
-    "student": {
-        **SOME,
-        "model_s": ["resnet8", "resnet8x4"],
-        "distill": ["kd", "mixstd", "crd"],
-        "gamma": ["1", "0.1"],
-        "alpha": ["0.5", "0.9"],
-        "beta": ["1", "0"],
-        "kd_T": ["4", "2"],
-        "path_t": ["a/b.pth", "a_b.pth"],
-        "nce_k": ["16384", "4"],
-        "rescale": ["std", "none"],
-        "model_t": ["vgg8", "vgg13"],
-    },
+    "student": {**SOME, "model_s": ["resnet8", "resnet8x4"], "distill": ["kd", "mixstd", "crd"], "gamma": ["1", "0.1"],
+                "alpha": ["0.5", "0.9"], "beta": ["1", "0"], "kd_T": ["4", "2"], "path_t": ["a/b.pth", "a_b.pth"],
+                "nce_k": ["16384", "4"], "rescale": ["std", "none"], "model_t": ["vgg8", "vgg13"]},
 }
 NAMES = {"teacher": teacher_name, "student": student_name}
 
@@ -274,14 +224,8 @@ def test_configurations_that_differ_have_names_that_differ(role, data):
     """And names that any file system takes, that stay within their folder."""
     flags = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in ROLES[role].items()})
     one = data.draw(flags)
-    other = data.draw(
-        st.one_of(
-            flags,
-            st.sampled_from(sorted(ROLES[role])).flatmap(
-                lambda name: st.sampled_from(ROLES[role][name]).map(lambda value: {**one, name: value})
-            ),
-        )
-    )
+    other = data.draw(st.one_of(flags, st.sampled_from(sorted(ROLES[role])).flatmap(
+        lambda name: st.sampled_from(ROLES[role][name]).map(lambda value: {**one, name: value}))))
     opts = [parse(role, *(f"--{k}={v}" for k, v in chosen.items())) for chosen in (one, other)]
     names = [NAMES[role](opt, opt.trial[0]) for opt in opts]
     assert all(len(name.encode()) <= 255 and "/" not in name and not name.startswith(".") for name in names)
@@ -290,35 +234,22 @@ def test_configurations_that_differ_have_names_that_differ(role, data):
     assert names[0] != names[1]
 
 
-@pytest.mark.parametrize(
-    "argv",
-    [
-        ["--dataset", "cifar100", "--data_dir", "EMPTY"],
-        ["--holdout", "9999999", "--dataset", "digits"],
-        ["--dataset", "digits", "--device", "nonsense"],
-        ["--dataset", "digits", "--device", "cuda:77"],
-        ["--dataset", "digits", "--step", "graph", "--device", "cpu"],
-        ["--dataset", "digits", "--resume", "EMPTY"],
-        ["--dataset", "digits", "--train_fraction", "1e-9"],
-        ["--batch_size", "none"],
-        ["--dataset", "cifar100", "--data_dir", __file__],
-    ],
-)
+@pytest.mark.parametrize("argv", [
+    "--dataset cifar100 --data_dir EMPTY", "--holdout 9999999 --dataset digits", "--dataset digits --device nonsense",
+    "--dataset digits --device cuda:77", "--dataset digits --step graph --device cpu",
+    "--dataset digits --resume EMPTY", "--dataset digits --train_fraction 1e-9", "--batch_size none",
+    f"--dataset cifar100 --data_dir {__file__}"])
 def test_errors_leave_no_folder(argv, tmp_path, monkeypatch):
-    import train_teacher
-
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nothing listens there: the download fails at once
     empty = tmp_path / "empty"
-    done = call(
-        train_teacher.main, [*(str(empty) if w == "EMPTY" else w for w in argv), "--save_dir", tmp_path / "save"]
-    )
+    argv = [str(empty) if word == "EMPTY" else word for word in argv.split()]
+    done = call(train_teacher.main, [*argv, "--save_dir", tmp_path / "save"])
     assert done.status == 2 and done.err.count("\n") == 1
     assert any(word in done.err for word in argv if word.startswith("--") and word != "--dataset"), done.err
     assert not (tmp_path / "save").exists() and not empty.exists()
 
 
 def test_a_save_dir_that_can_not_be_made_is_named(tmp_path):
-    import train_teacher
     if not Path("/proc/self").exists():
         pytest.skip("no /proc, in which nobody makes a folder")
     words = ["--dataset", "digits", "--model", "resnet8", "--train_fraction", "0.05", "--device", "cpu"]

@@ -105,17 +105,6 @@ def test_what_can_not_be_is_one_line(tmp_path):
         run_table.main([words[0], "--cpus_per_run", "2", *words[3:]])
 
 
-@pytest.mark.parametrize("amount, good", [("0.25", True), ("2", True), ("1.5", False), ("0.33333", False)])
-def test_amounts_are_what_ray_gives_out(amount, good, capsys):
-    words = ["main", "--executor", "ray", "--gpus_per_run", amount]
-    if good:
-        assert run_table.parse(words).gpus_per_run == float(amount)
-        return
-    with pytest.raises(SystemExit):
-        run_table.parse(words)
-    assert "--gpus_per_run" in (said := capsys.readouterr().err) and "Ray takes whole numbers" in said
-
-
 @pytest.mark.parametrize("gpus, cpus, fits", [(2.0, 4.0, True), (2.0, 8.0, False), (3.0, 1.0, False),
                                               (None, 1.0, True)])
 def test_a_run_must_fit_one_machine(tmp_path, monkeypatch, gpus, cpus, fits):

@@ -7,7 +7,6 @@ import pytest
 from distiller_zoo import distiller_dict
 from helper import checkpoint
 from helper.errors import UserError
-from helper.pair import shapes_of
 from models import model_dict
 from scripts import support, zoo_table
 from tests.support.feature_cases import EQUAL_CHANNELS, PAIRS
@@ -30,12 +29,6 @@ def test_support_says_what_runs_and_why_not(tmp_path, capsys):
     assert {mark for mark in marks if mark != "yes"} == reasons.keys() and marks.count("yes") == len(EQUAL_CHANNELS)
     assert "the student has [16, 16, 32, 64], the teacher [16, 32, 64, 128]" in reasons["(1)"]
     assert reasons["(1)"].endswith("[wrn_40_2 > wrn_40_1]")
-
-
-@pytest.mark.parametrize("preact", [False, True])
-@pytest.mark.parametrize("name", ["resnet8x4", "ShuffleV2"])
-def test_shapes_without_numbers_are_the_networks(name, preact):
-    assert support.shapes(name, preact) == shapes_of(model_dict[name](num_classes=100), (3, 32, 32), preact)
 
 
 def test_support_takes_the_training_flags(monkeypatch, capsys):

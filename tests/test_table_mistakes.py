@@ -9,40 +9,33 @@ from helper.errors import UserError
 from models import model_dict
 from tests.support import table_runs
 
-
-@pytest.mark.parametrize("changes, words", [
+MISTAKES = [
     ({"recipe": {"dataset": "mnist"}}, "dataset must be one of"), ({"recipe": []}, "recipe"),
     ({"recipe": {"dataset": "digits", "lr_decay_epochs": []}}, "epochs must be a whole number"),
-    ({"recipe": {"dataset": "digits", "epochs": "9", "lr_decay_epochs": []}}, "epochs must be a whole number"),
-    ({"recipe": {"dataset": "digits", "epochs": 0, "lr_decay_epochs": []}}, "epochs must be a whole number"),
     ({"recipe": {"dataset": "digits", "epochs": 9, "lr_decay_epochs": "3"}}, "lr_decay_epochs must be a list"),
-    ({"trial": 1}, "trial"), ({"name": "x"}, "leave 'name' out"), ({"trial": "1-3"}, "trial"),
-    ({"trial": ""}, "trial"), ({"trial": "1,01"}, "trial"), ({"trial": "1, 2"}, "trial"),
-    ({"picture": "pie"}, "pie"), ({"rows": {"a": 1}}, "not a table"),
-    ({"about": "x"}, "about"), ({"rows": [{"name": 3}]}, "must be texts"),
-    ({"rows": [{"name": "a", "flags": "--mix 'none"}]}, "No closing quotation"),
-    ({"rows": [{"name": "a", "published": 70, "source": "here"}]}, "published is a list"),
-    ({"rows": [{"name": "a", "published": ["70"], "source": "here"}]}, "published is a list"),
-    ({"rows": [{"name": "a", "published": "repdistiller: CDR"}]}, "no entry of dataset/published.json"),
-    ({"rows": [{"name": "a", "published": "nobody: KD"}]}, "no entry of dataset/published.json"),
-    ({"rows": [{"name": "a", "distill": "kd"}]}, "not a table"), ({"sources": None}, "sources"),
-    ({"about": [1]}, "about"), ({"rows": []}, "no rows"),
-    ({"columns": ["resnet8>resnet8"]}, "column 'resnet8>resnet8'"),
-    ({"columns": ["resnet8 > resnet8 > resnet8"]}, "TEACHER > STUDENT"),
-    ({"columns": ["resnet8"]}, "TEACHER > STUDENT"),
+    ({"recipe": {**table_runs.SMALL["recipe"], "train_fraction": 0.5}}, "train_fraction is not"),
+    ({"trial": "1,01"}, "trial"), ({"name": "x"}, "leave 'name' out"), ({"picture": "pie"}, "pie"),
+    ({"rows": {"a": 1}}, "not a table"), ({"about": "x"}, "about"), ({"rows": []}, "no rows"),
+    ({"columns": ["resnet8>resnet8"]}, "column 'resnet8>resnet8'"), ({"columns": ["resnet8"]}, "TEACHER > STUDENT"),
+    ({"rows": [{"name": "A"}, {"name": "A"}]}, "same name"),
     *(({"rows": [{"name": "a", **row}]}, words) for row, words in (
-        ({"column_flags": None}, "column_flags"), ({"x": "a"}, "x must be"),
-        ({"skip": [[1]]}, "skip"), ({"x": float("nan")}, "NaN is no number"),
+        ({"flags": "--mix 'none"}, "No closing quotation"),
+        ({"published": 70, "source": "here"}, "published is a list"),
+        ({"published": [1, 2], "source": "here"}, "published numbers for"), ({"published": [1]}, "without a source"),
+        ({"published": "nobody: KD"}, "no entry of dataset/published.json"), ({"distill": "kd"}, "not a table"),
+        ({"role": "judge"}, "role"), ({"skip": ["nowhere"]}, "columns that are none"), ({"skip": [[1]]}, "skip"),
+        ({"column_flags": None}, "column_flags"), ({"x": "a"}, "x must be"), ({"x": float("nan")}, "NaN is no number"),
         ({"flags": "--train_fraction 0.5"}, "--train_fraction is decided"), ({"flags": "--holdout=9"}, "--holdout is"),
-        ({"flags": "--batch_size 32"}, "--batch_size is decided"), ({"teacher": "--epochs 9"}, "--epochs is decided"),
-        ({"column_flags": {"resnet14 > resnet8": "--path_t x"}}, "--path_t is"), ({"flags": "--help"}, "--help is"))),
-    ({"recipe": {**table_runs.SMALL["recipe"], "train_fraction": 0.5}}, "train_fraction is not")],
-    ids=lambda value: str(value)[:40])
-def test_a_mistake_in_a_file_is_one_line(tmp_path, changes, words):
-    path = table_runs.small_table(tmp_path, **changes)
-    with pytest.raises(UserError, match=words) as caught:
-        table_runs.make_plan([path, "--save_dir", tmp_path])
-    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+        ({"teacher": "--epochs 9"}, "--epochs is decided"), ({"flags": "--help"}, "--help is"),
+        ({"column_flags": {"resnet14 > resnet8": "--path_t x"}}, "--path_t is")))]
+
+
+def test_a_mistake_in_a_file_is_one_line(tmp_path):
+    for changes, words in MISTAKES:
+        path = table_runs.small_table(tmp_path, **changes)
+        with pytest.raises(UserError, match=words) as caught:
+            table_runs.make_plan([path, "--save_dir", tmp_path])
+        assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_mistakes_that_only_a_plan_shows(tmp_path):

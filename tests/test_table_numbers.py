@@ -65,12 +65,6 @@ def test_difference_is_set_beside_its_standard_error(tmp_path):
         assert len(found) == 4 and verdict in found[2]
 
 
-def test_table_whose_recipe_is_reduced_says_so_everywhere(tmp_path):
-    table = spec.load(table_runs.small_table(tmp_path, reduced="60 of 240 epochs"))
-    assert table.size().label == "reduced: 60 of 240 epochs" and table.size().folder == ""
-    assert table.size(epochs=5).label == "reduced: 60 of 240 epochs, 5 of 240 epochs"
-
-
 def test_reduced_and_full_never_meet(tmp_path):
     full, reduced = filled(tmp_path)
     result = tmp_path / "result" / "small"
@@ -133,17 +127,6 @@ def test_a_full_table_shows_published_rows_in_the_columns_that_were_run(tmp_path
     assert "wrn_16_1" not in str(table) and "Teacher" in str(table) and "MIXSTD" not in str(table)
 
 
-@pytest.mark.parametrize("name", spec.names())
-def test_a_column_keeps_its_published_figures_wherever_it_is_shown(name):
-    table = spec.load(name)
-    published = {cell.key: cell.published for cell in table.cells}
-    for column in table.columns:
-        figures = {key: render.Figure(1, 50.0) for key in published if key[1] == column}
-        shown = table.shown(table.size(), figures)
-        assert shown.columns == [column]
-        assert {cell.key: cell.published for cell in shown.cells}.items() <= published.items()
-
-
 def test_a_fetched_teachers_accuracy_is_what_its_students_measured(tmp_path, monkeypatch):
     """Runs from before origin and accuracy were stored take the one from the weights, the other from the rest."""
     path = tmp_path / "zoo" / "resnet14_vanilla" / "ckpt_epoch_240.pth"
@@ -177,17 +160,6 @@ def test_failed_runs_stand_in_the_table_and_in_the_report(tmp_path):
     assert "Failed in the last attempt" in (folder.parent / "report.html").read_text()
     render.write(full, folder)
     assert render.failures(folder / "table.md") == []
-
-
-def test_flags_that_count_images_follow_the_data_set(tmp_path):
-    rows = [{"name": "CRD", "flags": "--distill crd --mix none"}]
-    argv = [table_runs.small_table(tmp_path, rows=rows), "--save_dir", tmp_path / "save"]
-    for more, images, share in (([], (50_000, 10_000), 1), (["--train_fraction", 0.1], (5000, 10_000), 0.1),
-                                (["--dataset", "digits"], (1437, 360), 1437 / 50_000),
-                                (["--holdout", 5000], (45_000, 5000), 0.9)):
-        plan = table_runs.make_plan([*argv, *more])
-        assert plan.size.images == images
-        assert table_runs.run_of(plan, "CRD").parse().nce_k == round(16384 * share)
 
 
 def test_a_run_whose_summary_belies_its_flags_is_not_counted(tmp_path):

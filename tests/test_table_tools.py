@@ -17,7 +17,7 @@ from helper.known_teachers import vanilla
 from models import model_dict
 from scripts import report, run_table
 from scripts.table import jobs, plots, render
-from scripts.table.jobs import Child, Pool, slug
+from scripts.table.jobs import Child, Pool
 from tests.support import table_runs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,13 +64,6 @@ def test_a_run_that_another_process_trains_is_tried_again(tmp_path, capsys, monk
     assert out.count("waiting: teacher: another process trains it") == 1 and "FAILED" not in out
 
 
-def test_a_run_that_said_nothing_has_its_status_as_the_reason(tmp_path):
-    mute = Fake(tmp_path, "mute", "os._exit(3)")
-    pool = Pool(1, [], tmp_path / "logs")
-    assert pool.train([mute], lambda: None) == 0
-    assert pool.reason(mute) == "status 3, without a word"
-
-
 def test_devices_are_counted_among_those_one_may_use(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-7")
@@ -114,10 +107,6 @@ def test_ctrl_c_lets_every_run_save_and_leaves_none(tmp_path):
     assert pool.train(runs, lambda: None) == signal.SIGINT
     thread.join(240)
     assert len(list(tmp_path.glob("*.saved"))) == 2 and not pool.children and time.monotonic() - began < 120
-
-
-def test_file_names_are_plain():
-    assert slug("KD + FMU, T=4, resnet56 > resnet20 ../$(x)") == "KD_+_FMU_T=4_resnet56_resnet20_.._x"
 
 
 # Pictures and report --------------------------------------------------------------------------------------------------
@@ -201,12 +190,6 @@ def test_finished_runs_of_other_code_are_told(tmp_path, monkeypatch, capsys):
         assert ("1 finished runs were trained by the code of aaaaaaaa, here" in capsys.readouterr().out) == warned
 
 
-def test_a_table_of_ones_own_is_printed_under_its_files_name(tmp_path, capsys):
-    run_table.main([table_runs.small_table(tmp_path), "--print"])
-    out = capsys.readouterr().out
-    assert "run_table small.json --print" in out and "scripts/tables" not in out and str(tmp_path) not in out
-
-
 def test_a_printed_table_of_other_data_trains_its_own_teachers(tmp_path, capsys):
     recipe = {**table_runs.SMALL["recipe"], "dataset": "digits"}
     run_table.main([table_runs.small_table(tmp_path, recipe=recipe), "--print"])
@@ -214,38 +197,6 @@ def test_a_printed_table_of_other_data_trains_its_own_teachers(tmp_path, capsys)
     assert '"$PYTHON" train_teacher.py --model resnet14 --dataset digits --resume auto' in out
     assert "resnet14=save/models/resnet14_digits_lr_0.05_decay_0.0005_trial_0/resnet14_last.pth" in out
     assert "$(teacher" not in out and "run_cifar_vanilla" not in out
-
-
-def test_runs_that_lack_what_today_is_known_are_found(tmp_path):
-    """A finished run of an older version, whose args.json has fewer flags."""
-    words = [table_runs.small_table(tmp_path), "--save_dir", str(tmp_path / "save"), "--trial", "1"]
-    plan = table_runs.make_plan(words)
-    folder = table_runs.finish(plan, table_runs.run_of(plan, "Teacher"), "0", 12.0)
-    args = json.loads((folder / "args.json").read_text())
-    for name in ("sync_bn", "data_sha256", "momentum"):
-        args["config"].pop(name, None)
-    (folder / "args.json").write_text(json.dumps(args))
-    assert table_runs.run_of(table_runs.make_plan(words), "Teacher").done["0"].last_top1 == 12.0
-
-
-def test_threads_reach_the_runs_and_don_t_tell_them_apart(tmp_path):
-    words = [table_runs.small_table(tmp_path), "--save_dir", str(tmp_path / "save"), "--trial", "1"]
-    plan = table_runs.make_plan([*words, "--threads", "1"])
-    for row in ("Teacher", "KD"):
-        assert table_runs.run_of(plan, row).command().count("--threads 1 ") == 1
-    table_runs.finish(plan, table_runs.run_of(plan, "Teacher"), "0", 12.0)
-    plain = table_runs.make_plan(words)
-    assert "0" in table_runs.run_of(plain, "Teacher").done
-    assert [*map(plan.configuration, plan.table.cells)] == [*map(plain.configuration, plain.table.cells)]
-
-
-def test_a_share_of_many_digits_is_found_again(tmp_path):
-    words = [table_runs.small_table(tmp_path), "--save_dir", str(tmp_path / "save"), "--train_fraction", "0.1234567"]
-    plan = table_runs.make_plan(words)
-    table_runs.finish(plan, table_runs.run_of(plan, "Teacher"), "0", 12.0)
-    assert "0" in table_runs.run_of(table_runs.make_plan(words), "Teacher").done
-    other = table_runs.make_plan([*words[:-1], "0.12345671"])
-    assert other.size.folder != plan.size.folder and other.size.label != plan.size.label
 
 
 @pytest.mark.parametrize("stated, index", [
@@ -263,16 +214,6 @@ def test_a_teacher_whose_accuracy_can_t_be_true_is_refused(tmp_path, stated, ind
         plan.results(plan.table.cells[0])
 
 
-@pytest.mark.parametrize("text", ["{bad", "[]", '{"ckpt_epoch_240": 5}'])
-def test_an_index_that_can_t_be_read_says_nothing(tmp_path, text):
-    path = tmp_path / vanilla("resnet14")
-    path.parent.mkdir()
-    torch.save({"model": model_dict["resnet14"](num_classes=100).state_dict()}, path)
-    path.with_name("index.json").write_text(text)
-    plan = table_runs.make_plan([table_runs.small_table(tmp_path), "--teacher_dir", tmp_path, "--save_dir", tmp_path])
-    assert plan.results(plan.table.cells[0]) == []
-
-
 @pytest.mark.parametrize("flags, words", [
     (["--device", "foo"], "--device foo"), (["--save_dir", "/dev/null/x"], "--save_dir"),
     (["--gpus", "99"], "--gpus 99")])
@@ -287,11 +228,6 @@ def test_a_damaged_table_is_named_by_the_report(tmp_path, name, text):
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=f"{name}: .*move it away"):
         report.main(["--out", str(tmp_path), "--save_dir", str(tmp_path / "save")])
-
-
-def test_nothing_to_report_is_one_line(tmp_path):
-    with pytest.raises(UserError, match="nothing to report"):
-        report.main(["--out", str(tmp_path / "a"), "--save_dir", str(tmp_path / "b")])
 
 
 def test_the_command_line_lists_tables_and_plans(tmp_path, capsys):

@@ -5,7 +5,6 @@ import sys
 import pytest
 import torch
 
-import dataset
 from distiller_zoo import Pair, distiller_dict
 from helper import checkpoint
 from helper.errors import UserError
@@ -37,11 +36,6 @@ def plans(tmp_path_factory):
 
 
 # Tables ---------------------------------------------------------------------------------------------------------------
-
-def test_the_tables_of_the_papers_are_there():
-    assert {"repdistiller_same", "repdistiller_cross", "main", "augmentation", "partial_amount", "beta_a", "cutmix",
-            "rescale", "zoo_mixup", "teachers"} <= set(spec.names())
-
 
 @pytest.mark.parametrize("name", spec.names())
 def test_every_command_parses_without_a_warning_and_is_the_recipe(plans, name):
@@ -104,18 +98,6 @@ def test_published_numbers_are_those_of_the_papers():
                 assert cell.published == KD[PAIRS.index(cell.column)], cell.label
 
 
-def test_the_data_set_knows_the_same_teachers(tiny_dir):
-    published = dataset.load("cifar100", tiny_dir).published
-    assert published and {name: ALONE[name] for name in published} == published
-
-
-def test_no_cell_is_published_that_mix_kd_only_drew():
-    for name in ("augmentation", "partial_amount", "beta_a", "cutmix", "rescale", "zoo_mixup"):
-        assert all(cell.published is None for cell in spec.load(name).cells)
-    rows = {cell.row.name for cell in spec.load("main").cells if cell.published is not None}
-    assert rows == {"Teacher", "Student", "KD, T=4"}
-
-
 def test_grid_zoo_and_amounts_are_complete(plans):
     depths = [f"resnet{depth}" for depth in (20, 32, 44, 56, 110)]
     grid = plans["augmentation"].table
@@ -142,19 +124,6 @@ def test_stages_and_warm_ups_shrink_with_the_epochs_and_negatives_with_the_image
     assert parsed["factor"].init_epochs == 3 and parsed["dkd"].dkd_warmup == 2 and parsed["crd"].nce_k == 4096
 
 
-@pytest.mark.parametrize("change, problem", [
-    ({"rows": [{"name": "A", "published": [1, 2], "source": "here"}]}, "published numbers for"),
-    ({"rows": [{"name": "A", "published": [1]}]}, "without a source"),
-    ({"rows": [{"name": "A", "role": "judge"}]}, "role"),
-    ({"rows": [{"name": "A"}, {"name": "A"}]}, "same name"),
-    ({"rows": [{"name": "A", "skip": ["nowhere"]}]}, "columns that are none"),
-    ({"rows": [{"name": "A", "colour": "red"}]}, "not a table"),
-])
-def test_a_bad_table_is_one_line(tmp_path, change, problem):
-    with pytest.raises(UserError, match=problem):
-        spec.load(table_runs.small_table(tmp_path, **change))
-
-
 def test_unknown_names_patterns_and_lengths_are_one_line(tmp_path):
     with pytest.raises(UserError, match="did you mean main"):
         spec.load("mian")
@@ -179,18 +148,6 @@ def test_a_plan_wants_what_was_asked_for_and_its_teachers_first(tmp_path):
     opt = student.parse()
     assert opt.path_t == str(plan.teachers["resnet110", ""].path) and opt.model_t == "resnet110"
     assert student.argv(student.missing)[-4:] == ["--trial", "4,5", "--resume", "auto"]
-
-
-def test_a_run_that_does_not_say_what_it_is_is_named_once(tmp_path, capsys):
-    argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save"]
-    plan = table_runs.make_plan(argv)
-    folder = table_runs.finish(plan, table_runs.run_of(plan, "KD"), "1", 40.0)
-    (folder / "args.json").write_text("{")
-    (folder.parent / "notes").mkdir()  # no run
-    plan = table_runs.make_plan(argv)
-    plan.look()
-    assert capsys.readouterr().out.count(f"WARNING {folder}: holds a finished run, but no args.json that can be") == 1
-    assert "1" in table_runs.run_of(plan, "KD").missing
 
 
 def test_a_begun_run_is_shown_and_only_the_rest_is_estimated(tmp_path, capsys):
