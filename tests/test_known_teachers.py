@@ -39,12 +39,12 @@ def cifar100(real_cifar100):
     return dataset.load("cifar100", str(real_cifar100))
 
 
-@pytest.mark.slow  # 300 s for all four on a core that others share
-@pytest.mark.parametrize("arch", PUBLISHED)
-def test_published_accuracy(teacher_files, cifar100, arch):
-    model = build(teacher_files[arch], 100).to(memory_format=torch.channels_last)
+@pytest.mark.slow
+def test_published_accuracy(teacher_files, cifar100):
+    """Of the smallest: the others' digests are known."""
+    model = build(teacher_files["resnet20"], 100).to(memory_format=torch.channels_last)
     found = evaluate(model, dataset.make_test_batches(cifar100, torch.device("cpu"))())
-    assert abs(found.top1 - PUBLISHED[arch]) <= 0.1
+    assert abs(found.top1 - PUBLISHED["resnet20"]) <= 0.1
 
 
 @pytest.mark.parametrize("arch", PUBLISHED)
