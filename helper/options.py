@@ -57,7 +57,7 @@ def teacher_parser() -> Parser:
     return parser
 
 
-def student_parser(methods: Iterable[str] = tuple(distiller_dict)) -> Parser:
+def student_parser(methods: Iterable[str] = distiller_dict) -> Parser:
     """train_student_mixstd.py's flags and their help, the own flags of each of ``methods`` under its name."""
     parser = Parser(usage="%(prog)s [flags]", add_help=False,
                     description="Distil a student from a trained teacher, by default with MIXSTD and partial mixup.")
