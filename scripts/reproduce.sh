@@ -2,13 +2,13 @@
 # Every check and run that wants a GPU, in order. Stop it when you like; started again, it goes on where it was.
 #   bash scripts/reproduce.sh --jobs 4                                   # arguments go to every table
 #   bash scripts/reproduce.sh --epochs 8 --train_fraction 0.1 --trial 1  # reduced, and labelled so everywhere
-#   STEPS="tests speed" bash scripts/reproduce.sh                        # some of: tests questions speed first rows tables report
+#   STEPS="tests speed" bash scripts/reproduce.sh                        # some of: tests speed first rows tables report
 #   TABLES="main cutmix" bash scripts/reproduce.sh                       # some of the tables
 #   IMAGENET=DIR bash scripts/reproduce.sh                               # and ImageNet's, last; nobody can download it
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/environment.sh
-read -r -a steps <<< "${STEPS:-tests questions speed first tables report}"
+read -r -a steps <<< "${STEPS:-tests speed first tables report}"
 all="main cutmix beta_a repdistiller_same repdistiller_cross partial_amount zoo_mixup rescale teachers augmentation claims"
 read -r -a tables <<< "${TABLES:-$all}"
 mkdir -p result/reproduce
@@ -48,12 +48,6 @@ speed() { # with a thread a core the classic path's host side stands in its own 
 for step in "${steps[@]}"; do
   case $step in
     tests) once cuda_tests on_cuda pytest -m cuda ;;
-    questions) # what reading the code can't decide, a minute or two each
-      for question in streams formats drops fork compile; do
-        once "question_$question" on_cuda scripts.bench.questions "$question"
-      done
-      teacher=$(ls "${TEACHER_DIR:-save/models}"/resnet56_chenyaofo/*.pt 2> /dev/null || true)
-      if [ -n "$teacher" ]; then once question_jobs on_cuda scripts.bench.questions jobs --path_t "$teacher"; fi ;;
     speed) # one seed with the profile, then three at once, bf16, other methods, whole epochs
       once speed_one speed --what data,step,train --json result/reproduce/speed_one.json \
         --profile result/reproduce/profile.txt

@@ -12,6 +12,7 @@ from functools import cache
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from models import any_model, cpu_kernels, imagenet_dict, model_dict
 from models.folding import folded
@@ -25,20 +26,11 @@ STEPS = 5
 @cache
 def multiply_adds(name: str) -> int:
     """Of the convolutions and linear layers in one forward pass of one image of the size that the network was made for,
-    32 x 32 or 224 x 224, by hooks on the network."""
-    found, size = [], 224 if name in imagenet_dict else 32
-
-    def count(layer: nn.Module, _, output: torch.Tensor) -> None:
-        per_output = layer.weight[0].numel()  # of one output value: channels of a group x kernel; inputs of a linear
-        found.append(output[0].numel() * per_output)
-
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        model = any_model[name](num_classes=CLASSES).eval()
-        for layer in model.modules():
-            if isinstance(layer, (nn.Conv2d, nn.Linear)):
-                layer.register_forward_hook(count)
-        model(torch.zeros(1, 3, size, size))
-    return sum(found)
+    32 x 32 or 224 x 224."""
+    size = 224 if name in imagenet_dict else 32
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        any_model[name](num_classes=CLASSES).eval()(torch.zeros(1, 3, size, size))
+    return counter.get_total_flops() // 2
 
 
 def epoch_cost(student: str, teacher: str | None, train: int, test: int) -> float:
