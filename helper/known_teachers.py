@@ -4,7 +4,7 @@
 
 known_teachers.json lists networks trained by others, models/pretrained/index.json this project's own. The key is
 :func:`helper.checkpoint.digest` of the weights, so a file that was renamed, or saved again into another container, is
-recognised too. It is not the sha256 of a file, which scripts/fetch_pretrained_teachers.sh checks.
+recognised too. It is not the sha256 of a file, which scripts/fetch_teachers.py checks.
 """
 from __future__ import annotations
 
@@ -35,10 +35,15 @@ class KnownTeacher:
     repository: str
     licence: str
     dataset: str
+    url: str
+
+    @property
+    def sha8(self) -> str:
+        return Path(self.file).stem[-8:]
 
     @property
     def path(self) -> Path:
-        """Where scripts/fetch_pretrained_teachers.sh puts it, under save/models/ or TEACHER_DIR."""
+        """Where scripts/fetch_teachers.py puts it, under save/models/ or TEACHER_DIR."""
         return Path(f"{self.arch}_{self.zoo}", self.file)
 
     @property
@@ -50,7 +55,7 @@ class KnownTeacher:
 def known_teachers() -> dict[str, KnownTeacher]:
     """Digest of the weights -> the network."""
     content = json.loads(FILE.read_text())
-    of_zoo = ("repository", "licence", "dataset")
+    of_zoo = ("repository", "licence", "dataset", "url")
     return {digest: KnownTeacher(**entry, **{name: content["zoos"][entry["zoo"]][name] for name in of_zoo})
             for digest, entry in content["teachers"].items()}
 

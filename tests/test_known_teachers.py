@@ -64,7 +64,8 @@ def listed(tmp_path, monkeypatch):
     path = tmp_path / "resnet8_chenyaofo" / "cifar100_resnet8-00000000.pt"
     path.parent.mkdir()
     torch.save(model_dict["resnet8"](num_classes=10).state_dict(), path)
-    known = KnownTeacher("resnet8", "someone", path.name, 55.5, 90.0, "example.org/zoo", "MIT", "digits")
+    known = KnownTeacher("resnet8", "someone", path.name, 55.5, 90.0, "example.org/zoo", "MIT", "digits",
+                         "https://example.org/")
     monkeypatch.setitem(known_teachers(), read_teacher(str(path)).sha256, known)
     return path
 

@@ -135,7 +135,8 @@ def test_a_fetched_teachers_accuracy_is_what_its_students_measured(tmp_path, mon
     torch.save(weights, path)
     argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--teacher_dir", tmp_path / "zoo"]
     plan, digest = table_runs.make_plan(argv), checkpoint.digest(weights)
-    known = KnownTeacher("resnet14", "someone", path.name, 55.5, 90.0, "example.org/zoo", "MIT", "cifar100")
+    known = KnownTeacher("resnet14", "someone", path.name, 55.5, 90.0, "example.org/zoo", "MIT", "cifar100",
+                         "https://example.org/")
     monkeypatch.setitem(known_teachers(), digest, known)
     for row, more in (("KD", {}), ("MIXSTD", {"teacher_top1": 55.25})):
         args = table_runs.finish(plan, table_runs.run_of(plan, row), "1", 41.0, **more) / "args.json"
