@@ -6,16 +6,18 @@ up to date by others. The files are pickles, and a pickle can run any code as it
 1. a file is read into memory once and its md5 compared before anything interprets it;
 2. those same bytes, not the file again, go through an unpickler that knows three numpy names and nothing else.
 """
+import contextlib
 import hashlib
 import io
+import os
 import pickle
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from .data import Data, DataError, Split
-from .download import fetch
 from .published import alone
 
 # name: torchvision's class, number of classes, mean and standard deviation of training pixels scaled to 0..1
@@ -90,11 +92,47 @@ def _class_names(folder, meta):
     return tuple(_unpickled(_verified(path, meta["md5"]))[meta["key"]])
 
 
+def fetch(official, root, missing, download=True):
+    """Put the files `missing` of torchvision's class `official` into root/base_folder, by torchvision's own functions.
+
+    They come out of root/filename where the archive lies there, else out of official.url. The archive's md5 is checked
+    before it is unpacked, in a folder of its own from which whole files are moved; a file that is there is kept.
+
+    Raises DataError, one line: which files, from where, into which folder, and what stood in the way.
+    """
+    from torchvision.datasets.utils import check_integrity, download_url, extract_archive
+    folder, archive, new_root = root / official.base_folder, root / official.filename, not root.exists()
+    source = archive if archive.exists() else official.url
+    try:
+        if source is archive and not check_integrity(archive, official.tgz_md5):
+            raise RuntimeError(f"truncated or altered: its md5 is not the official {official.tgz_md5}")
+        if source is not archive and not download:
+            raise RuntimeError("the download is switched off")
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as private:
+            if source is not archive:
+                print(f"downloading {official.url}", flush=True)
+                download_url(official.url, private, official.filename, official.tgz_md5)
+                archive = Path(private, official.filename)
+            extract_archive(str(archive), private)
+            folder.mkdir(exist_ok=True)
+            for name in {*missing, official.meta["filename"]}:
+                if not (folder / name).exists():
+                    os.replace(Path(private, official.base_folder, name), folder / name)
+    except (OSError, RuntimeError) as error:
+        with contextlib.suppress(OSError):
+            if new_root:
+                root.rmdir()  # only if it is empty
+        mend = f"delete {archive} and start again" if source is archive else f"unpack {official.url} in {root}"
+        raise DataError(f"--data_dir {root}: {', '.join(missing)} missing in {folder} and not to be had from {source} "
+                        f"({' '.join(str(error).split())}): {mend}") from None
+
+
 def load(name, data_dir, download=True):
     """Data of `name` ('cifar100' or 'cifar10') from `data_dir`/cifar-100-python or /cifar-10-batches-py.
 
     Images uint8 (50000, 3, 32, 32) and (10000, 3, 32, 32); crops reach 4 black pixels over the edge; flips allowed.
-    Files that are missing are taken from the official archive, in `data_dir` or downloaded (see download.fetch).
+    Files that are missing are taken from the official archive, in `data_dir` or downloaded (see fetch).
     A file that is there is never overwritten.
 
     Raises DataError, one line that names the file and the mend: a file missing and not to be had, a file whose

@@ -9,6 +9,7 @@ RepDistiller's own teachers have no host any more; who has them puts them at ARC
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import os
 import sys
@@ -54,6 +55,8 @@ def fetch(known: KnownTeacher, folder: Path) -> Path:
         try:
             download_url_to_file(url, str(file), hash_prefix=known.sha8, progress=sys.stderr.isatty())
         except (OSError, RuntimeError, ValueError) as error:  # no network, no such file, another digest, no URL
+            with contextlib.suppress(OSError):
+                file.parent.rmdir()  # only if it is empty
             raise UserError(f"{known.arch}: could not be downloaded from {url} ({in_short(error)}); try again, name a "
                             f"mirror with TEACHER_URL, or train it: bash scripts/run_cifar_vanilla.sh {known.arch}"
                             ) from None
