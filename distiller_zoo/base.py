@@ -95,6 +95,8 @@ class Distiller(nn.Module):
         super().__init__()
         self.gamma, self.alpha, self.beta = opt.gamma, opt.alpha, opt.beta
         self.rescaled = opt.rescale == "std"
+        weights = {"cls": self.gamma, "div": self.alpha, "kd": self.beta if self.adds_loss() else 0}
+        self.terms = [name for name, weight in weights.items() if weight]  # those of weight 0 are not computed
         self.criterion_div = DistillKL(opt.kd_T)
         self.criterion_std = MIXSTDLoss(opt)  # in place of cls and div under --rescale std, without a temperature
 
@@ -133,30 +135,23 @@ class Distiller(nn.Module):
 
     # The loss -----------------------------------------------------------------------------------------------------
 
-    def term_names(self) -> list[str]:
-        """Names of the terms that :meth:`forward` returns, in its order; a term of weight 0 is not computed."""
-        weights = {"cls": self.gamma, "div": self.alpha, "kd": self.beta if self.adds_loss() else 0}
-        return [name for name, weight in weights.items() if weight]
-
-    def forward(self, out_s: Output, out_t: Output, batch) -> dict[str, Tensor]:
-        """Weighted loss terms, scalars, of one batch. Their sum is what is minimised."""
-        names = self.term_names()
-        terms = dict(zip(("cls", "div"), self.logit_losses(out_s, out_t, batch.targets, names), strict=True))
-        if "kd" in names:
+    def forward(self, out_s: Output, out_t: Output | None, batch) -> dict[str, Tensor]:
+        """Weighted loss terms, scalars, of one batch, named as ``terms``. Their sum is what is minimised."""
+        logit_s, logit_t = out_s[1], None if out_t is None else out_t[1]
+        terms = {}
+        if self.rescaled and (self.gamma or self.alpha):
+            terms["cls"], terms["div"] = self.criterion_std(logit_s, logit_t, batch.targets)
+        elif self.gamma:
+            terms["cls"] = self.gamma * soft_cross_entropy(logit_s, batch.targets)
+        if self.alpha and not self.rescaled:
+            terms["div"] = self.alpha * self.criterion_div(logit_s, logit_t)
+        if "kd" in self.terms:
             terms["kd"] = self.beta * self.kd_loss(out_s, out_t, batch)
-        return {name: terms[name] for name in names}
-
-    def logit_losses(self, out_s: Output, out_t: Output | None, targets: Tensor, names) -> tuple:
-        """The weighted classification and KL terms; those that are not in ``names`` don't matter."""
-        logit_t = None if out_t is None else out_t[1]
-        if self.rescaled and ("cls" in names or "div" in names):
-            return self.criterion_std(out_s[1], logit_t, targets)
-        cls = self.gamma * soft_cross_entropy(out_s[1], targets) if "cls" in names else None
-        return cls, self.alpha * self.criterion_div(out_s[1], logit_t) if "div" in names else None
+        return {name: terms[name] for name in self.terms}
 
     def asks_teacher(self, stage: str) -> bool:
         """Whether a step of the stage reads the teacher at all; where not, its forward pass is spared."""
-        return stage == "init" or len(set(self.term_names()) - {"cls"}) > 0
+        return stage == "init" or self.terms != ["cls"]
 
     def kd_loss(self, out_s: Output, out_t: Output, batch) -> Tensor:
         """The method's own term, without its weight beta: a scalar."""

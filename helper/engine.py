@@ -35,7 +35,7 @@ class Engine:
     def __init__(self, opt: Namespace, model: nn.Module, method: Distiller, teacher=None):
         self.opt, self.model, self.method, self.teacher = opt, model, method, teacher
         self.device = next(model.parameters()).device
-        self.terms = method.term_names()
+        self.terms = method.terms
         self.sums = torch.zeros(len(SUMS) + len(self.terms), dtype=torch.float64, device=self.device)
         self.unit = torch.ones((), dtype=torch.float64, device=self.device)
         self.enter("init" if method.two_stage and opt.init_epochs else "main")

@@ -87,7 +87,7 @@ def test_terms_are_the_formulas(name):
                     "div": 0.7 * T**2 * (p_t * (p_t.log() - (z_s / T).log_softmax(1))).sum(1).mean()}
         if own is not None and stage == "main":
             expected["kd"] = 2.5 * own
-        assert list(expected) == method.term_names()
+        assert list(expected) == method.terms
         torch.testing.assert_close(method((s, x), (t, y), batch), expected, msg=name)
 
 
