@@ -1,4 +1,4 @@
-"""Images in, batches out. The only place that knows a data set's name."""
+"""Images in, batches out. Data sets are named here and nowhere else."""
 from . import cifar, digits, folder
 from .batch import Batch
 from .data import Data, DataError, Split, reduced

@@ -1,7 +1,6 @@
 """What a training step gets, and how two samples become one: mixup, CutMix and their soft targets.
 
-Pure functions, on whatever device the images lie; what is random in them (who meets whom, lambda, boxes, which samples
-stay clean) was drawn before by plan.py.
+Pure functions on any device; what is random in them (partners, lambda, boxes, clean samples) is drawn by plan.py.
 """
 from dataclasses import dataclass
 

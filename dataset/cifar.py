@@ -4,7 +4,7 @@ File names, md5 sums and the address are torchvision's (CIFAR100.train_list, url
 up to date by others. The files are pickles, and a pickle can run any code as it loads, so
 
 1. a file is read into memory once and its md5 compared before anything interprets it;
-2. those same bytes, not the file again, go through an unpickler that knows three numpy names and nothing else.
+2. those same bytes, not the file again, go through an unpickler that allows three numpy names and nothing else.
 """
 import contextlib
 import hashlib
@@ -26,7 +26,7 @@ CIFAR = {
     "cifar10": ("CIFAR10", 10, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
 }
 SIZES = 50_000, 10_000  # training and test images, of both
-_RECONSTRUCT = np.empty(0).__reduce__()[0]  # numpy moved it between modules; the files say numpy.core.multiarray
+_RECONSTRUCT = np.empty(0).__reduce__()[0]  # numpy moved it between modules; the files have numpy.core.multiarray
 _ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
     ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
@@ -95,7 +95,7 @@ def _class_names(folder, meta):
 def fetch(official, root, missing, download=True):
     """Put the files `missing` of torchvision's class `official` into root/base_folder, by torchvision's own functions.
 
-    They come out of root/filename where the archive lies there, else out of official.url. The archive's md5 is checked
+    They come out of root/filename where the archive is there, else out of official.url. The archive's md5 is checked
     before it is unpacked, in a folder of its own from which whole files are moved; a file that is there is kept.
 
     Raises DataError, one line: which files, from where, into which folder, and what stood in the way.

@@ -39,11 +39,11 @@ class Data:
 
     mean, std: per channel, of pixels scaled to 0..1. pad: black border, in pixels, that random crops may reach
     into (0: no crops). flip: whether training images may be mirrored. test: the official test set, or the
-    hold-out split where one was asked for. published: network -> last-epoch top-1 (%) of the published teachers.
+    hold-out split where one was requested. published: network -> last-epoch top-1 (%) of the published teachers.
 
-    Another kind of data set (images that lie in files) is a class with the same names. What the rest of the program
-    asks of it: the fields above; of train and test len() and labels (and take(), for a hold-out split); image_shape,
-    resident and, where that is False, training_images() and test_images(), torch Datasets of images (C, H, W): float32
+    Another kind of data set (images in files) is a class with the same names. What the rest of the program
+    uses: the fields above; of train and test len() and labels (and take(), for a hold-out split); image_shape, resident
+    and, where that is False, training_images() and test_images(), torch Datasets of images (C, H, W): float32
     mirrored and normalised, or uint8, for which the device does both. A bad file is a DataError of one line there too.
     pad None: it cuts in its own way, from the two random numbers of EpochPlan.crop.
     """
@@ -57,10 +57,10 @@ class Data:
     train: Split
     test: Split
     published: dict = field(default_factory=dict)
-    classes: tuple = ()  # the names of classes that the name of the data set doesn't tell
+    classes: tuple = ()  # class names, where the data set's name does not determine them
     class_names: tuple = ()  # what pictures call the classes, by label; empty where the files have no names
     left_out: tuple = ()  # files beside the images that are none
-    sha256: str | None = None  # of the names of a user's own images; None where the data set's name says which they are
+    sha256: str | None = None  # of the names of a user's own images; None where the data set's name determines them
     resident: ClassVar[bool] = True  # the training images fit on a device: DeviceLoader can serve them
 
     @property

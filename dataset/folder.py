@@ -1,4 +1,4 @@
-"""ImageNet, and any images that lie in folders DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg.
+"""ImageNet, and any images in folders DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg.
 
 Finding the files is torchvision's ImageFolder. The images do not fit on a device, so worker processes decode and cut
 them (TorchLoader); they come as uint8 and are mirrored, normalised and mixed on the device.
@@ -26,7 +26,7 @@ IMAGE, RESIZED = 224, 256  # side of an image of a batch; the shorter side that 
 
 @dataclass(frozen=True)
 class Files:
-    """Images that are read when they are wanted. paths: one for each. labels: int64 (N,)."""
+    """Images that are read on demand. paths: one for each. labels: int64 (N,)."""
 
     paths: tuple[str, ...]
     labels: torch.Tensor
@@ -55,7 +55,7 @@ class FolderData:
     published: dict = field(default_factory=dict)
     classes: tuple = ()  # their names, in the order of the labels
     left_out: tuple = ()  # paths of files that are no images by their names
-    sha256: str = ""  # of the names of all images with their classes, wherever they lie; nothing of the pixels
+    sha256: str = ""  # of the names of all images with their classes, without the folder's place or the pixels
     pad: ClassVar[None] = None  # crops come from two random numbers of the plan, not from a border
     resident: ClassVar[bool] = False
 
@@ -114,7 +114,7 @@ class TestFiles(Dataset):
 
 
 def read(path):
-    """The RGB image of a file, decoded whole, as it lies there: an orientation that EXIF asks for is not applied, as
+    """The RGB image of a file, decoded whole, as stored: an orientation that EXIF asks for is not applied, as
     torchvision's loader doesn't. 16 bits of grey become their upper 8, which torchvision clips to white.
 
     DataError where it can't be read, or has numbers (32 bits, floats) that have no range to bring to 8 bits.

@@ -1,6 +1,6 @@
 """Training batches in two ways, and the test batches.
 
-DeviceLoader cuts them from images that lie on the device: no worker, no copy a step, no wait for the device.
+DeviceLoader cuts them from images resident on the device: no workers, no copy per step, no wait for the device.
 TorchLoader lets the worker processes of a torch DataLoader do it, image by image with torchvision's transforms: for
 data that does not fit on the device, and as the reference. Whatever is random comes from the epoch's plan, so both
 give the same batches, on the CPU bit for bit.
@@ -22,7 +22,7 @@ from .batch import Batch, mix_batch
 from .data import DataError
 from .plan import PlanAhead, plan_epoch
 
-# Images that DeviceLoader cuts at a time. On the CPU they should stay in the cache; a GPU wants few, large kernels.
+# Images that DeviceLoader cuts at a time: on the CPU as many as fit in the cache, on a GPU many for few kernels.
 CHUNK_IMAGES = {"cpu": 256, "cuda": 4096}
 LOADERS = ("device", "torch")
 
@@ -30,7 +30,7 @@ LOADERS = ("device", "torch")
 class Loader(ABC):
     """Training batches of `data`.
 
-    batch_size: samples a step; the last, short batch is kept. mix: MixSpec. device: where the batches are wanted.
+    batch_size: samples per step; the last, short batch is kept. mix: MixSpec. device: of the batches.
     memory_format: of Batch.images. share: (rank, size), the process of several for which it makes its share of every
     batch (see EpochPlan.share). `steps` is the number of batches in an epoch, `n_data` of training images.
 
@@ -240,7 +240,7 @@ def from_workers(loader):
     except DataError as error:  # a bad file: its line comes last in the worker's traceback
         raise DataError(str(error).rsplit("DataError: ", 1)[-1].strip()) from None
     except (RuntimeError, EOFError, OSError) as error:
-        # torch reports a death as RuntimeError, or stumbles over the socket that the worker left behind; what was
+        # torch reports a death as RuntimeError, or as an error of the socket that the worker left behind; what was
         # raised inside a living worker starts with "Caught"
         if loader.num_workers == 0 or str(error).startswith("Caught"):
             raise
@@ -276,7 +276,7 @@ def _quietly(loader):
 
 def make_loader(data, batch_size, mix, device, kind="device", num_workers=2, at_once=1,
                 memory_format=torch.channels_last, share=(0, 1)):
-    """The Loader of `data.train`: kind one of LOADERS, as --loader says; see DeviceLoader and TorchLoader.
+    """The Loader of `data.train`: kind one of LOADERS, as --loader has them; see DeviceLoader and TorchLoader.
 
     Data whose images don't fit on a device (data.resident is false) always comes through 'torch'.
     """
@@ -286,9 +286,9 @@ def make_loader(data, batch_size, mix, device, kind="device", num_workers=2, at_
 
 
 def eval_batches(split, data, device, batch_size, memory_format=torch.contiguous_format, share=(0, 1)):
-    """Iterator of (images (B, C, H, W) normalised as `data` says, labels (B,)) over `split` in its order, on `device`;
-    the last batch may be short. split.to(device), kept, saves the copy of the images at each call. share: (rank, size),
-    of all batches every size-th from the rank-th on."""
+    """Iterator of (images (B, C, H, W) normalised by the mean and std of `data`, labels (B,)) over `split` in its
+    order, on `device`; the last batch may be short. split.to(device), kept, saves the copy of the images at each call.
+    share: (rank, size), of all batches every size-th from the rank-th on."""
     split, normalise = split.to(device), Normalise(data, device)
     batches = zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True)
     for pixels, labels in islice(batches, share[0], None, share[1]):
@@ -296,7 +296,7 @@ def eval_batches(split, data, device, batch_size, memory_format=torch.contiguous
 
 
 def make_test_batches(data, device, memory_format=torch.channels_last, num_workers=2, share=(0, 1)):
-    """A callable that goes over `data.test` anew each time, as eval_batches does.
+    """A callable that returns a new iterator over `data.test` each time, as eval_batches does.
 
     The images stay on the device; where they don't fit (data.resident is false) `num_workers` processes read them.
     """

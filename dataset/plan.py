@@ -1,6 +1,6 @@
 """Everything random in an epoch, drawn before its first step.
 
-A batch is a pure function of (data, plan, step): any loader, on any device, resumed at any step, sees the same one.
+A batch is a pure function of (data, plan, step): any loader, on any device, resumed at any step, gives the same one.
 
 A new kind of mixing gets a name in MIXES, a function in batch.MIXERS that mixes two samples, and, where it needs more
 than lambda, an array of one row a slot that _mixing draws, as CutMix's boxes: it reaches the function as it is.
@@ -23,8 +23,8 @@ class MixSpec:
     fields have their flags' names and meaning; the parser checks the numbers.
 
     mix: one of MIXES. beta_a: lambda ~ Beta(beta_a, beta_a), one for each SAMPLE.
-    pmixup: False mixes every sample (FMU). True (PMU) keeps some clean, lambda = 1; how many say `partmixup` and
-    `pmu_sampling`, with k = int(B * partmixup) for a batch of B:
+    pmixup: False mixes every sample (FMU). True (PMU) keeps some clean, lambda = 1; their number follows
+    from `partmixup` and `pmu_sampling`, with k = int(B * partmixup) for a batch of B:
     'original', as MIX-KD does it: k draws WITH replacement are set clean. At 0.9 and B = 64 about 41% stay mixed, not
     the 10% its help states; at 1.0 still 36%.
     'exact': k different samples are set clean, so exactly B - k stay mixed.
@@ -48,7 +48,7 @@ class MixSpec:
 @dataclass(frozen=True)
 class EpochPlan:
     """An epoch of n samples in batches of batch_size, the last one short; or one process's share of it (see share).
-    Arrays of length n unless said.
+    Arrays have length n unless stated.
 
     By epoch position (before mixing): order, the sample's place in the training set (a permutation); crop, (n, 2),
     top and left of its crop in the padded image, or where the data set cuts in its own way two random numbers below
@@ -143,7 +143,7 @@ def plan_epoch(n, batch_size, size, pad, flip, spec, seed, epoch, phase=0):
 
     Crops are uniform over the (2 pad + 1)^2 places (pad None: the data set cuts in its own way, from two random
     numbers), flips fair coins where `flip`. Order, crops and flips are drawn first: runs that differ in `spec` alone
-    see the same samples in the same order. Two independent permutations of each batch say who meets whom; even where
+    see the same samples in the same order. Two independent permutations of each batch pair the samples; even where
     lambda is 1 the batch comes out permuted (as in MIX-KD), and a sample may meet itself.
 
     Raises DataError for seed, phase or epoch outside [0, 2^32), where two plans could coincide.

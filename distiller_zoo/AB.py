@@ -8,7 +8,7 @@ from .settings import default_weights
 
 
 class ABLoss(nn.Module):
-    """Squared distance of student activations that lie on the wrong side of the teacher's boundary, or within margin.
+    """Squared distance of student activations on the wrong side of the teacher's boundary, or within margin.
 
     For layer l of L, of student s and teacher t before their ReLU, batch size B, margin m:
 

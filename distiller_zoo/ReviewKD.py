@@ -69,7 +69,7 @@ class ReviewKDDistiller(Distiller):
     """``--distill reviewkd``: cross-entropy + beta * :class:`HCL` of reviewed student features, with a warm-up.
 
     The student's f1, f2, ... and its pooled feature, deepest first, go through :class:`ABF` to the teacher's shapes;
-    the teacher's are those before the ReLU, as the authors have it. The method sees shapes only, so any two networks
+    the teacher's are those before the ReLU, as the authors have it. The method is given shapes, so any two networks
     with as many stages will do, where the authors list shapes by name. The warm-up starts at
     1 / reviewkd_warmup as in megvii-research/mdistiller; dvlab-research/ReviewKD counts its epochs from 0.
 

@@ -7,7 +7,7 @@ the method answers with named, weighted loss terms:
 
 cls is the cross-entropy with the batch's soft targets, div Hinton's KL divergence of the logits, kd what the
 method adds. Everything a step does here stays on the device: no ``.item()``, no Python branch on a tensor, so that
-the step can be one CUDA graph; a method that can't keep to that says so in ``uncapturable``.
+the step can be one CUDA graph; a method that can't comply gives the reason in ``uncapturable``.
 
 Adding a method: one new file with a subclass of :class:`Distiller`, one line in ``distiller_zoo/__init__.py``.
 """
@@ -26,12 +26,12 @@ Output = tuple[Sequence[Tensor], Tensor]  # what a network returns with is_feat=
 
 
 class DistillError(Exception):
-    """A method can't serve what was asked; the message is one line that says why and what to change."""
+    """A method does not support what was requested; the message is one line with the reason and the mend."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What a method may know of its two networks and its data before training.
+    """What a method is given about its two networks and its data before training.
 
     shapes_s, shapes_t: shapes (N, C, H, W) or (N, D) of the features f0, f1, ... of student and teacher.
     n_data: number of training images. num_classes: number of classes. labels: those of all training images, int64
@@ -68,7 +68,7 @@ class Distiller(nn.Module):
             run of fewer wants fewer.
 
     Mixed inputs: both networks see the mixed batch, the cross-entropy takes its soft targets; a method that does
-    otherwise, or more, says so under these words.
+    otherwise, or more, documents it under this heading.
 
     Whatever has to be in a checkpoint is a parameter or a buffer. Randomness inside a step must be a function of
     buffers (a counter), never of the global generator: a resumed run then continues as if it had never stopped, on the
@@ -100,7 +100,7 @@ class Distiller(nn.Module):
         self.criterion_div = DistillKL(opt.kd_T)
         self.criterion_std = MIXSTDLoss(opt)  # in place of cls and div under --rescale std, without a temperature
 
-    # What it can serve, asked before anything is loaded or trained -----------------------------------------------
+    # What it supports, checked before anything is loaded or trained -----------------------------------------------
 
     @classmethod
     def teacher_preact(cls) -> bool:

@@ -50,7 +50,7 @@ class MIXSTDLoss(nn.Module):
     Choi et al., WACV 2023. opt: has gamma and alpha. Call with logits of student and teacher (B, K) and target
     probabilities (B, K); returns the two weighted terms, batch means, as MIX-KD's class of this name does. With alpha 0
     the second term is 0 and ``logit_t`` may be None. Also what every method under ``--rescale std`` computes in place
-    of its classification and KL terms, and :meth:`scale` is what the test loss sees.
+    of its classification and KL terms, and :meth:`scale` is what the test loss applies.
     """
 
     def __init__(self, opt: Namespace):

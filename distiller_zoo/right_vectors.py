@@ -38,9 +38,9 @@ class RightVectors(torch.autograd.Function):
     so all is computed in float64. Of each vector, whose sign a decomposition leaves open, the entry of largest
     magnitude is positive.
 
-    Values that rounding alone tells from 0 are 0 and so are their vectors. The gradient divides by differences of
+    Values that differ from 0 by rounding alone are 0 and so are their vectors. The gradient divides by differences of
     squared singular values; where they are none (within ``noise``) that part of it is 0. torch's own is NaN there for
-    the whole matrix, as with the zeros of two dead channels, though nobody uses their vectors.
+    the whole matrix, as with the zeros of two dead channels, though their vectors are not used.
     """
 
     @staticmethod

@@ -44,7 +44,7 @@ class ContrastSampler(nn.Module):
     Negatives are K different images of other classes, each set of K as likely as any other; without labels, of all
     images but the anchor. The positive is the image itself, or, relax, an image of its class drawn uniformly.
     That is RepDistiller's CIFAR100InstanceSample with mode 'exact' and 'relax', except that it falls back to drawing
-    with replacement where there are fewer than K negatives; here :meth:`most` says how many there may be.
+    with replacement where there are fewer than K negatives; here :meth:`most` returns how many are allowed.
 
     Rows are drawn in blocks, so that a draw's memory does not grow with batch size times n_data.
 

@@ -1,5 +1,5 @@
 """Networks with RepDistiller's names and weights for 32x32 images (``model_dict``), with torchvision's for ImageNet's
-(``imagenet_dict``); layers.FeatureNet says how they are called.
+(``imagenet_dict``); layers.FeatureNet describes the calling convention.
 
 ``model_dict[name](num_classes=100)`` builds one, ``any_model[name]`` one of either.
 """

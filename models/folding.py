@@ -1,4 +1,4 @@
-"""Batch norm folded into convolutions: the same function from fewer layers, for a teacher that only looks."""
+"""Batch norm folded into convolutions: the same function with fewer layers, for a frozen teacher (inference only)."""
 import copy
 
 import torch

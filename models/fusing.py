@@ -16,10 +16,11 @@ SUMS = (operator.add, operator.iadd)
 
 
 def fuse(net: nn.Module, kind: type[nn.Conv2d], is_feat: bool, preact: bool, only_relu: bool = False) -> fx.GraphModule:
-    """``net`` (a layers.FeatureNet that only looks) for calls with these two arguments and no others.
+    """``net`` (a frozen layers.FeatureNet) for calls with exactly these two arguments.
 
     kind: the convolutions that can, called with ``residual`` and ``relu``. Each takes in the sum with a shortcut and
-    the ReLU that alone read it, where nobody sees what is in between; only_relu: not a sum without a ReLU behind it.
+    the ReLU that alone read it, where nothing else reads the values between; only_relu: not a sum without a ReLU after
+    it.
     The result shares its layers with ``net``.
     """
     graph = LayerTracer().trace(net, concrete_args={"is_feat": is_feat, "preact": preact})
@@ -116,12 +117,12 @@ _operators.impl("convolution_relu", _by_cudnn, "CUDA")
 
 
 class FusedConv2d(nn.Conv2d):
-    """A convolution that only looks, with a bias; with ``relu`` one operation, the sum with ``residual`` included."""
+    """A frozen convolution with a bias; with ``relu`` one operation, the sum with ``residual`` included."""
 
     def forward(self, x: Tensor, residual: Tensor | None = None, relu: bool = False) -> Tensor:
         if not relu:
             return super().forward(x)
-        x = x.to(self.weight.dtype)  # autocast knows torch's operators only
+        x = x.to(self.weight.dtype)  # autocast casts for torch's operators only
         return torch.ops.mixkd.convolution_relu(x, self.weight, self.bias, residual, self.stride, self.padding,
                                                 self.dilation, self.groups)
 
@@ -136,7 +137,7 @@ def fused_for_cuda(net: nn.Module, is_feat: bool, preact: bool) -> nn.Module:
 
 
 def offered(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether this device's cuDNN has the operation for these numbers: asked by a small one."""
+    """Whether this device's cuDNN has the operation for these numbers; found out by a small call."""
     x = torch.ones(1, 16, 4, 4, device=device, dtype=dtype).to(memory_format=torch.channels_last)
     weight, bias = x.new_ones(16, 16, 3, 3).to(memory_format=torch.channels_last), x.new_ones(16)
     try:

@@ -64,7 +64,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         return sum_and_relu(super().forward(x), residual, relu)
 
     def _check_input_dim(self, x):
-        if not isinstance(x, fx.Proxy):  # torch.fx looks into a subclass of torch's layers; a proxy has no dimensions
+        if not isinstance(x, fx.Proxy):  # torch.fx traces into subclasses of torch's layers; a proxy has no dimensions
             super()._check_input_dim(x)
 
 

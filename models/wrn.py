@@ -31,7 +31,7 @@ class WideResNet(FeatureNet):
     """Features f0 (B, 16, 32, 32), f1 (B, 16k, 32, 32), f2 (B, 32k, 16, 16), f3 (B, 64k, 8, 8), f4 (B, 64k).
 
     f0 to f3 are raw sums, neither normalised nor activated. With ``preact`` f1 to f3 are put through the batch norm
-    that follows them. As in RepDistiller that norm is applied anew, so in training mode such a pass updates the
+    that follows them. As in RepDistiller that norm is applied again, so in training mode such a pass updates the
     running statistics of these three layers twice. The shape-changing shortcut has no batch norm.
 
     Raises ValueError if ``depth`` is not 6n+4, n >= 1.

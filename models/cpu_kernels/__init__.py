@@ -1,4 +1,4 @@
-"""The CPU's compiled kernels, put to use in a network by :func:`accelerate`. Networks know nothing of them."""
+"""The CPU's compiled kernels, put into a network by :func:`accelerate`. Networks do not depend on them."""
 from __future__ import annotations
 
 from torch import fx, nn

@@ -21,21 +21,21 @@ NUMBERS = {torch.float32: "float32", torch.bfloat16: "bfloat16"}  # that images 
 
 
 class Unavailable(Exception):
-    """No compiled library here; the message is one line that says why."""
+    """No compiled library here; the message is one line with the reason."""
 
 
 @cache
 def library() -> ctypes.CDLL:
     """The functions of all ``*.cpp`` of this folder, compiled for this very machine by ``$CXX``, or by c++.
 
-    Kept in ``$XDG_CACHE_HOME/mixkd`` (``~/.cache/mixkd``) under a name that tells sources, compiler, torch and
+    Kept in ``$XDG_CACHE_HOME/mixkd`` (``~/.cache/mixkd``) under a name that identifies sources, compiler, torch and
     processor apart, so a home shared by several machines serves each its own. Raises :class:`Unavailable`.
     """
     return load(HERE)
 
 
 def declare(functions: dict[str, list]) -> dict[tuple[str, torch.dtype], Callable[..., None]]:
-    """The functions of these names, by name and the type of the images' numbers, told their arguments' types."""
+    """The functions of these names, by name and the type of the images' numbers, with their argument types."""
     found = {(name, dtype): getattr(library(), f"{name}_{ending}")
              for name in functions for dtype, ending in NUMBERS.items()}
     for (name, _), function in found.items():
@@ -44,7 +44,7 @@ def declare(functions: dict[str, list]) -> dict[tuple[str, torch.dtype], Callabl
 
 
 def load(folder: Path) -> ctypes.CDLL:
-    """The library of the sources in ``folder``, from the cache or made anew. Raises :class:`Unavailable`."""
+    """The library of the sources in ``folder``, from the cache, or compiled. Raises :class:`Unavailable`."""
     with contextlib.suppress(OSError, RuntimeError):  # no home, none that can be written to, or no library after all
         kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mixkd")
         kept.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def _find(kept: Path, name: str) -> Path | None:
 
 
 def _keep(folder: Path, kept: Path, name: str) -> Path:
-    with tempfile.TemporaryDirectory(dir=kept) as place:  # a process that looks on never sees half of it
+    with tempfile.TemporaryDirectory(dir=kept) as place:  # other processes find the whole file or none
         made = Path(build(folder, place))
         return made.replace(kept / f"{name}-{_contents(made)}.so")
 
@@ -92,7 +92,7 @@ def build(folder: Path, place: str) -> str:
 
 @contextlib.contextmanager
 def _ninja_found() -> Iterator[None]:
-    """cpp_extension looks for ninja in PATH, where an interpreter called by its path doesn't have its own."""
+    """Put ninja in PATH, where cpp_extension searches; an interpreter called by its path has its own elsewhere."""
     try:
         import ninja  # here: training on CUDA compiles nothing
     except ImportError:

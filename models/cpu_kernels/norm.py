@@ -54,7 +54,7 @@ def _normalize(x, mean, inverse, weight, bias, residual, relu) -> Tensor:
 
 
 class _Norm(torch.autograd.Function):
-    """In training. What a ReLU cuts is told by ``x`` alone, after a sum with ``residual`` by the output."""
+    """In training. What a ReLU cuts is computed from ``x`` alone, after a sum with ``residual`` from the output."""
 
     @staticmethod
     def forward(ctx, x, weight, bias, residual, norm, relu):
@@ -93,7 +93,8 @@ class NativeBatchNorm2d(BatchNorm2d):
         return super().forward(x, residual, relu)
 
     def _suits(self, x: Tensor, residual: Tensor | None) -> bool:
-        """Numbers it knows on the CPU, channels_last, more than one value a channel; in evaluation without autograd.
+        """Whether the kernel applies: supported numbers on the CPU, channels_last, more than one value per channel; in
+        evaluation without autograd.
 
         Not where torch.compile makes its own kernels: those take in what follows too.
         """

@@ -99,7 +99,7 @@ def _convolve_shape(x, weight, bias, residual, relu, transposed) -> Tensor:
 
 
 def _weight_gradient(x: Tensor, dy: Tensor, weight: Tensor) -> Tensor:
-    """dL/dweight for the inputs (B, C, H, W) and dL/doutput (B, K, H, W); it lies in memory as the weight does."""
+    """dL/dweight for the inputs (B, C, H, W) and dL/doutput (B, K, H, W), in the memory layout of the weight."""
     x, dy, gradient = _last(x), _last(dy), torch.empty_like(weight, dtype=torch.float32)
     kernel = kernels()["weight_gradient_4" if _large(x, weight) else "weight_gradient_2", x.dtype]
     kernel(x.data_ptr(), dy.data_ptr(), gradient.data_ptr(), (INT * 4)(*gradient.stride()), *_sizes(x, dy.shape[1]))
@@ -148,7 +148,8 @@ class WinogradConv2d(nn.Conv2d):
                 and residual.device == x.device and residual.layout == torch.strided)
 
     def _suits(self, x: Tensor) -> bool:
-        """Numbers it knows on the CPU, even height and width, and enough tiles to pay for transforming the filters."""
+        """Whether the kernel applies: supported numbers on the CPU, even height and width, enough tiles to pay for
+        transforming the filters."""
         if not _serves(self) or x.dim() != 4 or x.shape[1] != self.in_channels or _wanted(x) not in native.NUMBERS:
             return False
         given = [t for t in (x, self.weight, self.bias) if t is not None]
