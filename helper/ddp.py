@@ -3,9 +3,9 @@
 Every process draws the same plan of an epoch and trains on its share of each batch (see dataset.EpochPlan.share); the
 gradients are summed to those of the whole batch, so that the weights stay equal and the run is that of one process with
 the same ``--batch_size``, to rounding. What differs: a batch norm sees its process's share of a batch, unless
-``--sync_bn``, and the running statistics that are kept are those of process 0, as is DistributedDataParallel's way.
+``--sync_bn``, and the running statistics that are kept are those of rank 0, as DistributedDataParallel does.
 
-Process 0 alone writes files and speaks; an error is told by one process. Without torchrun everything here is idle.
+Rank 0 alone writes files and prints; an error is reported by one process. Without torchrun nothing here has an effect.
 """
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .interrupts import Interrupts
 
 T = TypeVar("T")
-PATIENCE = timedelta(seconds=10)  # that another process gives process 0 to tell of an error first
+PATIENCE = timedelta(seconds=10)  # how long another process waits for rank 0 to report an error first
 # DistributedDataParallel's argument that keeps it from sending all buffers in every step; torch 2.14 renamed it
 OWN_BUFFERS = next(name for name in ("forward_sync_buffers", "broadcast_buffers")
                    if name in signature(DistributedDataParallel).parameters)
@@ -51,7 +51,7 @@ def world_size() -> int:
 
 
 def is_rank0() -> bool:
-    """Whether this is the process that writes and speaks."""
+    """Whether this is the process that writes and prints."""
     return rank() == 0
 
 
@@ -66,8 +66,8 @@ def share() -> tuple[int, int]:
 def launch(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:
     """:func:`helper.errors.guard`; under torchrun in each of its processes, which then form a group.
 
-    What process 0 prints is seen. An error that all processes find is told by process 0, one that it does not find by
-    whoever does; torchrun ends the others.
+    Only rank 0's output is shown. An error that all processes find is reported by rank 0, one that it does not find by
+    a process that does; torchrun ends the others.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return guard(main, argv)
@@ -91,7 +91,7 @@ def launch(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | N
 
 def _await_all(store: dist.Store, processes: int) -> None:
     """Wait until every process is connected: one that finds an error at once would leave while others still connect to
-    it, which they would tell as an error of their own."""
+    it, which they would report as an error of their own."""
     if store.add("connected", 1) == processes:
         store.set("all connected", "1")
     store.wait(["all connected"])
@@ -120,7 +120,7 @@ def _guarded(main: Callable, argv: Sequence[str] | None) -> int:
 
 @contextmanager
 def _speaking(number: int) -> Iterator[io.StringIO]:
-    """Within it only process 0 is heard; gives what the others had for stderr."""
+    """Context in which only rank 0 prints; gives what the others wrote to stderr."""
     said, streams = io.StringIO(), (sys.stdout, sys.stderr)
     with open(os.devnull, "w") as nowhere:
         if number:
@@ -192,11 +192,11 @@ def described() -> str:
     return f", {world_size()} processes" if world_size() > 1 else ""
 
 
-# Talking to each other ----------------------------------------------------------------------------------------------
+# Communication ------------------------------------------------------------------------------------------------------
 
 
 def from_rank0(make: Callable[[], T]) -> T:
-    """What ``make()`` gives in process 0, in all. An error in it ends the others with process 0."""
+    """What ``make()`` returns in rank 0, in all processes. An error in it ends all."""
     if world_size() == 1:
         return make()
     box: list[Any] = [make() if is_rank0() else None]
@@ -229,7 +229,7 @@ def all_true(flag: bool) -> bool:
 
 
 def collect(sums: Tensor, *modules: nn.Module) -> None:
-    """Before anything is evaluated or saved: the sums of all come to process 0, its buffers (running statistics,
+    """Before anything is evaluated or saved: the sums of all come to rank 0, its buffers (running statistics,
     memories) to all."""
     if world_size() == 1:
         return
@@ -345,7 +345,7 @@ class _Gathered(torch.autograd.Function):
 
 
 class _GatheredFeatures(Sequence):
-    """Features of the whole batch; those that nobody reads do not travel."""
+    """Features of the whole batch; those that are not read are not sent."""
 
     def __init__(self, features: Sequence[Tensor], whole: int):
         self.features, self.whole = features, whole

@@ -27,7 +27,7 @@ def resolve_device(opt: Namespace, uncapturable: str = "") -> torch.device:
     if opt.precision == "tf32" and device.type == "cpu":
         print("WARNING --precision tf32 changes nothing on the CPU")
     if opt.step == "graph" and opt.on_nan == "skip":
-        uncapturable = "--on_nan skip looks at every loss"
+        uncapturable = "--on_nan skip reads every loss"
     if opt.step == "graph" and ddp.world_size() > 1:
         uncapturable = "several processes exchange gradients within the step"
     if opt.step == "graph" and uncapturable:
@@ -73,13 +73,13 @@ def pick_device(name: str) -> torch.device:
             raise UserError(f"--device {name}: torch {torch.__version__} sees no CUDA device here; use --device cpu")
         if (device.index or 0) >= torch.cuda.device_count():
             raise UserError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices, counted from 0")
-        if device.index is not None:  # set_device wants a number; plain "cuda" is the current device
+        if device.index is not None:  # set_device needs a number; plain "cuda" is the current device
             torch.cuda.set_device(device)
     return device
 
 
 def default_precision(device: torch.device) -> str:
-    """What torch does when nobody asks: on CUDA cuDNN's convolutions in TF32, on the CPU single precision."""
+    """torch's own default: on CUDA cuDNN's convolutions in TF32, on the CPU single precision."""
     return "tf32" if device.type == "cuda" else "fp32"
 
 

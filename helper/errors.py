@@ -16,7 +16,7 @@ class UserError(Exception):
 
 
 class Interrupted(Exception):
-    """A signal asked the run to stop; it has been saved. ``signum`` gives the exit status 128 + signum."""
+    """A signal stopped the run; it has been saved. ``signum`` gives the exit status 128 + signum."""
 
     def __init__(self, signum: int, message: str):
         super().__init__(message)

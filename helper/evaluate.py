@@ -36,7 +36,7 @@ def hits(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 def evaluate(model: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]],
              scale: Callable[[Tensor], Tensor] = lambda logits: logits) -> Accuracy:
-    """Run a network over (images, labels) batches. ``scale`` is what the loss sees of the logits (see --rescale).
+    """Run a network over (images, labels) batches. ``scale`` is applied to the logits before the loss (see --rescale).
 
     Sums stay on the device in float64; the one host sync is at the end. Under torchrun ``batches`` is this process's
     share of them and the sums are those of all. The network's mode is given back.

@@ -1,4 +1,4 @@
-"""Two networks, a method and the data: whether they fit each other, and what the method may know of them."""
+"""Two networks, a method and the data: whether they fit each other, and what the method is given about them."""
 from __future__ import annotations
 
 from argparse import Namespace
@@ -14,7 +14,7 @@ from .errors import UserError
 
 
 def pair_of(model_s: nn.Module, model_t: nn.Module, data, method: type[Distiller]) -> Pair:
-    """What a method may know of its two networks and its data."""
+    """What a method is given about its two networks and its data."""
     shape = data.image_shape
     return Pair(shapes_of(model_s, shape, method.preact), shapes_of(model_t, shape, method.teacher_preact()),
                 len(data.train), data.num_classes, labels=data.train.labels)

@@ -43,7 +43,7 @@ def find_run(opt: Namespace, cache: Cache) -> Run:
 
 
 def test_batches(opt: Namespace, data: dataset.Data, device: torch.device, cache: Cache) -> Callable:
-    """Callable that goes over the validation images anew each time."""
+    """Callable that returns a new iterator over the validation images."""
     return cache(("test", data_key(opt), str(device)), lambda: dataset.make_test_batches(
         data, device, FORMAT, opt.num_workers, ddp.share()))
 

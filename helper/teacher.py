@@ -25,7 +25,7 @@ from .known_teachers import TORCHVISION
 from .recipe import less_than
 from .stored_runs import StoredRun
 
-# Images that a teacher of whom logits alone are read sees at once, ahead of the steps. A GPU is busy with 1024, more
+# Images per call of a teacher of which logits alone are read, ahead of the steps. A GPU is busy with 1024, more
 # would only take more memory; a CPU is busy with one batch, and larger ones leave its cache.
 IMAGES_AHEAD = {"cpu": 0, "cuda": 1024}
 
