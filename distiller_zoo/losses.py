@@ -18,7 +18,7 @@ def kl_divergence(logit_s: Tensor, logit_t: Tensor, T: float = 1.0) -> Tensor:
     """Hinton et al. 2015: T^2 KL(softmax(z_t / T) || softmax(z_s / T)), summed over classes, mean over the batch."""
     log_p_s = F.log_softmax(at_least_single(logit_s) / T, dim=1)
     p_t = F.softmax(at_least_single(logit_t) / T, dim=1)
-    return F.kl_div(log_p_s, p_t, reduction="batchmean") * T**2
+    return F.kl_div(log_p_s, p_t, reduction="sum") * (T**2 / len(p_t))
 
 
 class DistillKL(nn.Module):
@@ -36,12 +36,17 @@ class DistillKL(nn.Module):
 
 
 def std_scaled(logits: Tensor) -> Tensor:
-    """MIX-KD eq. 5: each row of logits (B, K) divided by its own unbiased standard deviation; no mean removed.
+    """MIX-KD eq. 5: each row of logits (B, K) divided by its own unbiased standard deviation.
 
-    The original gives NaN for a row of equal logits; here such a row is left as it is, with a finite gradient.
+    The mean is removed as well, where the original leaves it: no softmax differs by that, and it makes the scaling a
+    layer norm, one kernel each way. The original gives NaN for a row of equal logits; here such a row is left as it is,
+    with a finite gradient.
     """
     logits = at_least_single(logits)
-    return logits / row_std(logits)
+    classes = logits.shape[1]
+    scaled = F.layer_norm(logits, [classes], eps=torch.finfo(logits.dtype).tiny) * ((classes - 1) / classes) ** 0.5
+    least, most = logits.detach().aminmax(dim=1, keepdim=True)
+    return torch.where(most > least, scaled, logits)
 
 
 class MIXSTDLoss(nn.Module):
@@ -58,11 +63,12 @@ class MIXSTDLoss(nn.Module):
         self.gamma, self.alpha = opt.gamma, opt.alpha
 
     def forward(self, logit_s: Tensor, logit_t: Tensor | None, target: Tensor) -> tuple[Tensor, Tensor]:
-        scaled_s = self.scale(logit_s)
-        loss_cls = self.gamma * soft_cross_entropy(scaled_s, target)
+        log_p_s = F.log_softmax(self.scale(logit_s), dim=1)
+        loss_cls = -self.gamma / len(target) * (target.to(log_p_s.dtype) * log_p_s).sum()
         if not self.alpha:
             return loss_cls, loss_cls.new_zeros(())
-        return loss_cls, self.alpha * kl_divergence(scaled_s, self.scale(logit_t))
+        p_t = F.softmax(self.scale(logit_t), dim=1)
+        return loss_cls, self.alpha / len(target) * F.kl_div(log_p_s, p_t, reduction="sum")
 
     @staticmethod
     def scale(logits: Tensor) -> Tensor:

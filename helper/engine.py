@@ -37,7 +37,7 @@ class Engine:
         self.device = next(model.parameters()).device
         self.terms = method.terms
         self.sums = torch.zeros(len(SUMS) + len(self.terms), dtype=torch.float64, device=self.device)
-        self.unit = torch.ones((), dtype=torch.float64, device=self.device)
+        self.unit = torch.ones((), device=self.device)
         self.enter("init" if method.two_stage and opt.init_epochs else "main")
 
     def enter(self, stage: str) -> None:
@@ -91,7 +91,8 @@ class Engine:
         if self.stage == "init":
             return self.method.init_loss(out_s, out_t, batch), {}
         terms = self.method(out_s, out_t, batch)
-        return sum(terms.values()), terms
+        first, *others = terms.values()
+        return sum(others, first), terms
 
     def backward(self, loss: Tensor) -> None:
         self.optimizer.zero_grad(set_to_none=True)
@@ -108,7 +109,7 @@ class Engine:
         """Add the batch to the epoch's sums."""
         hits = torch.stack([*which_hit(logits, batch.labels), batch.mixed], 1).sum(0)
         losses = torch.stack([self.unit, loss, *terms.values()])  # means over the batch, so each counts n times
-        self.sums[:len(hits)] += hits
+        self.sums[:len(hits)].add_(hits)
         self.sums[LOSSES:LOSSES + len(losses)].add_(losses, alpha=len(batch.labels))
 
     def finite(self, loss: Tensor) -> bool:

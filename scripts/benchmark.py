@@ -245,7 +245,10 @@ def measure_operations(opt, data, pair: str, method: str) -> None:
             teacher(second.images)
         a_step = step.total + of_teacher.total / steps
         share = f", and {of_teacher.total} of the teacher for {steps} steps at once: {a_step:.0f} a step"
-    print(f"ops   {pair:<24}{method:<12}{step.total} operations in a step{share}", flush=True)
+    print(f"ops   {pair:<24}{method:<12}{step.total} operations in a step{share}")
+    hidden = ", ".join(f"{n} {what}" for what, n in step.hidden.items())
+    print(f"      by the rule of bench/operations.py {step.nodes} nodes of a graph, {hidden} among them; the longest "
+          f"chain of dependent operations has {step.path}", flush=True)
 
 
 def profile(opt, data, device) -> None:

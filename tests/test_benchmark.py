@@ -1,5 +1,6 @@
 """The benchmark's two paths are what they claim: the same mixing law, the same loss; and its outputs."""
 import json
+import re
 
 import pytest
 import torch
@@ -71,7 +72,10 @@ def test_bad_input(words, capsys):
 def test_operations_are_counted(noise, capsys):
     words = ["--what", "ops", "--pairs", "resnet14:resnet8", "--methods", "mixstd,hint", "--device", "cpu"]
     assert guard(benchmark.main, words) == 0
-    ahead, within = capsys.readouterr().out.splitlines()[-2:]
+    ahead, card, within, _ = capsys.readouterr().out.splitlines()[-4:]
     step, teacher, steps, whole = (int(word) for word in ahead.split() if word.isdigit())
     assert steps == 16 and whole == pytest.approx(step + teacher / steps, abs=1)
     assert teacher > 0 and "teacher" not in within  # hint has it in the step
+    nodes, memsets, conversions, initialisations, chain = (int(n) for n in re.findall(r"\b\d+\b", card))
+    assert memsets == 3 * 9 - 1 and conversions == 2 * 7 and initialisations == 3  # 9 convolutions, two of them 1x1
+    assert nodes == step + memsets + conversions + initialisations and 4 * 9 < chain < step
