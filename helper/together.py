@@ -267,9 +267,11 @@ class SharedEpoch:
         """The batch of a step, or None after the last. On CUDA the stream that reads it waits for the one that made it,
         whose memory is held until it was read."""
         if step == self.next_step:
+            if self.kept and self.kept[-1][1] is not None:  # the next may be of a chunk that another stream has cut
+                torch.cuda.current_stream().wait_event(self.kept[-1][1])
             batch = next(self.batches, None)
             event = None
-            if batch is not None and batch.images.is_cuda:
+            if batch is not None and on_streams(batch.images):
                 event = torch.cuda.current_stream().record_event()
             self.kept.append((batch, event))
             self.next_step += 1
@@ -280,6 +282,11 @@ class SharedEpoch:
             for tensor in tensors_of(batch):
                 tensor.record_stream(stream)
         return batch
+
+
+def on_streams(tensor: torch.Tensor) -> bool:
+    """Whether the order of what is done to it is up to streams."""
+    return tensor.is_cuda
 
 
 EPOCHS: WeakValueDictionary[Hashable, SharedEpoch] = WeakValueDictionary()  # those that a run reads now

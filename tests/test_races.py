@@ -1,0 +1,131 @@
+"""What several streams can get wrong, seen without a device: memory that is read without a wait, or taken while it is
+still read."""
+from dataclasses import replace
+
+import pytest
+import torch
+
+from helper import graphs, together
+from helper import teacher as teachers
+from tests.support.graph_emulator import Emulated
+from tests.support.method_runs import MethodRun
+from tests.test_step_operations import a_batch
+
+
+@pytest.fixture
+def emulated(monkeypatch):
+    return Emulated().patch(monkeypatch)
+
+
+def trained(emulated, name, **changes):
+    run = MethodRun(name, step="graph", epochs=2, **changes)
+    emulated.state = run.state
+    with emulated.checker:
+        run.train()
+    return emulated.races
+
+
+@pytest.mark.parametrize("name", ["mixstd", "hint", "crd", "abound"])
+def test_a_graph_beside_its_teacher_has_no_race(name, emulated):
+    assert not trained(emulated, name)
+    assert emulated.captures >= 2
+
+
+def test_a_dropped_join_is_seen(emulated, monkeypatch):
+    def student(self, images):
+        self.pending = False
+        return graphs.Engine.student(self, images)
+    monkeypatch.setattr(graphs.CudaEngine, "student", student)
+    assert any("reads without a wait" in race for race in trained(emulated, "hint"))
+
+
+def test_memory_freed_before_the_join_is_seen(emulated):
+    main, side = emulated.checker.current, torch.cuda.Stream()
+    for held in (True, False):
+        x = torch.empty(8)
+        with emulated.checker:
+            x = torch.ones(8)
+            side.wait_stream(main)
+            with torch.cuda.stream(side):
+                y = x * 2
+            kept = x if held else None
+            del x
+            torch.ones(8)  # takes the memory of what is free by now
+            main.wait_stream(side)
+            del y, kept
+            torch.ones(8)
+        assert bool(emulated.races) is not held
+
+
+# Several runs on streams of their own -------------------------------------------------------------------------------
+
+def side_by_side(emulated, monkeypatch, name):
+    """Two runs that share batches and teacher, each on its stream, in turns; two epochs of three steps."""
+    monkeypatch.setattr(together, "on_streams", lambda tensor: True)
+    monkeypatch.setitem(teachers.IMAGES_AHEAD, "cpu", 32)
+    run = MethodRun(name, step="graph", seeds=(1, 2), epochs=2)
+    emulated.state = run.state
+    lanes = [(fit, torch.cuda.Stream()) for fit in run.fits]
+    with emulated.checker:
+        for epoch in range(2):
+            feeds = []
+            for fit, stream in lanes:
+                stream.wait_stream(emulated.checker.current)
+                fit.seed, fit.epoch = 1, epoch
+                with torch.cuda.stream(stream):
+                    fit.begin_epoch()
+                feeds.append(together.batches(fit))
+            for _ in range(fit.loader.steps):
+                for (fit, stream), feed in zip(lanes, feeds, strict=True):
+                    with torch.cuda.stream(stream):
+                        fit.engine.step(next(feed))
+            del feeds, feed
+    return emulated.races
+
+
+@pytest.mark.parametrize("name", ["mixstd", "hint"])
+def test_runs_that_share_batches_and_teacher_have_no_race(name, emulated, monkeypatch):
+    assert not side_by_side(emulated, monkeypatch, name)
+
+
+def test_a_shared_batch_without_its_event_or_record_is_seen(emulated, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: None)
+        assert any("freed before the join" in race for race in side_by_side(emulated, patch, "mixstd"))
+    emulated.races.clear()
+    monkeypatch.setattr(type(emulated.checker.current), "wait_event", lambda self, event: None)
+    assert any("reads without a wait" in race for race in side_by_side(emulated, monkeypatch, "mixstd"))
+
+
+def test_a_run_that_joins_late_waits_for_the_chunk_it_is_given(emulated, monkeypatch):
+    """Its first batch may be one that nobody has taken, of a chunk that another stream has cut."""
+    monkeypatch.setattr(together, "on_streams", lambda tensor: True)
+
+    def cut():
+        for images in torch.ones(8, 2).split(2):
+            yield replace(batch, images=images)
+    batch, lanes = a_batch(1, 2), [torch.cuda.Stream(), torch.cuda.Stream()]
+    with emulated.checker:
+        shared = together.SharedEpoch(cut(), 0, 4)
+        for step, stream in enumerate(lanes):
+            with torch.cuda.stream(stream):
+                shared.at(step).images.sum()
+    assert not emulated.races
+
+
+def test_two_graphs_in_one_pool_are_seen(emulated, monkeypatch):
+    lanes = [torch.cuda.Stream(), torch.cuda.Stream()]
+    with emulated.checker:
+        x, taken = torch.ones(4), {"own": torch.cuda.graph_pool_handle, "one": lambda: (0, 0)}
+        for label, handle in taken.items():
+            replays = []
+            for stream in lanes:
+                graph, y = torch.cuda.CUDAGraph(), torch.zeros(4)
+                with torch.cuda.graph(graph, pool=handle(), stream=stream):
+                    y.add_(x)
+                replays.append((stream, graph.replay))
+            emulated.checker.synchronize()
+            for stream, replay in replays:
+                with torch.cuda.stream(stream):
+                    replay()
+            assert bool(emulated.races) == (label == "one")
