@@ -1,5 +1,6 @@
 """What several streams can get wrong, seen without a device: memory that is read without a wait, or taken while it is
 still read."""
+import copy
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,8 @@ import torch
 
 from helper import graphs, together
 from helper import teacher as teachers
+from models import model_dict
+from models.side_gradients import SideConv2d, SideStream, gradients_beside
 from tests.support.graph_emulator import Emulated
 from tests.support.method_runs import MethodRun
 from tests.test_step_operations import a_batch
@@ -129,3 +132,33 @@ def test_two_graphs_in_one_pool_are_seen(emulated, monkeypatch):
                 with torch.cuda.stream(stream):
                     replay()
             assert bool(emulated.races) == (label == "one")
+
+
+# Gradients of the weights beside the backward pass ------------------------------------------------------------------
+
+def gradients(net, x):
+    net.zero_grad(set_to_none=True)
+    net(x).logsumexp(1).sum().backward()
+    return [p.grad for p in net.parameters()]
+
+
+@pytest.mark.parametrize("name", ["resnet8", "ShuffleV1"])
+def test_gradients_on_a_side_stream_are_the_plain_ones(name):
+    torch.manual_seed(0)
+    plain, x = model_dict[name](num_classes=5).train(), torch.randn(4, 3, 32, 32)
+    beside = gradients_beside(copy.deepcopy(plain), None)
+    assert sum(isinstance(m, SideConv2d) for m in beside.modules()) > 8
+    for _ in range(2):
+        for found, expected in zip(gradients(beside, x), gradients(plain, x), strict=True):
+            assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("dropped", ["", "join", "hold"])
+def test_races_of_gradients_on_a_side_stream(dropped, emulated, monkeypatch):
+    net = gradients_beside(model_dict["resnet8"](num_classes=5).train(), torch.cuda.Stream())
+    x = torch.randn(4, 3, 8, 8)
+    if dropped:
+        monkeypatch.setattr(SideStream, dropped, lambda self, *_: None)
+    with emulated.checker:
+        torch._foreach_mul_(gradients(net, x), 2)
+    assert bool(emulated.races) == bool(dropped)
