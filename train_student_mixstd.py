@@ -67,7 +67,7 @@ def shared_teacher(opt, method, model_t, file, data, device, cache):
         teacher.top1 = report_teacher(teacher, file, opt, data, setup.test_batches(opt, data, device, cache))
         return teacher
     return cache(("teacher", file.sha256, setup.data_key(opt), str(device), method.needs_features,
-                  method.teacher_preact(), opt.precision, opt.kernels), measured)
+                  method.teacher_preact(), opt.precision, opt.teacher_precision, opt.kernels), measured)
 
 
 def report_teacher(teacher, file, opt, data, test):

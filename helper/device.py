@@ -13,6 +13,7 @@ from . import ddp
 from .errors import UserError
 
 FORMAT = torch.channels_last  # what cuDNN's tensor cores and oneDNN's blocked kernels read without a copy
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}  # what autocast computes in; fp16 is for a frozen teacher alone
 
 
 def resolve_device(opt: Namespace, uncapturable: str = "") -> torch.device:
@@ -105,9 +106,9 @@ def set_precision(precision: str, device: torch.device) -> None:
 
 def autocast(precision: str, device: torch.device):
     """Context of the forward passes. The cast cache is off: under a CUDA graph a cached cast would go stale."""
-    if precision != "bf16":
+    if precision not in HALF:
         return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)
+    return torch.autocast(device.type, dtype=HALF[precision], cache_enabled=False)
 
 
 def set_threads(threads: int) -> None:

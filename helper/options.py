@@ -71,6 +71,8 @@ def student_parser(methods: Iterable[str] = distiller_dict) -> Parser:
                             f"torchvision:resnet34, which is downloaded (default {DEFAULT_TEACHER})")
     group.add_argument("--model_t", type=name_from(any_model, "model"), default=None,
                        help="the teacher's architecture (default: what the checkpoint, its name or its folder says)")
+    group.add_argument("--teacher_precision", type=name_from(("same", "fp16", "bf16"), "precision"), default="same",
+                       help="of the frozen teacher: fp16, bf16, or the student's (default same)")
     group.add_argument("--trial", type=trial_list, default=["1"], metavar="IDS",
                        help="trial id, also the seed; 1,2,3 distils three students at once (default 1)")
     group = parser.add_argument_group("distillation")

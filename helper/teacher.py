@@ -19,7 +19,7 @@ from models.folding import folded
 from models.fusing import fused_for_cuda, offered
 
 from . import checkpoint
-from .device import autocast
+from .device import HALF, autocast
 from .errors import UserError, in_short, near
 from .known_teachers import TORCHVISION
 from .recipe import less_than
@@ -167,30 +167,35 @@ def build(file: TeacherFile, num_classes: int, classes: tuple[str, ...] = ()) ->
 class Teacher:
     """Answers a batch with (features, logits), without autograd, batch norm folded into the convolutions.
 
-    features: whether to return features at all; preact: those before the last ReLU of a stage.
+    features: whether to return features at all; preact: those before the last ReLU of a stage. It computes in the
+    student's precision, or in that of ``--teacher_precision``; its answers are then in single precision.
     """
 
     def __init__(self, model: nn.Module, opt: Namespace, device: torch.device, features: bool, preact: bool):
         self.model = folded(model).to(device)
         if opt.kernels == "native":
             self.model = fused(accelerate(self.model), features, features and preact)
-        if opt.precision == "bf16":  # once, in place of autocast's cast of every weight in every step
+        self.own = opt.teacher_precision != "same"
+        self.precision = opt.teacher_precision if self.own else opt.precision
+        dtype = HALF.get(self.precision, torch.float32)
+        if dtype != torch.float32:  # once, in place of autocast's cast of every weight in every step
             for layer in self.model.modules():
                 if isinstance(layer, (nn.Conv2d, nn.Linear)):  # a norm that is not folded stays in single precision
-                    layer.bfloat16()
-        dtype = torch.bfloat16 if opt.precision == "bf16" else torch.float32
+                    layer.to(dtype)
         if device.type == "cuda" and offered(device, dtype):
             self.model = fused_for_cuda(self.model, features, features and preact)
         self.top1: float | None = None  # on a run's validation images, per cent; measured when it starts
-        self.precision, self.device = opt.precision, device
+        self.device = device
         self.features, self.preact = features, preact
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
         with autocast(self.precision, self.device):
-            if self.features:
-                return self.model(images, True, self.preact)
-            return [], self.model(images, False, False)
+            features, logits = (self.model(images, True, self.preact) if self.features
+                                else ([], self.model(images, False, False)))
+        if self.own:
+            return [feature.float() for feature in features], logits.float()
+        return features, logits
 
 
 @dataclass(frozen=True)

@@ -103,9 +103,24 @@ def test_a_teacher_in_half_precision_is_autocasts():
     torch.manual_seed(0)
     net = model_dict["wrn_16_1"](num_classes=5).eval()
     x = torch.randn(4, 3, 16, 16).to(memory_format=torch.channels_last)
-    opt = Namespace(kernels="torch", precision="bf16")
+    opt = Namespace(kernels="torch", precision="bf16", teacher_precision="same")
     features, logits = Teacher(net, opt, torch.device("cpu"), True, False)(x)
     with torch.no_grad(), autocast("bf16", torch.device("cpu")):
         expected = folded(net)(x, True, False)
     assert logits.dtype == torch.bfloat16
     torch.testing.assert_close((features, logits), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_a_precision_of_the_teachers_own(precision):
+    """Answers in single precision, as near to it as that precision's rounding."""
+    torch.manual_seed(0)
+    net, x = model_dict["resnet14"](num_classes=5).eval(), torch.randn(4, 3, 16, 16)
+    flags = [Namespace(kernels=kernels, precision="fp32", teacher_precision=own)
+             for kernels, own in (("torch", "same"), ("torch", precision), ("native", precision))]
+    (features, logits), *others = (Teacher(net, opt, torch.device("cpu"), True, False)(x) for opt in flags)
+    for features_h, logits_h in others:
+        for half, single in zip([*features_h, logits_h], [*features, logits], strict=True):
+            assert half.dtype == torch.float32 and not torch.equal(half, single)
+            rounding = torch.finfo(torch.float16 if precision == "fp16" else torch.bfloat16).eps
+            assert (half - single).norm() < 8 * rounding * single.norm()

@@ -17,7 +17,8 @@ OTHER = {"model_s": "resnet8", "model_t": "resnet14", "distill": None, "gamma": 
          "kd_T": "2", "rescale": None, "init_epochs": "7", "epochs": "239", "batch_size": "32",
          "learning_rate": "0.02", "lr_decay_epochs": "9,10", "lr_decay_rate": "0.2", "weight_decay": "0.01",
          "momentum": "0.8", "mix": "cutmix", "pmixup": "False", "partmixup": "0.5", "pmu_sampling": "exact",
-         "beta_a": "0.5", "dataset": "cifar10", "holdout": "5", "train_fraction": "0.5", "precision": "bf16"}
+         "beta_a": "0.5", "dataset": "cifar10", "holdout": "5", "train_fraction": "0.5", "precision": "bf16",
+         "teacher_precision": "fp16"}
 PLACES = {"path_t": "elsewhere.pth", "data_dir": "elsewhere", "save_dir": "elsewhere", "threads": "1",
           "print_freq": "1000", "tb_freq": "7", "save_freq": "3", "num_workers": "1", "device": "cpu",
           "resume_every": "5", "kernels": "torch", "step": "eager", "scale_T": "3"}

@@ -50,6 +50,7 @@ RANGES = {  # flag: values that are taken, values that are not
               ["", ",", "1,1", "../../x", "a/b", "-1", "1 2", "1\n", "..", "1" * 40, "1234567890", "a_b", "\u0661"]),
 }
 STUDENT_RANGES = {
+    "teacher_precision": (["same", "fp16", "bf16"], ["fp32"]),
     "kd_T": (["0.5", "4"], ["0", "-1", "nan"]),
     "gamma": (["0.5", "1"], ["-0.1", "nan", "inf"]),
     "alpha": (["0"], ["-1"]),
