@@ -45,6 +45,7 @@ def made(tmp_path, name, seed=0, **opt):
             "--device", "cpu", "--reduced"]
 
 
+@pytest.mark.slow
 def test_students_have_names_of_their_own_and_nothing_is_overwritten(tmp_path, capsys):
     mixed = {"distill": "mixstd", "mix": "mixup"}
     for name, opt, wanted in (("alone", {}, "resnet8"),

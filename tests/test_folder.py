@@ -209,6 +209,7 @@ def test_teacher_and_student_train_from_the_folder(tree, tmp_path):
     assert "WARNING" not in done.out
 
 
+@pytest.mark.slow
 def test_another_folders_run_is_not_taken_for_this_one(tmp_path):
     """--resume auto: the same flags on other images are another run, not one that is finished."""
     common = ["--dataset", "folder", "--model", "resnet8", "--epochs", 1, "--batch_size", 9, "--num_workers", 0,
@@ -225,6 +226,7 @@ def test_another_folders_run_is_not_taken_for_this_one(tmp_path):
     refused(call(train_teacher.main, [*common, other]), "other images under --data_dir", "put them back", "--overwrite")
 
 
+@pytest.mark.slow
 def test_starting_runs_lists_every_folder_once(tree, tmp_path, monkeypatch):
     """Two trials, and the same command again, which finds them finished."""
     listed, scandir = [], os.scandir

@@ -38,6 +38,7 @@ def test_a_replayed_step_is_the_eager_one(name, monkeypatch):
     assert emulated.captures == 2 + 2 * distiller_dict[name].two_stage  # full and short batch; none for the drop
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["kd", "mixstd", "crd", "abound"])
 def test_two_runs_in_turns_are_each_what_it_is_alone(name, monkeypatch):
     compared(monkeypatch, name, seeds=(1, 2), epochs=3)

@@ -52,6 +52,7 @@ def test_published_figures():
     assert all("github.com/" in table.sources[row.source] or row.name == "Teacher" for row in table.rows if row.source)
 
 
+@pytest.mark.slow
 def test_the_plan_asks_for_no_network_and_no_images(tmp_path, capsys, no_network):
     argv = ["imagenet", "--data_dir", str(tmp_path / "none"), "--save_dir", str(tmp_path / "save")]
     run_table.main([*argv, "--dry_run"])

@@ -122,6 +122,7 @@ def test_tensorboard_is_read_back(student, teacher):
     assert "train_loss" in scalars(teacher[0] / "tensorboard" / teacher[1].name)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_kept(teacher, tiny_files):
     save, folder, _ = teacher
     before = {f.name: f.stat().st_mtime_ns for f in folder.iterdir()}

@@ -86,11 +86,13 @@ def side_by_side(emulated, monkeypatch, name):
     return emulated.races
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mixstd", "hint"])
 def test_runs_that_share_batches_and_teacher_have_no_race(name, emulated, monkeypatch):
     assert not side_by_side(emulated, monkeypatch, name)
 
 
+@pytest.mark.slow
 def test_a_shared_batch_without_its_event_or_record_is_seen(emulated, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: None)

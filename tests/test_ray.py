@@ -74,6 +74,7 @@ def cells(tmp_path):
         return {line["row"]: line["seeds"] for line in csv.DictReader(lines)}
 
 
+@pytest.mark.slow
 def test_a_table_outlives_a_lost_worker_and_a_stop(table, tmp_path):
     first, said = table()
     pid, worker, _ = wait_for(lambda: [t for t in trainings(tmp_path)

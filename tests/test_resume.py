@@ -95,6 +95,7 @@ def stateful():
     return [two, trained, memory]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", stateful())
 def test_students_killed_in_either_stage(teacher, tmp_path, name):
     flags = [*(f"--{f}={SMALL[f]}" for f in distiller_dict[name].flags if f in SMALL), "--distill", name,

@@ -41,6 +41,7 @@ def table(folder):
         return list(csv.DictReader(file)), (place / "table.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_sweep_is_a_table_of_the_runs_as_they_are_alone(teacher, tmp_path):
     done = run(tmp_path, teacher, *GRID)
     assert done.status == 0, done.err
@@ -132,6 +133,7 @@ def test_auto_doubles_the_runs_while_that_raises_the_rate(rates, room, expected,
     assert pace.settled and len(lanes) == pace.at_once == expected
 
 
+@pytest.mark.slow
 def test_a_table_trains_several_runs_in_a_process(tmp_path):
     """A process for the teachers and one for the students; each failure has its own line."""
     rows = [{"name": "KD", "flags": "--distill kd --mix none"}, {"name": "MIXSTD", "flags": "--distill mixstd"},

@@ -111,6 +111,7 @@ def test_ctrl_c_lets_every_run_save_and_leaves_none(tmp_path):
 
 # Pictures and report --------------------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["augmentation", "beta_a"])
 def test_surfaces_and_curves_are_drawn_with_gaps(tmp_path, name):
     plan = table_runs.make_plan([name, "--save_dir", tmp_path])
@@ -177,6 +178,7 @@ def test_a_shared_log_gives_a_run_its_own_reason(tmp_path):
     assert child.reason() == "train.py: error: process 7 is training in this folder"
 
 
+@pytest.mark.slow
 def test_finished_runs_of_other_code_are_told(tmp_path, monkeypatch, capsys):
     words = [table_runs.small_table(tmp_path), "--save_dir", str(tmp_path / "save"), "--trial", "1", "--dry_run"]
     plan = table_runs.make_plan(words)

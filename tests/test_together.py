@@ -50,6 +50,7 @@ def all_of(alone, names=tuple(RUNS)):
     return {folder: results for name in names for folder, results in alone[name].items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_once", [0, 1, 3])
 def test_each_is_what_it_is_alone(at_once, teacher, alone, tmp_path):
     told = []
