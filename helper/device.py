@@ -35,7 +35,7 @@ def resolve_device(opt: Namespace, uncapturable: str = "") -> torch.device:
         print(f"==> --step eager in place of graph: {uncapturable}")
         opt.step = "eager"
     if opt.resume_every is None:
-        opt.resume_every = 60.0 if device.type == "cuda" else 0.0  # there an epoch takes a second, a save a part of it
+        opt.resume_every = 60.0 if device.type == "cuda" else 0.0  # there an epoch takes two seconds, a save part of it
     opt.kernels = _pick_kernels(opt, device)
     set_threads(opt.threads)
     set_precision(opt.precision, device)

@@ -191,7 +191,7 @@ class Fit:
         return "saved, go on with --resume auto"
 
     def write(self) -> None:
-        """The originals' files first, the resume state last: whatever a kill leaves undone is done again."""
+        """The originals' weights first, then the resume state: whatever a kill leaves undone is done again."""
         written = list(self.unsaved)
         for path in written:
             self.run.save_weights(self.unsaved[path], path)
@@ -202,7 +202,7 @@ class Fit:
             self.run.write_curves(self.history)
 
     def queue_weights(self, row: dict) -> None:
-        """Copies, because the network trains on while they wait: for their time, or for a disk that was full."""
+        """Copies: training goes on before they are written (``--resume_every``, or a full disk)."""
         epoch, accuracy, folder = row["epoch"], row["test_acc"], self.run.folder
         if accuracy > self.best.get("top1", -1.0):
             self.best = {"top1": accuracy, "top5": row["test_acc_top5"], "epoch": epoch}
@@ -247,7 +247,7 @@ class Fit:
     # What is shown ------------------------------------------------------------------------------------------------
 
     def place(self) -> str:
-        """'epoch 3/240', as it is printed."""
+        """'Epoch 3/240', as it is printed."""
         init = self.stage == "init"
         epochs = self.opt.init_epochs if init else self.opt.epochs
         return f"{'Init epoch' if init else 'Epoch'} {self.epoch + 1}/{epochs}"

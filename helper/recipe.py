@@ -25,7 +25,7 @@ def learning_rate_at(epoch: int, opt: Namespace) -> float:
     """The rate of an epoch, which count from 1: the one place to change the schedule. ``opt`` has all flags.
 
     RepDistiller's steps: learning_rate * lr_decay_rate^(number of lr_decay_epochs below ``epoch``). With 150, 180, 210
-    the drops come at the start of epochs 151, 181 and 211. Under ``--step graph`` every new rate is a new capture.
+    the drops come at the start of epochs 151, 181 and 211.
     """
     return opt.learning_rate * opt.lr_decay_rate ** sum(epoch > drop for drop in opt.lr_decay_epochs)
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 NOT_IDENTITY = {"save_dir", "data_dir", "print_freq", "tb_freq", "save_freq", "num_workers", "loader", "device",
                 "threads", "step", "kernels", "on_nan", "resume", "resume_every", "overwrite",
                 "teacher_origin"}  # follows from the weights, whose digest is compared
-SET_AT_START = {"precision", "step", "path_t", "teacher_sha256", "data_sha256"}  # unknown before a run starts
+SET_AT_START = {"precision", "path_t", "teacher_sha256", "data_sha256"}  # unknown before a run starts
 NOT_RESUMED = {"save_dir", "resume", "overwrite", "step"}  # belong to a command or a device, not to a run
 NOT_CONFIG = {"given", "stored", "defaults", "warnings", "pair_settings", "trial"}
 IN_TEACHER_NAME = {"model", "dataset", "learning_rate", "weight_decay", "trial"}
@@ -182,7 +182,7 @@ def stored_flags(opt: Namespace) -> tuple[Path, dict[str, Any]] | None:
         raise UserError(f"--save_dir {opt.save_dir}: the run of --resume is under {root}; leave --save_dir out")
     if len(opt.trial) > 1:
         raise UserError("--resume FOLDER continues one trial; use --resume auto for several")
-    values = {k: v for k, v in config.items() if k not in NOT_RESUMED and (k, v) != ("step", "compile")}
+    values = {k: v for k, v in config.items() if k not in NOT_RESUMED}
     return folder / "args.json", {**values, "save_dir": str(root)}
 
 

@@ -17,10 +17,11 @@ from .argtypes import seed_of
 from .commits import warn_of_other
 from .device import FORMAT
 from .engine import Engine
+from .errors import UserError
 from .fit import Fit
 from .graphs import CudaEngine, GraphEngine
 from .options import data_of, loader_of
-from .run import Run
+from .run import BUSY, Run
 from .stored_runs import StoredRun
 from .teacher import Teacher
 from .together import Cache, Outcome
@@ -80,7 +81,11 @@ def make_fit(opt: Namespace, engine: Engine, data: dataset.Data, run: Run, arch:
              "classes": list(data.classes)}
     measured = {"teacher_top1": engine.teacher.top1} if engine.teacher else {}
     fit = Fit(opt, engine, loader, test_batches(opt, data, device, cache), about, measured)
+    if run.folder in cache.folders:
+        raise UserError(f"{run.folder}: another run of this command, of equal flags and teacher's weights, {BUSY}; "
+                        "leave one out")
     run.begin(fit)
+    cache.folders.add(run.folder)
     return fit
 
 

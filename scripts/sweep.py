@@ -17,6 +17,7 @@ after every run.
 from __future__ import annotations
 
 import argparse
+import csv
 import hashlib
 import itertools
 import shlex
@@ -27,7 +28,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from helper.argtypes import Parser, folder_path
+from helper.argtypes import Parser, folder_path, seed_of
 from helper.errors import Interrupted, UserError, guard
 from helper.files import save_csv, save_text
 from helper.fit import print_line
@@ -41,6 +42,8 @@ from .table.plots import draw_sweep
 from .table.render import Figure
 
 SCRIPT = "train_student_mixstd.py"
+SHORT = {"gamma": "-r", "alpha": "-a", "beta": "-b"}
+OWN = ("--vary", "--at_once", "--out", "--dry_run", "--help", "-h")
 
 
 @dataclass
@@ -78,8 +81,10 @@ def parse(argv: Sequence[str]) -> Namespace:
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"--vary {name}: given twice; put all values into one")
+        if name in ("resume", "overwrite"):
+            raise UserError(f"--vary {name}: the runs of a sweep have --resume auto; leave it out")
         if name in NOT_IDENTITY:
-            raise UserError(f"--vary {name}: it doesn't change a run's numbers; give --{name} after --")
+            raise UserError(f"--vary {name}: where and how a run computes makes no other run; give --{name} after --")
     return opt
 
 
@@ -90,13 +95,19 @@ def variation(text: str) -> tuple[str, list[str]]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a flag with values, as kd_T=1,4")
     if len(set(found)) < len(found):
         raise argparse.ArgumentTypeError(f"{text!r} has a value twice")
-    return name.lstrip("-"), found
+    name = name.lstrip("-")
+    return {short.lstrip("-"): flag for flag, short in SHORT.items()}.get(name, name), found
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if argv is None else argv)
     cut = words.index("--") if "--" in words else len(words)
+    for word in words if "--" not in words else ():
+        if word.startswith("-") and word.split("=")[0] not in OWN:
+            raise UserError(f"{word}: flags of the training go after --, as in --vary kd_T=1,4 -- {word} ...")
     opt, rest = parse(words[:cut]), words[cut + 1:]
+    if rest and rest[0].endswith(".py") and rest[0] not in several.SCRIPTS:
+        raise UserError(f"{rest[0]}: after -- one of {', '.join(several.SCRIPTS)}, or flags of {SCRIPT}")
     script, common = (rest[0], rest[1:]) if rest and rest[0] in several.SCRIPTS else (SCRIPT, rest)
     points, runs = combinations(opt.vary, script, common)
     if opt.dry_run:
@@ -125,9 +136,14 @@ def combinations(vary: Sequence[tuple[str, list[str]]], script: str, common: lis
     Ends with one line and status 2 where the training script refuses a value.
     """
     names = [name for name, _ in vary]
+    seeds = [seed_of(trial) for flag, trials in vary if flag == "trial" for trial in trials]
+    if len(set(seeds)) < len(seeds):
+        raise UserError("--vary trial: two of one seed; each counts once")
     for name in (*names, "resume", "overwrite"):
-        if any(word == f"--{name}" or word.startswith(f"--{name}=") for word in common):
-            raise UserError(f"--{name}: " + ("given after -- and with --vary; leave one out" if name in names else
+        given = [word for word in common if word == f"--{name}" or word.startswith(f"--{name}=")
+                 or name in SHORT and word.startswith(SHORT[name])]
+        if given:
+            raise UserError(f"{given[0]}: " + ("given after -- and with --vary; leave one out" if name in names else
                                              "the runs of a sweep have --resume auto; leave it out"))
     points, runs, known = [], {}, dict[str, str]()
     for values in itertools.product(*(values for _, values in vary)):
@@ -156,7 +172,19 @@ class Sweep:
         digest = hashlib.sha256(self.command.encode(errors="surrogateescape")).hexdigest()[:6]
         self.folder = Path(opt.out, f"{slug('+'.join(name for name, _ in opt.vary))}-{digest}")
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.outcomes: dict[str, Outcome] = {}
+        self.outcomes: dict[str, Outcome] = self.finished_before()
+
+    def finished_before(self) -> dict[str, Outcome]:
+        """By label, the runs that an earlier call of this command finished and whose folders are still there."""
+        try:
+            with open(self.folder / "runs.csv", newline="") as file:
+                lines = list(csv.DictReader(file))
+            return {point.run: Outcome("finished", line["folder"], "", float(line["last_top1"]),
+                                       float(line["best_top1"]))
+                    for point, line in zip(self.points, lines, strict=True)
+                    if line["status"] in ("done", "finished") and Path(line["folder"], "summary.json").exists()}
+        except (OSError, KeyError, TypeError, ValueError):  # none yet, or not this version's
+            return {}
 
     def report(self, label: str, outcome: Outcome) -> None:
         """A run is over. A table that can't be written doesn't stop the others."""

@@ -2,6 +2,7 @@
 import csv
 import os
 import re
+import shutil
 import signal
 import statistics
 from types import SimpleNamespace
@@ -71,11 +72,35 @@ def test_the_training_alone_is_swept_too(tmp_path):
     (["distill=kd,nonsense"], ["--distill", "nonsense"]), (["kd_T=4,x"], ["--kd_T", "x"]),
     (["temperature=1,4"], ["temperature"]), (["kd_T"], ["--vary", "kd_T=1,4"]), (["kd_T=1,1"], ["twice"]),
     (["kd_T=1", "kd_T=4"], ["--vary kd_T", "twice"]), (["epochs=1,2"], ["--epochs", "--vary"]),
-    (["threads=1,2"], ["--threads"]), ([], ["--vary"]),
+    (["threads=1,2"], ["--threads"]), ([], ["--vary"]), (["trial=1,01"], ["one seed"]),
+    (["resume=auto"], ["leave it out"]),
 ])
 def test_what_is_wrong_is_refused_before_anything_starts(vary, words, teacher, tmp_path):
     refused(run(tmp_path, teacher, *(word for text in vary for word in ("--vary", text))), *words)
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("words", "expected"), [
+    (["--vary", "kd_T=1,4", "--dataset", "digits"], "--dataset: flags of the training go after --"),
+    (["--vary", "gamma=0.2,0.3", "--", "-r", "0.5"], "-r: given after -- and with --vary"),
+    (["--vary", "kd_T=1,4", "--", "train_teachr.py"], "train_teachr.py")])
+def test_a_command_line_of_the_wrong_form_is_one_line(words, expected):
+    refused(call(sweep.main, words), expected)
+
+
+def test_runs_of_equal_teachers_do_not_train_in_one_folder(teacher, tmp_path):
+    """Two paths of the same weights are one run."""
+    copy = tmp_path / "resnet8_copy" / "b.pth"
+    copy.parent.mkdir()
+    shutil.copy(teacher, copy)
+    vary = ["--vary", f"path_t={teacher},{copy}"]
+    command = [*vary, "--at_once", "2", "--out", tmp_path / "out", "--", *DATA["student"], "--device", "cpu",
+               "--threads", 1, "--save_dir", tmp_path / "save", "--epochs", 1, "--model_t", "resnet8"]
+    refused(call(sweep.main, command), "1 of 2 runs failed")
+    first, second = table(tmp_path)[0]
+    assert first["status"] == "done" and "another run of this command" in second["problem"]
+    assert call(sweep.main, command).status == 0
+    assert [row["status"] for row in table(tmp_path)[0]] == ["finished"] * 2
 
 
 def test_dry_run_prints_commands_alone(teacher, tmp_path):

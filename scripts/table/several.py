@@ -55,8 +55,9 @@ def train(runs: Mapping[str, tuple[str, Namespace]], at_once: int, report: Calla
     def prepare(script: str, opt: Namespace, cache: Cache):
         return SCRIPTS[script].prepare(opt, cache)
 
-    together.train([partial(prepare, script, opt) for script, opt in runs.values()], at_once or together.Pace(), leave,
-                   labels)
+    device = next((opt.device for _, opt in runs.values()), "auto")
+    together.train([partial(prepare, script, opt) for script, opt in runs.values()],
+                   at_once or together.Pace(device), leave, labels)
     return failed
 
 
