@@ -51,7 +51,7 @@ class _Array(list):
     def __setstate__(self, state: tuple) -> None:
         _, shape, dtype, fortran, content = state
         values = np.ndarray(shape, dtype.type, content, order="F" if fortran else "C")
-        self[:] = np.atleast_1d(values).tolist() if content else []
+        self[:] = np.atleast_1d(values).tolist() if values.size else []
 
 
 def _scalar(dtype: _DType, content: bytes) -> np.generic:

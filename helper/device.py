@@ -79,6 +79,9 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+DEFAULT_PRECISIONS = ("fp32", "tf32")  # of the CPU, of CUDA
+
+
 def default_precision(device: torch.device) -> str:
     """torch's own default: on CUDA cuDNN's convolutions in TF32, on the CPU single precision."""
     return "tf32" if device.type == "cuda" else "fp32"

@@ -232,8 +232,11 @@ def apply_pair_settings(opt: Namespace) -> None:
     for name, value in applied.items():
         setattr(opt, name, value)
     opt.defaults |= flags  # a given flag that differs from them is part of the run's name
+    opt.pair_settings = ""
     if applied:
         opt.pair_settings = " ".join(f"--{n} {v:g}" for n, v in applied.items()) + f", from {source}"
+    elif opt.dataset in dataset.FOLDERS and not flags:
+        opt.pair_settings = f"none of its own for --dataset {opt.dataset}; the method's general ones are CIFAR-100's"
 
 
 def mixing_in_words(opt: Namespace) -> str:

@@ -32,7 +32,7 @@ import dataset
 from distiller_zoo import distiller_dict
 
 from . import checkpoint, commits, curves, ddp, files, options
-from .device import describe
+from .device import DEFAULT_PRECISIONS, describe
 from .errors import UserError, in_short
 from .stored_runs import BEFORE, FOLDERS, NEWEST, StoredRun, stored_runs
 
@@ -95,7 +95,7 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
             names -= options.idle_loss(Namespace(**config))
         if config.get("teacher_sha256"):
             names.discard("path_t")
-    if config["dataset"] in dataset.FOLDERS:
+    if config["dataset"] not in dataset.CLASSES:
         names.add("data_dir")
     values = {name: config.get(name) for name in names}
     return {name: os.path.realpath(str(v)) if name == "data_dir" else v for name, v in values.items()}
@@ -110,6 +110,13 @@ def differing(config: dict[str, Any], other: dict[str, Any]) -> list[str]:
     if type(there) is not int or here < there:
         differ.append(f"--epochs {here}, there {_brief('epochs', there)}; it may grow, not shrink")
     return differ
+
+
+def as_begun(opt: Namespace, config: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
+    """``config`` with a stored run's precision where none is given: a run that began with one device's default keeps it
+    on every device."""
+    begun = stored.get("precision")
+    return {**config, "precision": begun} if "precision" not in opt.given and begun in DEFAULT_PRECISIONS else config
 
 
 def _brief(name: str, value: Any) -> str:
@@ -229,7 +236,7 @@ class Run:
         name = (student_name if "distill" in opt else teacher_name)(opt, trial)
         if opt.resume == "auto" and not StoredRun(runs / name).status:
             alike = [run for run in stored_runs(runs)
-                     if run.config and not differing(config, run.config) and run.status]
+                     if run.config and not differing(as_begun(opt, config, run.config), run.config) and run.status]
             if alike:
                 longest = max(alike, key=lambda run: (run.config["epochs"], run.folder))
                 if longest.config["epochs"] == config["epochs"]:
@@ -238,9 +245,11 @@ class Run:
                     shorter = longest.folder
         elif opt.resume not in (None, "auto"):
             name = Path(opt.resume).resolve().name
-        run = cls(runs / name, Path(opt.save_dir, FOLDERS[runs.name], name), config)
+        stored = StoredRun(runs / name)
+        if opt.resume and (begun := StoredRun(shorter).config if shorter else stored.config):
+            config = as_begun(opt, config, begun)
+        run = cls(stored.folder, Path(opt.save_dir, FOLDERS[runs.name], name), config)
         run.shorter = shorter
-        stored = StoredRun(run.folder)
         if opt.resume and stored.config:
             if differ := differing(config, stored.config):
                 raise UserError(f"--resume {run.folder}: another configuration: {'; '.join(differ)}; another "

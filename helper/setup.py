@@ -15,7 +15,7 @@ from models.synchronised import synchronised
 from . import ddp
 from .argtypes import seed_of
 from .commits import warn_of_other
-from .device import FORMAT
+from .device import FORMAT, set_precision
 from .engine import Engine
 from .errors import UserError
 from .fit import Fit
@@ -40,7 +40,12 @@ def find_run(opt: Namespace, cache: Cache) -> Run:
     """:meth:`helper.run.Run.find`. A user's own images, which count in the identity by their names, are loaded for it;
     of other data a finished run needs none."""
     images = shared_data(opt, cache).sha256 if opt.dataset in dataset.FOLDERS else None
-    return ddp.from_rank0(lambda: Run.find(opt, images))
+    run = ddp.from_rank0(lambda: Run.find(opt, images))
+    if opt.precision != run.config["precision"]:
+        opt.precision = run.config["precision"]
+        set_precision(opt.precision, torch.device(opt.device))
+        print(f"==> --precision {opt.precision}, with which the run began")
+    return run
 
 
 def test_batches(opt: Namespace, data: dataset.Data, device: torch.device, cache: Cache) -> Callable:

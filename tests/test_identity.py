@@ -8,8 +8,9 @@ import pytest
 
 from distiller_zoo import Distiller, distiller_dict
 from helper import options
+from helper.device import DEFAULT_PRECISIONS
 from helper.options import parse_student, parse_teacher
-from helper.run import Run, config_of, default_flags, differing, identity, student_name
+from helper.run import Run, as_begun, config_of, default_flags, differing, identity, student_name
 
 ROWS = sorted(Path("result/rows").glob("*/*/args.json"))
 # Another valid value than the default of every flag that can change a student's numbers.
@@ -90,17 +91,19 @@ def test_stored_rows_are_recognised_after_a_method_with_a_flag_is_added(file, wi
     words = [f"--{name}={stored[name]}" for name in ("distill", "mix", "pmixup", "model_s", "model_t", "model",
                                                     "path_t") if name in stored]
     opt = (parse_student if student else parse_teacher)(words)
-    opt.precision = stored["precision"]
+    opt.precision = next(name for name in DEFAULT_PRECISIONS if name != stored["precision"])  # another device's
     if student:
         opt.teacher_sha256 = stored["teacher_sha256"]
     assert "l1_eps" not in stored and ("l1_eps" in vars(opt)) == student
-    assert differing(config_of(opt, stored["trial"]), stored) == []
+    assert differing(as_begun(opt, config_of(opt, stored["trial"]), stored), stored) == []
     old = tmp_path / file.parent.parent.name / "an older name"
     shutil.copytree(file.parent, old)
     (old / "x_last.pth").touch()  # the rows are stored without weights
     opt.save_dir, opt.resume, opt.trial = str(tmp_path), "auto", [stored["trial"]]
     run = Run.find(opt)
-    assert run.finished and run.folder == old
+    assert run.finished and run.folder == old and run.config["precision"] == stored["precision"]
+    opt.given.add("precision")
+    assert not Run.find(opt).finished
 
 
 def test_flag_that_this_code_lacks_is_ignored_and_another_value_is_named():

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from helper.device import DEFAULT_PRECISIONS
 from helper.known_teachers import known_teachers
 from helper.run import SET_AT_START, config_of, identity
 from helper.stored_runs import FOLDERS, StoredRun, stored_runs
@@ -17,7 +18,6 @@ from helper.teacher import read_teacher
 from .spec import Size
 
 DIGITS = 12  # of a teacher's sha256 that are kept
-DEFAULT_PRECISIONS = ("fp32", "tf32")
 
 
 @dataclass(frozen=True)
