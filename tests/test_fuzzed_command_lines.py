@@ -209,7 +209,7 @@ def test_tools_refuse_in_one_line(module, data, cut):
 
     with mock.patch.object(Parser, "parse", parse), mock.patch.object(sys, "argv", [module]):
         with contextlib.suppress(Parsed):
-            call(main, ["--no-such-flag"])
+            call(main, [])
         name = data.draw(st.sampled_from(sorted(set(flags))))
         value = data.draw(st.one_of(st.sampled_from(WORDS + PATHS), st.text(max_size=8)))
         for argv in ([name, value], [f"{name}={value}"], [value]):
