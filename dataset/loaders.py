@@ -152,7 +152,7 @@ class DeviceLoader(Loader):
         length = max(1, CHUNK_IMAGES.get(self.device.type, 4096) * self.share[1] // self.batch_size)
         for step, part in zip(range(start, self.steps, length), plan.parts(self.device, start, length), strict=True):
             # Both samples of a slot are cut straight into it, so no batch is permuted as floats.
-            samples = part.first if part.mix == "none" else torch.cat([part.first, part.second])
+            samples = part.samples
             pixels = self._cut(self._windows, part.index[samples], part.crop[samples], part.flip[samples],
                                self._width_axis)
             images = self._normalise(pixels).permute(self._to_nchw)
@@ -204,8 +204,7 @@ class TorchLoader(Loader):
             steps = zip(range(start, self.steps), samples, plan.parts(self.device, start, 1), strict=True)
             for step, images, part in steps:
                 images = to_device(images, self.device, self._normalise, self.memory_format, part.flip)
-                samples = part.first if part.mix == "none" else torch.cat([part.first, part.second])
-                yield Batch(*mix_batch(images[samples], self._labels[part.index], part, self.data.num_classes),
+                yield Batch(*mix_batch(images[part.samples], self._labels[part.index], part, self.data.num_classes),
                             self.total(step))
 
     def _samples(self, plan, start):

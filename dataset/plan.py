@@ -137,6 +137,12 @@ class Part:
     mix: str
     sizes: list
 
+    @property
+    def samples(self):
+        """Positions to cut images for, as mix_batch takes them: the first samples of all slots, then the second ones;
+        without mixing the first ones alone."""
+        return self.first if self.mix == "none" else torch.cat([self.first, self.second])
+
 
 def plan_epoch(n, batch_size, size, pad, flip, spec, seed, epoch, phase=0):
     """EpochPlan for n images of size (H, W), drawn from SeedSequence((seed, phase, epoch)). Time linear in n.

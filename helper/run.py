@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 NOT_IDENTITY = {"save_dir", "data_dir", "print_freq", "tb_freq", "save_freq", "num_workers", "loader", "device",
                 "threads", "step", "kernels", "on_nan", "resume", "resume_every", "overwrite",
                 "teacher_origin"}  # follows from the weights, whose digest is compared
-SET_AT_START = {"precision", "path_t", "teacher_sha256", "data_sha256"}  # unknown before a run starts
+SET_AT_START = {"path_t", "teacher_sha256", "data_sha256"}  # unknown before a run starts
 NOT_RESUMED = {"save_dir", "resume", "overwrite", "step"}  # belong to a command or a device, not to a run
 NOT_CONFIG = {"given", "stored", "defaults", "warnings", "pair_settings", "trial"}
 IN_TEACHER_NAME = {"model", "dataset", "learning_rate", "weight_decay", "trial"}
@@ -112,11 +112,11 @@ def differing(config: dict[str, Any], other: dict[str, Any]) -> list[str]:
     return differ
 
 
-def as_begun(opt: Namespace, config: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
-    """``config`` with a stored run's precision where none is given: a run that began with one device's default keeps it
-    on every device."""
+def as_begun(config: dict[str, Any], stored: dict[str, Any], given: bool) -> dict[str, Any]:
+    """``config`` with a stored run's precision, unless one is ``given``: a run that began with one device's default
+    keeps it on every device."""
     begun = stored.get("precision")
-    return {**config, "precision": begun} if "precision" not in opt.given and begun in DEFAULT_PRECISIONS else config
+    return {**config, "precision": begun} if not given and begun in DEFAULT_PRECISIONS else config
 
 
 def _brief(name: str, value: Any) -> str:
@@ -234,9 +234,10 @@ class Run:
         check_writable(opt.save_dir)
         runs, shorter = Path(opt.save_dir, parent_of(opt)), None
         name = (student_name if "distill" in opt else teacher_name)(opt, trial)
+        given = "precision" in opt.given
         if opt.resume == "auto" and not StoredRun(runs / name).status:
             alike = [run for run in stored_runs(runs)
-                     if run.config and not differing(as_begun(opt, config, run.config), run.config) and run.status]
+                     if run.config and not differing(as_begun(config, run.config, given), run.config) and run.status]
             if alike:
                 longest = max(alike, key=lambda run: (run.config["epochs"], run.folder))
                 if longest.config["epochs"] == config["epochs"]:
@@ -247,7 +248,7 @@ class Run:
             name = Path(opt.resume).resolve().name
         stored = StoredRun(runs / name)
         if opt.resume and (begun := StoredRun(shorter).config if shorter else stored.config):
-            config = as_begun(opt, config, begun)
+            config = as_begun(config, begun, given)
         run = cls(stored.folder, Path(opt.save_dir, FOLDERS[runs.name], name), config)
         run.shorter = shorter
         if opt.resume and stored.config:

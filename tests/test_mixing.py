@@ -248,8 +248,7 @@ def mixed_batches(plan, images, labels, classes, length):
     for part in plan.parts(CPU, 0, length):
         samples = slice(start, start + len(part.lam))
         mine, start = images[samples], samples.stop
-        meeting = part.first if part.mix == "none" else torch.cat([part.first, part.second])
-        done.append(Batch(*mix_batch(mine[meeting], labels[samples], part, classes), len(part.lam)))
+        done.append(Batch(*mix_batch(mine[part.samples], labels[samples], part, classes), len(part.lam)))
     assert start == len(images)
     return done
 

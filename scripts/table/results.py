@@ -9,9 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from helper.device import DEFAULT_PRECISIONS
 from helper.known_teachers import known_teachers
-from helper.run import SET_AT_START, config_of, identity
+from helper.run import SET_AT_START, as_begun, config_of, identity
 from helper.stored_runs import FOLDERS, StoredRun, stored_runs
 from helper.teacher import read_teacher
 
@@ -99,10 +98,10 @@ class Store:
 
 
 def _same(config: dict, found: dict) -> bool:
-    mine, theirs = identity({**config, "teacher_sha256": None}), identity(found)
+    config = as_begun({**config, "teacher_sha256": None}, found, given=bool(config.get("precision")))
+    mine, theirs = identity(config), identity(found)
     compared = {*mine, *theirs} - SET_AT_START  # the teacher is compared by its weights
-    wanted = [config["precision"]] if config.get("precision") else DEFAULT_PRECISIONS
-    return found.get("precision") in wanted and all(mine.get(k) == theirs.get(k) for k in compared)
+    return bool(found.get("precision")) and all(mine.get(k) == theirs.get(k) for k in compared)
 
 
 def _same_teacher(found: dict, teachers: tuple[Path, ...]) -> bool:
