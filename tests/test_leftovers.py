@@ -41,8 +41,10 @@ def temporary():
 def trained(folder, temporary, at_step="pass", processes=()):
     script = folder / "script.py"
     script.write_text(SCRIPT.format(at_step=at_step))
-    environ = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT),
-               "TORCHINDUCTOR_CACHE_DIR": str(folder / "cache")}  # torch's own, one per user, made at its import
+    environ = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
+    environ.pop("TORCHINDUCTOR_CACHE_DIR", None)
+    if processes:  # torchrun itself makes this folder
+        environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "cache")
     return subprocess.run([sys.executable, *processes, script, *FLAGS, "--save_dir", folder / "save"], cwd=ROOT,
                           env=environ, capture_output=True, text=True, timeout=300)
 
