@@ -4,6 +4,7 @@ Pure functions on any device; what is random in them (partners, lambda, boxes, c
 """
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 
@@ -20,6 +21,56 @@ class Batch:
     index: torch.Tensor
     mixed: torch.Tensor
     total: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some neighbouring batches of a plan (plan.EpochPlan), as tensors on a device: P samples for B slots (as many, but
+    in a process's share).
+
+    By sample, before mixing: index, int64 (P,), its place in the training set; crop, int64 (P, 2); flip, bool (P,).
+    By slot: first, second, int64 (B,), the samples that meet there, counted from the part's first; lam, float32 (B,);
+    drawn, (B, ...) or None. mix: the kind. sizes, totals: slots of each batch here, and samples in all processes.
+    """
+
+    index: torch.Tensor
+    crop: torch.Tensor
+    flip: torch.Tensor
+    first: torch.Tensor
+    second: torch.Tensor
+    lam: torch.Tensor
+    drawn: torch.Tensor | None
+    mix: str
+    sizes: list
+    totals: list
+
+    @property
+    def samples(self):
+        """Positions to cut images for, as mix_batch takes them: the first samples of all slots, then the second ones;
+        without mixing the first ones alone."""
+        return self.first if self.mix == "none" else torch.cat([self.first, self.second])
+
+
+def parts(plan, device, start, length):
+    """Iterator of Part: `length` batches of an EpochPlan at a time from step `start` on, the last part may be shorter.
+    The whole plan is copied to `device` at once."""
+    columns = [plan.order, plan.crop, plan.flip, plan.first, plan.second, plan.lam, plan.drawn]
+    order, crop, flip, first, second, lam, drawn = (None if c is None else on_device(c, device) for c in columns)
+    samples, slots, totals = plan.samples.tolist(), plan.slots.tolist(), plan.totals.tolist()
+    for step in range(start, plan.steps, length):
+        stop = min(step + length, plan.steps)
+        sample, slot = slice(samples[step], samples[stop]), slice(slots[step], slots[stop])
+        yield Part(index=order[sample], crop=crop[sample], flip=flip[sample], first=first[slot] - sample.start,
+                   second=second[slot] - sample.start, lam=lam[slot], drawn=None if drawn is None else drawn[slot],
+                   mix=plan.mix, sizes=np.diff(slots[step : stop + 1]).tolist(), totals=totals[step:stop])
+
+
+def on_device(column, device):
+    """numpy array -> tensor on `device`; to CUDA through pinned memory, so that the host does not wait for the copy."""
+    tensor = torch.from_numpy(column)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def mixup(images, partners, lam, drawn=None):
@@ -58,7 +109,7 @@ def soft_targets(labels, partner_labels, lam, num_classes):
 
 
 def mix_batch(images, labels, part, num_classes):
-    """The fields of a Batch, but for the last, of the B slots that `part` (plan.Part) makes of P samples.
+    """The fields of a Batch, but for the last, of the B slots that `part` makes of P samples.
 
     images: (2 B, C, H, W), the first samples of all slots and then the second ones; without mixing (B, C, H, W).
     labels: (P,), of the samples in their order before mixing.

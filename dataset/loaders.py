@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
-from .batch import Batch, mix_batch
+from .batch import Batch, mix_batch, parts
 from .data import DataError
 from .plan import PlanAhead, plan_epoch
 
@@ -67,10 +67,6 @@ class Loader(ABC):
             raise DataError(f"step {start}: an epoch has steps 0 to {self.steps}")
         plan = self._next_plan(seed, epoch, phase)
         return self._batches(plan.share(*self.share) if self.share[1] > 1 else plan, start)
-
-    def total(self, step):
-        """Samples of the batch of `step` (from 0) in all processes."""
-        return min(self.batch_size, self.n_data - step * self.batch_size)
 
     @abstractmethod
     def _batches(self, plan, start):
@@ -150,7 +146,7 @@ class DeviceLoader(Loader):
 
     def _batches(self, plan, start):
         length = max(1, CHUNK_IMAGES.get(self.device.type, 4096) * self.share[1] // self.batch_size)
-        for step, part in zip(range(start, self.steps, length), plan.parts(self.device, start, length), strict=True):
+        for part in parts(plan, self.device, start, length):
             # Both samples of a slot are cut straight into it, so no batch is permuted as floats.
             samples = part.samples
             pixels = self._cut(self._windows, part.index[samples], part.crop[samples], part.flip[samples],
@@ -160,7 +156,7 @@ class DeviceLoader(Loader):
                                                               self.data.num_classes)
             sizes = part.sizes
             yield from map(Batch, images.split(sizes), targets.split(sizes), labels.split(sizes), index.split(sizes),
-                           mixed.split(sizes), map(self.total, range(step, step + len(sizes))))
+                           mixed.split(sizes), part.totals)
 
 
 # Through a torch DataLoader -----------------------------------------------------------------------------------------
@@ -201,11 +197,10 @@ class TorchLoader(Loader):
     def _batches(self, plan, start):
         # Closed here, not when it is collected: Python 3.12 keeps what a generator that was broken off had at hand.
         with contextlib.closing(self._samples(plan, start)) as samples:
-            steps = zip(range(start, self.steps), samples, plan.parts(self.device, start, 1), strict=True)
-            for step, images, part in steps:
+            for images, part in zip(samples, parts(plan, self.device, start, 1), strict=True):
                 images = to_device(images, self.device, self._normalise, self.memory_format, part.flip)
                 yield Batch(*mix_batch(images[part.samples], self._labels[part.index], part, self.data.num_classes),
-                            self.total(step))
+                            *part.totals)
 
     def _samples(self, plan, start):
         """Cropped images (B, C, H, W) of each step, on the host; flipped unless uint8."""

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from .data import DataError
 
@@ -47,7 +46,7 @@ class MixSpec:
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """An epoch of n samples in batches of batch_size, the last one short; or one process's share of it (see share).
+    """An epoch of n samples in batches, the last one short; or one process's share of it (see share).
     Arrays have length n unless stated.
 
     By epoch position (before mixing): order, the sample's place in the training set (a permutation); crop, (n, 2),
@@ -58,10 +57,10 @@ class EpochPlan:
     top, bottom, left, right of what `second` pastes; None for mixup. Without mixing every position has its own slot,
     and lam is 1. mix: the kind, one of MIXES.
     samples, slots, (steps + 1,): where the positions and the slots of each batch begin, and at last where all end; the
-    two are equal but in a process's share, where the samples that meet outnumber the slots.
+    two are equal but in a process's share, where the samples that meet outnumber the slots. totals, (steps,): samples
+    of each batch in all processes.
     """
 
-    batch_size: int
     order: np.ndarray
     crop: np.ndarray
     flip: np.ndarray
@@ -71,6 +70,7 @@ class EpochPlan:
     drawn: np.ndarray | None
     samples: np.ndarray
     slots: np.ndarray
+    totals: np.ndarray
     mix: str
 
     @property
@@ -94,55 +94,6 @@ class EpochPlan:
                        drawn=None if self.drawn is None else self.drawn[mine],
                        samples=np.searchsorted(samples, self.samples), slots=np.append(0, np.cumsum(end - begin)))
 
-    def parts(self, device, start, length):
-        """Iterator of Part: `length` batches at a time from step `start` on, the last part may be shorter. The whole
-        plan is copied to `device` at once."""
-        order, crop, flip = _copied(self.order, device), _copied(self.crop, device), _copied(self.flip, device)
-        first, second, lam = _copied(self.first, device), _copied(self.second, device), _copied(self.lam, device)
-        drawn = None if self.drawn is None else _copied(self.drawn, device)
-        samples, slots = self.samples.tolist(), self.slots.tolist()
-        steps = len(slots) - 1
-        for step in range(start, steps, length):
-            stop = min(step + length, steps)
-            sample, slot = slice(samples[step], samples[stop]), slice(slots[step], slots[stop])
-            yield Part(index=order[sample], crop=crop[sample], flip=flip[sample], first=first[slot] - sample.start,
-                       second=second[slot] - sample.start, lam=lam[slot], drawn=None if drawn is None else drawn[slot],
-                       mix=self.mix, sizes=np.diff(slots[step : stop + 1]).tolist())
-
-
-def _copied(column, device):
-    """numpy array -> tensor on `device`."""
-    tensor = torch.from_numpy(column)
-    if device.type == "cuda":
-        tensor = tensor.pin_memory()  # from there the copy runs behind the host's back
-    return tensor.to(device, non_blocking=True)
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some neighbouring batches of a plan, as tensors on a device: P samples for B slots (as many, but in a share).
-
-    By sample, before mixing: index, int64 (P,), its place in the training set; crop, int64 (P, 2); flip, bool (P,).
-    By slot: first, second, int64 (B,), the samples that meet there, counted from the part's first; lam, float32 (B,);
-    drawn, (B, ...) or None. mix: the kind. sizes: slots of each batch, a list.
-    """
-
-    index: torch.Tensor
-    crop: torch.Tensor
-    flip: torch.Tensor
-    first: torch.Tensor
-    second: torch.Tensor
-    lam: torch.Tensor
-    drawn: torch.Tensor | None
-    mix: str
-    sizes: list
-
-    @property
-    def samples(self):
-        """Positions to cut images for, as mix_batch takes them: the first samples of all slots, then the second ones;
-        without mixing the first ones alone."""
-        return self.first if self.mix == "none" else torch.cat([self.first, self.second])
-
 
 def plan_epoch(n, batch_size, size, pad, flip, spec, seed, epoch, phase=0):
     """EpochPlan for n images of size (H, W), drawn from SeedSequence((seed, phase, epoch)). Time linear in n.
@@ -162,7 +113,7 @@ def plan_epoch(n, batch_size, size, pad, flip, spec, seed, epoch, phase=0):
     crop = rng.integers(0, 2**32 if pad is None else 2 * pad + 1, (2, n)).T
     turned = rng.random(n) < (0.5 if flip else 0.0)
     begins = np.append(np.arange(0, n, batch_size), n)
-    return EpochPlan(batch_size, order, crop, turned, *_mixing(rng, n, batch_size, size, spec), begins, begins,
+    return EpochPlan(order, crop, turned, *_mixing(rng, n, batch_size, size, spec), begins, begins, np.diff(begins),
                      spec.mix)
 
 

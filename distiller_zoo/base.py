@@ -149,8 +149,8 @@ class Distiller(nn.Module):
             terms["kd"] = self.beta * self.kd_loss(out_s, out_t, batch)
         return {name: terms[name] for name in self.terms}
 
-    def asks_teacher(self, stage: str) -> bool:
-        """Whether a step of the stage reads the teacher at all; where not, its forward pass is spared."""
+    def needs_teacher(self, stage: str) -> bool:
+        """Whether a loss of the stage reads the teacher's output; where not, its forward pass is skipped."""
         return stage == "init" or self.terms != ["cls"]
 
     def kd_loss(self, out_s: Output, out_t: Output, batch) -> Tensor:

@@ -17,7 +17,6 @@ from distiller_zoo import Distiller
 
 from . import ddp
 from .device import autocast
-from .evaluate import which_hit
 from .teacher import AnsweredBatch
 
 SUMS = ("top1", "top5", "mixed", "skipped", "images", "loss")  # over an epoch; the loss terms follow
@@ -35,6 +34,7 @@ class Engine:
     def __init__(self, opt: Namespace, model: nn.Module, method: Distiller, teacher=None):
         self.opt, self.model, self.method, self.teacher = opt, model, method, teacher
         self.device = next(model.parameters()).device
+        self.autocast = autocast(opt.precision, self.device)
         self.terms = method.terms
         self.sums = torch.zeros(len(SUMS) + len(self.terms), dtype=torch.float64, device=self.device)
         self.unit = torch.ones((), device=self.device)
@@ -43,6 +43,7 @@ class Engine:
     def enter(self, stage: str) -> None:
         """Begin a stage: which parameters are trained, and a new optimiser for them."""
         self.stage = stage
+        self.needs_teacher = self.method.needs_teacher(stage)
         self.optimizer = torch.optim.SGD(self.method.enter(stage, self.model), lr=self.initial_rate(),
                                          momentum=self.opt.momentum, weight_decay=self.opt.weight_decay, fused=True)
 
@@ -61,8 +62,8 @@ class Engine:
         skip_nan = self.opt.on_nan == "skip"
         before = [(b, b.clone()) for m in (self.model, self.method) for b in m.buffers()] if skip_nan else []
 
-        out_t = self.ask_teacher(batch)
-        with autocast(self.opt.precision, self.device):
+        out_t = self.teacher_output(batch) if self.needs_teacher else None
+        with self.autocast:
             loss, logits, terms = self.losses(batch, out_t)
         self.backward(loss)
         if skip_nan and not self.finite(loss):
@@ -73,10 +74,8 @@ class Engine:
         self.optimizer.step()
         self.count(batch, logits, loss, terms)
 
-    def ask_teacher(self, batch) -> tuple | None:
-        """The teacher's (features, logits), computed now or carried by the batch; None where no loss reads them."""
-        if not self.method.asks_teacher(self.stage):
-            return None
+    def teacher_output(self, batch) -> tuple:
+        """The teacher's (features, logits), computed now or carried by the batch."""
         if isinstance(batch, AnsweredBatch):
             return batch.features_t, batch.logits_t
         return self.teacher(batch.images)
@@ -167,6 +166,12 @@ class Engine:
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda" and "rng_cuda" in state:
             torch.cuda.set_rng_state(state["rng_cuda"], self.device)
+
+
+def which_hit(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """bool (B,) each: whether the label is the largest logit, and among the five largest (all, with fewer classes)."""
+    best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+    return best[:, 0], best.any(1)
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .ddp import total
+from .engine import which_hit
 
 
 @dataclass(frozen=True)
@@ -19,12 +20,6 @@ class Accuracy:
     top5: float
     loss: float
     images: int
-
-
-def which_hit(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """bool (B,) each: whether the label is the largest logit, and among the five largest (all, with fewer classes)."""
-    best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
-    return best[:, 0], best.any(1)
 
 
 def hits(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

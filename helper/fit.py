@@ -17,7 +17,6 @@ from dataset import DataError
 
 from . import ddp
 from .argtypes import seed_of
-from .device import autocast
 from .engine import Engine, cpu_state_dict, optimizer_state
 from .errors import UserError
 from .evaluate import Accuracy, evaluate
@@ -109,7 +108,7 @@ class Fit:
         def epoch(first: int) -> Iterator:
             return self.loader.epoch(self.seed, self.epoch + 1, PHASE[self.stage], start=first)
 
-        if self.ahead == 1 or not self.engine.method.asks_teacher(self.stage):
+        if self.ahead == 1 or not self.engine.needs_teacher:
             return epoch(start)
         return answered(self.engine.teacher, self.ahead, epoch, start)
 
@@ -144,7 +143,7 @@ class Fit:
         model = self.engine.model
 
         def logits(images):
-            with autocast(self.opt.precision, self.engine.device):
+            with self.engine.autocast:
                 return model(images)
 
         model.eval()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .engine import Engine
+from .teacher import AnsweredBatch
 
 WARM_UP = 3  # eager steps before the first capture: momentum buffers, cuDNN's search, CRD's constants
 
@@ -22,16 +23,17 @@ class CudaEngine(Engine):
 
     def __init__(self, *args):
         self.beside = torch.cuda.Stream()
+        self.pending = False  # whether the teacher's stream is yet to be joined
         super().__init__(*args)
 
-    def ask_teacher(self, batch):
-        """The answer of a teacher that must be asked now comes on a stream of its own; see :meth:`student`."""
-        self.pending = self.method.asks_teacher(self.stage) and not hasattr(batch, "logits_t")
-        if not self.pending:
-            return super().ask_teacher(batch)
+    def teacher_output(self, batch):
+        """Computed on a stream of its own, unless the batch carries it; joined in :meth:`student`."""
+        if isinstance(batch, AnsweredBatch):
+            return super().teacher_output(batch)
+        self.pending = True
         self.beside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.beside):
-            return super().ask_teacher(batch)
+            return super().teacher_output(batch)
 
     def student(self, images):
         """What a stream allocates it takes anew in the next step only, after this join, so nothing is recorded."""
@@ -39,6 +41,7 @@ class CudaEngine(Engine):
             out_s = super().student(images)
         if self.pending:
             torch.cuda.current_stream().wait_stream(self.beside)
+            self.pending = False
         return out_s
 
 

@@ -184,13 +184,14 @@ class Teacher:
                     layer.to(dtype)
         if device.type == "cuda" and offered(device, dtype):
             self.model = fused_for_cuda(self.model, features, features and preact)
+        self.autocast = autocast(self.precision, device)
         self.top1: float | None = None  # on a run's validation images, per cent; measured when it starts
         self.device = device
         self.features, self.preact = features, preact
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        with autocast(self.precision, self.device):
+        with self.autocast:
             features, logits = (self.model(images, True, self.preact) if self.features
                                 else ([], self.model(images, False, False)))
         if self.own:

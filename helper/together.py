@@ -322,7 +322,7 @@ def batches(fit: Fit) -> Iterator:
     def cut(first: int) -> Iterator:
         return follow(key, lambda step: fit.loader.epoch(seed, epoch, phase, start=step), first, window)
 
-    if not engine.method.asks_teacher(fit.stage):
+    if not engine.needs_teacher:
         return cut(fit.step)
     teacher = engine.teacher
     return follow((key, id(teacher), fit.ahead), lambda first: answered(teacher, fit.ahead, cut, first), fit.step,

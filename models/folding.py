@@ -16,21 +16,6 @@ class LayerTracer(fx.Tracer):
         return isinstance(module, kinds) or super().is_leaf_module(module, name)
 
 
-class Folded(nn.Module):
-    """A network in evaluation mode for good; called as the network it was made from."""
-
-    def __init__(self, net):
-        super().__init__()
-        self.net = net
-
-    def train(self, mode=True):
-        """Stay in evaluation mode: the statistics are gone, so there is no training to return to."""
-        return super().train(False)
-
-    def forward(self, x, is_feat=False, preact=False):
-        return self.net(x, is_feat=is_feat, preact=preact)
-
-
 def folded(model):
     """Return a copy of ``model`` (a layers.FeatureNet) for inference; ``model`` itself is left as it is.
 
@@ -39,9 +24,9 @@ def folded(model):
     float64 and rounded once. A convolution whose raw output is also a feature or a shortcut keeps its norm; in a wide
     ResNet, which normalises before it convolves, only each block's inner norm is folded.
 
-    The copy is called as the model is and gives the outputs of ``model.eval()`` up to rounding, in any signature. Its
-    parameters need no gradient (one flows to the input still) and are channels_last, which its features follow; it
-    can be copied, moved, saved and compiled.
+    The copy is called as the model is and gives the outputs of ``model.eval()`` up to rounding, in any signature. It
+    stays in evaluation mode: the statistics are gone. Its parameters need no gradient (one flows to the input still)
+    and are channels_last, which its features follow; it can be copied, moved, saved and compiled.
     """
     net = copy.deepcopy(model).eval()
     for conv_name, bn_name in _foldable(net):
@@ -49,8 +34,7 @@ def folded(model):
         dtype = conv.weight.dtype
         net.set_submodule(conv_name, fuse_conv_bn_eval(conv.double(), bn.double()).to(dtype))
         net.set_submodule(bn_name, FoldedBatchNorm2d())
-    net.requires_grad_(False).to(memory_format=torch.channels_last)
-    return Folded(net).eval()
+    return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 def _foldable(net):

@@ -36,7 +36,7 @@ class ImageNetResNet(TorchvisionNet):
     def _stages(self):
         return self.layer1, self.layer2, self.layer3, self.layer4
 
-    def run(self, x, preact):
+    def forward(self, x, is_feat=False, preact=False):
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         features = [x]
         for stage in self._stages:
@@ -47,7 +47,8 @@ class ImageNetResNet(TorchvisionNet):
             x = F.relu(pre)
             features.append(pre if preact else x)
         pooled = global_pool(x)
-        return [*features, pooled], self.fc(pooled)
+        logits = self.fc(pooled)
+        return ([*features, pooled], logits) if is_feat else logits
 
 
 def _sum_before_relu(block, x):
@@ -68,14 +69,15 @@ class ImageNetMobileNetV2(TorchvisionNet):
     feat_modules = ("features",)
     ends = (0, 3, 6, 13, 17)  # last block of the stem and of each size
 
-    def run(self, x, preact):
+    def forward(self, x, is_feat=False, preact=False):
         features = []
         for i, block in enumerate(self.features):
             x = block(x)
             if i in self.ends:
                 features.append(x)
         pooled = global_pool(x)
-        return [*features, pooled], self.classifier(pooled)
+        logits = self.classifier(pooled)
+        return ([*features, pooled], logits) if is_feat else logits
 
 
 class MobileNetV1(FeatureNet):
@@ -100,7 +102,7 @@ class MobileNetV1(FeatureNet):
         self.model = nn.Sequential(*layers)
         self.fc = nn.Linear(c_in, num_classes)
 
-    def run(self, x, preact):
+    def forward(self, x, is_feat=False, preact=False):
         features = []
         for i, layer in enumerate(self.model):
             *modules, _relu = layer
@@ -110,7 +112,8 @@ class MobileNetV1(FeatureNet):
             if i == 0 or i in self.ends:
                 features.append(pre if preact and i else x)
         pooled = global_pool(x)
-        return [*features, pooled], self.fc(pooled)
+        logits = self.fc(pooled)
+        return ([*features, pooled], logits) if is_feat else logits
 
 
 def _normed(*convolutions):

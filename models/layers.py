@@ -1,12 +1,11 @@
 """What the network families share: the calling convention, residual stages, initialisation."""
 import math
-from abc import ABC, abstractmethod
 
 import torch.nn.functional as F
-from torch import fx, nn
+from torch import nn
 
 
-class FeatureNet(nn.Module, ABC):
+class FeatureNet(nn.Module):
     """A classifier that shows its features.
 
     ``net(x)`` maps images (B, 3, H, W) to logits (B, K). ``net(x, is_feat=True)`` returns ``(features, logits)``:
@@ -20,14 +19,6 @@ class FeatureNet(nn.Module, ABC):
     """
 
     feat_modules: tuple[str, ...]
-
-    @abstractmethod
-    def run(self, x, preact):
-        """Return ``(features, logits)``; stage features before their ReLU if ``preact``."""
-
-    def forward(self, x, is_feat=False, preact=False):
-        features, logits = self.run(x, is_feat and preact)
-        return (features, logits) if is_feat else logits
 
     def get_feat_modules(self):
         """Modules that make the features, without the classifier: what a method's first stage trains."""
@@ -62,10 +53,6 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x, residual=None, relu=False):
         return sum_and_relu(super().forward(x), residual, relu)
-
-    def _check_input_dim(self, x):
-        if not isinstance(x, fx.Proxy):  # torch.fx traces into subclasses of torch's layers; a proxy has no dimensions
-            super()._check_input_dim(x)
 
 
 class FoldedBatchNorm2d(nn.Module):

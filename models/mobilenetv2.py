@@ -63,7 +63,7 @@ class MobileNetV2(FeatureNet):
         init_convolutions(self)
         init_classifier(self.classifier[0])
 
-    def run(self, x, preact):
+    def forward(self, x, is_feat=False, preact=False):
         x = self.conv1(x)
         features = [x]
         for i, stage in enumerate(self.blocks):
@@ -71,7 +71,8 @@ class MobileNetV2(FeatureNet):
             if i in (1, 2, 4, 6):
                 features.append(x)
         pooled = global_pool(self.conv2(x))
-        return [*features, pooled], self.classifier(pooled)
+        logits = self.classifier(pooled)
+        return ([*features, pooled], logits) if is_feat else logits
 
 
 mobile_half = partial(MobileNetV2, 6, 0.5)

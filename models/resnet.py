@@ -63,11 +63,12 @@ class ResNet(FeatureNet):
     def _stage(c_in, c_out, blocks, stride):
         return Stage(BasicBlock(c_in, c_out, stride), *(BasicBlock(c_out, c_out, 1) for _ in range(blocks - 1)))
 
-    def run(self, x, preact):
+    def forward(self, x, is_feat=False, preact=False):
         x = self.bn1(self.conv1(x), relu=True)  # self.relu stands among the modules for get_feat_modules alone
         features, x = run_stages(x, (self.layer1, self.layer2, self.layer3), preact)
         pooled = global_pool(x)
-        return [*features, pooled], self.fc(pooled)
+        logits = self.fc(pooled)
+        return ([*features, pooled], logits) if is_feat else logits
 
 
 resnet8 = partial(ResNet, 8)

@@ -66,11 +66,12 @@ class BottleneckResNet(FeatureNet):
         self.linear = nn.Linear(c_in, num_classes)
         init_convolutions(self)
 
-    def run(self, x, preact):
+    def forward(self, x, is_feat=False, preact=False):
         x = self.bn1(self.conv1(x), relu=True)
         features, x = run_stages(x, (self.layer1, self.layer2, self.layer3, self.layer4), preact)
         pooled = global_pool(x)
-        return [*features, pooled], self.linear(pooled)
+        logits = self.linear(pooled)
+        return ([*features, pooled], logits) if is_feat else logits
 
 
 ResNet50 = partial(BottleneckResNet, (3, 4, 6, 3))

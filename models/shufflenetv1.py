@@ -60,11 +60,12 @@ class ShuffleNetV1(FeatureNet):
             c_in = width
         self.linear = nn.Linear(c_in, num_classes)
 
-    def run(self, x, preact):
+    def forward(self, x, is_feat=False, preact=False):
         x = self.bn1(self.conv1(x), relu=True)
         features, x = run_stages(x, (self.layer1, self.layer2, self.layer3), preact)
         pooled = global_pool(x)
-        return [*features, pooled], self.linear(pooled)
+        logits = self.linear(pooled)
+        return ([*features, pooled], logits) if is_feat else logits
 
 
 ShuffleV1 = partial(ShuffleNetV1, (240, 480, 960), (4, 8, 4), 3)

@@ -88,14 +88,15 @@ class ShuffleNetV2(FeatureNet):
         self.bn2 = BatchNorm2d(last)
         self.linear = nn.Linear(last, num_classes)
 
-    def run(self, x, preact):
+    def forward(self, x, is_feat=False, preact=False):
         x = self.bn1(self.conv1(x), relu=True)
         features = [x]
         for stage in (self.layer1, self.layer2, self.layer3):
             x, halves = stage(x)
             features.append(torch.cat(halves, 1) if preact else x)
         pooled = global_pool(self.bn2(self.conv2(x), relu=True))
-        return [*features, pooled], self.linear(pooled)
+        logits = self.linear(pooled)
+        return ([*features, pooled], logits) if is_feat else logits
 
 
 ShuffleV2 = partial(ShuffleNetV2, (116, 232, 464), (3, 7, 3), 1024)

@@ -48,7 +48,7 @@ class VGG(FeatureNet):
             layers += [conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
         return nn.Sequential(*layers[:-1])
 
-    def run(self, x, preact):
+    def forward(self, x, is_feat=False, preact=False):
         height = x.shape[2]
         x = F.relu(self.block0(x))
         features = [x]
@@ -58,7 +58,8 @@ class VGG(FeatureNet):
             x = F.relu(pre)
             features.append(pre if preact else x)
         pooled = global_pool(x)
-        return [*features, pooled], self.classifier(pooled)
+        logits = self.classifier(pooled)
+        return ([*features, pooled], logits) if is_feat else logits
 
 
 vgg8 = partial(VGG, (1, 1, 1, 1, 1))

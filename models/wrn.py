@@ -61,7 +61,7 @@ class WideResNet(FeatureNet):
         )
         return nn.Sequential(OrderedDict(layer=layer))
 
-    def run(self, x, preact):
+    def forward(self, x, is_feat=False, preact=False):
         features = [self.conv1(x)]
         for block in (self.block1, self.block2, self.block3):
             features.append(block(features[-1]))
@@ -69,7 +69,8 @@ class WideResNet(FeatureNet):
         if preact:
             norms = [self.block2.layer[0].bn1, self.block3.layer[0].bn1, self.bn1]
             features[1:] = [bn(f) for bn, f in zip(norms, features[1:], strict=True)]
-        return [*features, pooled], self.fc(pooled)
+        logits = self.fc(pooled)
+        return ([*features, pooled], logits) if is_feat else logits
 
 
 wrn_16_1 = partial(WideResNet, 16, 1)

@@ -233,7 +233,7 @@ def measure_operations(opt, data, pair: str, method: str) -> None:
     teacher.model = fused_for_cuda(teacher.model, teacher.features,
                                                       teacher.features and teacher.preact)
     batches = bench.loader.epoch(1, 1)
-    if not teacher.features and engine.method.asks_teacher("main"):
+    if not teacher.features and engine.needs_teacher:
         batches = answered(teacher, steps, lambda first: bench.loader.epoch(1, 1, start=first), 0)
     first, second, share = next(batches), next(batches), ""
     engine.step(first)

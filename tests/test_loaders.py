@@ -27,6 +27,7 @@ from dataset import (
     make_test_batches,
     plan_epoch,
 )
+from dataset.batch import parts
 from tests.support import small_runs
 from tests.support.small_runs import no_pictures  # noqa: F401 - a fixture
 
@@ -106,7 +107,7 @@ def test_other_shapes(shape, pad, flip):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_cutting_on_a_gpu_is_cutting_on_the_host(layout):
     loaded, last = made(), layout == torch.channels_last
-    part = next(DeviceLoader(loaded, 64, MixSpec()).plan(0, 0).parts(torch.device("cpu"), 0, 2))
+    part = next(parts(DeviceLoader(loaded, 64, MixSpec()).plan(0, 0), torch.device("cpu"), 0, 2))
     assert len(part.lam) == 128 and part.flip.any() and not part.flip.all()
     windows = loaders.crop_windows(loaded.train.images, 4, last)
     axis = -2 if last else -1

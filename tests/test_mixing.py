@@ -1,5 +1,6 @@
 """The epoch's plan, and mixing against plain loops in float64."""
 import hashlib
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from scipy import stats
 from dataset import DataError, MixSpec, make_loader, plan_epoch
 from dataset import batch as batch_module
 from dataset import plan as plan_module
-from dataset.batch import Batch, cutmix, mix_batch, mixup, soft_targets
+from dataset.batch import Batch, cutmix, mix_batch, mixup, parts, soft_targets
 from tests.support.training import small_data
 
 SIZE, CPU = (32, 32), torch.device("cpu")
@@ -26,8 +27,7 @@ def plan_of(mix, n=1000, batch=64, seed=0, epoch=0, phase=0, size=SIZE):
 
 
 def batches(plan):
-    n, b = len(plan.order), plan.batch_size
-    return [slice(lo, min(lo + b, n)) for lo in range(0, n, b)]
+    return [slice(lo, hi) for lo, hi in pairwise(plan.slots.tolist())]
 
 
 def mixed_slots(plan):
@@ -245,7 +245,7 @@ def split(batch, size):
 def mixed_batches(plan, images, labels, classes, length):
     """`length` batches of the epoch at a time."""
     done, start = [], 0
-    for part in plan.parts(CPU, 0, length):
+    for part in parts(plan, CPU, 0, length):
         samples = slice(start, start + len(part.lam))
         mine, start = images[samples], samples.stop
         done.append(Batch(*mix_batch(mine[part.samples], labels[samples], part, classes), len(part.lam)))

@@ -79,8 +79,8 @@ def test_the_teacher_is_asked_only_where_it_is_read(name, alpha, calls):
     opt, asked, teacher = options(alpha=alpha, rescale="std" if name == "mixstd" else "none"), [], a_teacher()
     engine = an_engine(opt, name="kd" if name == "abound" else name)
     if name == "abound":  # its teacher speaks in the first stage alone
-        assert not distiller_dict[name].asks_teacher(engine.method, "main")
-        assert distiller_dict[name].asks_teacher(engine.method, "init")
+        assert not distiller_dict[name].needs_teacher(engine.method, "main")
+        assert distiller_dict[name].needs_teacher(engine.method, "init")
     train(engine, opt, teacher=lambda images: asked.append(1) or teacher(images))
     assert len(asked) == calls
 
