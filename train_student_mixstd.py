@@ -61,7 +61,7 @@ def prepare(opt, cache):
 
 
 def shared_teacher(opt, method, model_t, file, data, device, cache):
-    """The frozen teacher, its accuracy measured: one for all runs that ask it for the same."""
+    """The frozen teacher, its accuracy measured: one for all runs that read the same of it."""
     def measured():
         teacher = Teacher(model_t, opt, device, method.needs_features, method.teacher_preact())
         teacher.top1 = report_teacher(teacher, file, opt, data, setup.test_batches(opt, data, device, cache))

@@ -8,12 +8,12 @@ from .published import published_figures
 
 NAMES = (*cifar.CIFAR, "digits", *folder.NAMES)
 FOLDERS = folder.NAMES  # those of large images in folders, which have a recipe of their own
-# How many training and test images, where the name says it.
+# Numbers of training and test images, where the name fixes them.
 SIZES = {**dict.fromkeys(cifar.CIFAR, cifar.SIZES), "digits": digits.SIZES, "imagenet": folder.SIZES}
 # Of a data set for which nothing is published: the one whose recipe and settings hold for it.
 LIKE = {"folder": "imagenet"}
 CLASSES = {**{name: about[1] for name, about in cifar.CIFAR.items()}, "digits": digits.CLASSES,
-           "imagenet": folder.CLASSES}  # how many, where the name says it
+           "imagenet": folder.CLASSES}  # their number, where the name fixes it
 
 __all__ = ["CLASSES", "FOLDERS", "LIKE", "LOADERS", "MIXES", "NAMES", "SAMPLINGS", "SIZES", "Batch", "Data",
            "DataError", "DeviceLoader", "EpochPlan", "MixSpec", "Split", "TorchLoader", "eval_batches", "load",

@@ -124,8 +124,8 @@ def fetch(official, root, missing, download=True):
             if new_root:
                 root.rmdir()  # only if it is empty
         mend = f"delete {archive} and start again" if source is archive else f"unpack {official.url} in {root}"
-        raise DataError(f"--data_dir {root}: {', '.join(missing)} missing in {folder} and not to be had from {source} "
-                        f"({' '.join(str(error).split())}): {mend}") from None
+        raise DataError(f"--data_dir {root}: {', '.join(missing)} missing in {folder} and could not be fetched from "
+                        f"{source} ({' '.join(str(error).split())}): {mend}") from None
 
 
 def load(name, data_dir, download=True):

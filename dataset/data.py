@@ -1,4 +1,4 @@
-"""What every data set is here: uint8 tensors, a few numbers, and the cuts one can ask for."""
+"""A data set: uint8 images and labels, a few numbers, and the subsets that flags select."""
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ SELECTION_SEED = 20230103  # fixed: the same images are held out whatever seed a
 
 
 class DataError(Exception):
-    """Data that cannot be had or a data option that makes no sense. Its text is one line for the user."""
+    """Data that is unavailable, or an invalid data option. Its text is one line for the user."""
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ class TestFiles(Dataset):
 
 
 def read(path):
-    """The RGB image of a file, decoded whole, as stored: an orientation that EXIF asks for is not applied, as
+    """The RGB image of a file, decoded whole, as stored: an EXIF orientation is not applied, as
     torchvision's loader doesn't. 16 bits of grey become their upper 8, which torchvision clips to white.
 
     DataError where it can't be read, or has numbers (32 bits, floats) that have no range to bring to 8 bits.

@@ -195,7 +195,7 @@ class TorchLoader(Loader):
         self._idle = []  # DataLoaders whose epoch is over
 
     def _batches(self, plan, start):
-        # Closed here, not when it is collected: Python 3.12 keeps what a generator that was broken off had at hand.
+        # Closed here, not when it is collected: Python 3.12 keeps the locals of a generator that was broken off.
         with contextlib.closing(self._samples(plan, start)) as samples:
             for images, part in zip(samples, parts(plan, self.device, start, 1), strict=True):
                 images = to_device(images, self.device, self._normalise, self.memory_format, part.flip)

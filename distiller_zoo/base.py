@@ -63,9 +63,9 @@ class Distiller(nn.Module):
         min_batch: smallest batch it is defined for.
         compares_images: whether its loss compares the images of a batch with each other. Under torchrun it then gets
             the features, logits and targets of all processes' images (not batch.images itself), and every process
-            computes the whole loss and writes the same memories; other methods see their process's images alone.
+            computes the whole loss and writes the same memories; other methods get their process's images alone.
         per_epoch, per_image: those of its flags whose defaults count epochs or images of the full recipe, so that a
-            run of fewer wants fewer.
+            shorter run needs smaller values.
 
     Mixed inputs: both networks see the mixed batch, the cross-entropy takes its soft targets; a method that does
     otherwise, or more, documents it under this heading.

@@ -1,4 +1,4 @@
-"""Command-line flags that mean what they say: types with ranges, booleans, and which flags the user really gave."""
+"""Command-line flags: types with ranges, booleans, and which flags were given explicitly."""
 from __future__ import annotations
 
 import argparse

@@ -162,7 +162,7 @@ def weights_of(state: Any, path: Path) -> tuple[dict[str, Tensor], str]:
     if not found:
         raise UserError(f"{path}: holds no weights bare or under {', '.join(PLACES)}")
     if len({digest(dict(sorted(weights.items()))) for weights, _ in found}) > 1:
-        raise UserError(f"{path}: holds weights under {' and '.join(map(repr, places))} that differ; save those wanted "
+        raise UserError(f"{path}: holds weights under {' and '.join(map(repr, places))} that differ; save one of them "
                         f"alone: state = torch.load(FILE); torch.save(state[{places[0]!r}], NEW_FILE)")
     return found[0]
 

@@ -49,7 +49,7 @@ def short_commit(commit: str) -> str:
 
 
 def warn_of_other(folder: Path, commits: list[str]) -> None:
-    """A warning where a run was trained, or begun, by other code than this as far as git shows: flags don't show it."""
+    """A warning where a run was trained, or begun, by another commit than the current one."""
     if other := other_code(commits, git_commit()):
         print(f"WARNING {folder} was trained by the code of commit {other}; --overwrite, or another --save_dir, trains "
               "it anew", flush=True)

@@ -2,7 +2,7 @@
 
 Every process draws the same plan of an epoch and trains on its share of each batch (see dataset.EpochPlan.share); the
 gradients are summed to those of the whole batch, so that the weights stay equal and the run is that of one process with
-the same ``--batch_size``, to rounding. What differs: a batch norm sees its process's share of a batch, unless
+the same ``--batch_size``, to rounding. What differs: a batch norm normalises its process's share of a batch, unless
 ``--sync_bn``, and the running statistics that are kept are those of rank 0, as DistributedDataParallel does.
 
 Rank 0 alone writes files and prints; an error is reported by one process. Without torchrun nothing here has an effect.
@@ -75,7 +75,7 @@ def launch(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | N
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=dist.PrefixStore("group", store), rank=number, world_size=processes)
     _await_all(store, processes)
-    with _speaking(number) as said:
+    with _captured_output(number) as output:
         try:
             status = _guarded(main, argv)
         finally:  # here already: torchrun kills this process as soon as another has ended with an error
@@ -85,7 +85,7 @@ def launch(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | N
     elif number == 0:
         store.set("reported", "1")
     elif not _reported(store):
-        print(said.getvalue(), end="", file=sys.stderr, flush=True)
+        print(output.getvalue(), end="", file=sys.stderr, flush=True)
     _leave(status)
 
 
@@ -113,20 +113,20 @@ def _guarded(main: Callable, argv: Sequence[str] | None) -> int:
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "by peer" not in str(error):
             raise
-        print(f"{program()}: error: another process of this run has ended; what was saved before is kept, go on with "
-              "--resume auto", file=sys.stderr, flush=True)
+        print(f"{program()}: error: another process of this run has ended; what was saved before is kept, continue "
+              "with --resume auto", file=sys.stderr, flush=True)
         return 1
 
 
 @contextmanager
-def _speaking(number: int) -> Iterator[io.StringIO]:
+def _captured_output(number: int) -> Iterator[io.StringIO]:
     """Context in which only rank 0 prints; gives what the others wrote to stderr."""
-    said, streams = io.StringIO(), (sys.stdout, sys.stderr)
+    output, streams = io.StringIO(), (sys.stdout, sys.stderr)
     with open(os.devnull, "w") as nowhere:
         if number:
-            sys.stdout, sys.stderr = nowhere, said
+            sys.stdout, sys.stderr = nowhere, output
         try:
-            yield said
+            yield output
         finally:
             sys.stdout, sys.stderr = streams
 

@@ -17,7 +17,7 @@ HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}  # what autocast computes
 
 
 def resolve_device(opt: Namespace, uncapturable: str = "") -> torch.device:
-    """Fill in device, precision, step and kernels as they will be used, and say what was chosen and why."""
+    """Fill in device, precision, step and kernels as they will be used, and print what was chosen and why."""
     device = pick_device(ddp.device_of(opt.device))
     opt.device = str(device)
     ddp.check_flags(opt)
@@ -43,8 +43,8 @@ def resolve_device(opt: Namespace, uncapturable: str = "") -> torch.device:
 
 
 def _pick_kernels(opt: Namespace, device: torch.device) -> str:
-    """native or torch; ``--kernels auto`` takes what there is, ``--kernels native`` that can't be had is an error."""
-    asked, unfit = opt.kernels == "native", ""
+    """native or torch; ``--kernels auto`` prefers native; ``--kernels native`` requires it."""
+    required, unfit = opt.kernels == "native", ""
     if device.type != "cpu":
         unfit = f"they are for the CPU, not for --device {opt.device}"
     elif opt.kernels != "torch":
@@ -52,15 +52,15 @@ def _pick_kernels(opt: Namespace, device: torch.device) -> str:
             cpu_kernels.load()
         except cpu_kernels.Unavailable as error:
             unfit = str(error)
-            if not asked:
+            if not required:
                 print(f"==> --kernels torch, which are slower: {error}")
-    if asked and unfit:
+    if required and unfit:
         raise UserError(f"--kernels native: {unfit}; use --kernels auto")
     return "torch" if unfit or opt.kernels == "torch" else "native"
 
 
 def pick_device(name: str) -> torch.device:
-    """'auto' is CUDA where there is one; 'cpu', 'cuda' and 'cuda:1' are taken at their word."""
+    """'auto' is CUDA where there is one, otherwise the CPU; 'cpu', 'cuda' and 'cuda:1' are themselves."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -71,7 +71,7 @@ def pick_device(name: str) -> torch.device:
         raise UserError(f"--device {name}: not supported; use auto, cpu, cuda or cuda:N")
     if device.type == "cuda":
         if not torch.cuda.is_available():
-            raise UserError(f"--device {name}: torch {torch.__version__} sees no CUDA device here; use --device cpu")
+            raise UserError(f"--device {name}: torch {torch.__version__} finds no CUDA device; use --device cpu")
         if (device.index or 0) >= torch.cuda.device_count():
             raise UserError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices, counted from 0")
         if device.index is not None:  # set_device needs a number; plain "cuda" is the current device

@@ -59,7 +59,7 @@ def program() -> str:
 
 
 def in_short(error: Exception, width: int = 160) -> str:
-    """What an exception says, in one line, cut between two words where it is long; its kind where it says nothing."""
+    """An exception's message in one line, cut between two words where it is long; its type where it has none."""
     return textwrap.shorten(str(error) or type(error).__name__, width, placeholder=" ...")
 
 

@@ -33,7 +33,7 @@ class Fit:
 
     Progress is (stage, epoch, step): ``epoch`` epochs of the stage are complete, ``step`` steps of the next one done.
     loader: see dataset.DeviceLoader. test: callable that returns fresh (images, labels) batches. about: what every
-    checkpoint says beside weights (arch, num_classes, dataset, role). measured: what summary.json says beside the
+    checkpoint holds beside weights (arch, num_classes, dataset, role). measured: what summary.json holds beside the
     student's own figures.
     """
 
@@ -176,7 +176,7 @@ class Fit:
             self.write()
         except OSError as error:
             print(f"WARNING epoch {self.history[-1]['epoch']}: could not save to {self.run.folder} "
-                  f"({error.strerror or error}); the last good checkpoint is kept and training goes on",
+                  f"({error.strerror or error}); the last good checkpoint is kept and training continues",
                   file=sys.stderr, flush=True)
 
     def save_midway(self) -> str:
@@ -186,8 +186,8 @@ class Fit:
             self.write()
         except OSError as error:
             return (f"could not save ({error.strerror or error}: {error.filename}), but the last good checkpoint is "
-                    "kept; go on with --resume auto")
-        return "saved, go on with --resume auto"
+                    "kept; continue with --resume auto")
+        return "saved, continue with --resume auto"
 
     def write(self) -> None:
         """The originals' weights first, then the resume state: whatever a kill leaves undone is done again."""
@@ -201,7 +201,7 @@ class Fit:
             self.run.write_curves(self.history)
 
     def queue_weights(self, row: dict) -> None:
-        """Copies: training goes on before they are written (``--resume_every``, or a full disk)."""
+        """Copies: training continues before they are written (``--resume_every``, or a full disk)."""
         epoch, accuracy, folder = row["epoch"], row["test_acc"], self.run.folder
         if accuracy > self.best.get("top1", -1.0):
             self.best = {"top1": accuracy, "top5": row["test_acc_top5"], "epoch": epoch}
@@ -240,7 +240,7 @@ class Fit:
     def kept(self, error: DataError) -> DataError:
         """The same error, with what became of the training so far; of several processes the others can't save now."""
         if ddp.world_size() > 1:
-            return DataError(f"{error}; what was saved before is kept, go on with --resume auto")
+            return DataError(f"{error}; what was saved before is kept, continue with --resume auto")
         return DataError(f"{error}; {self.save_midway()}")
 
     # What is shown ------------------------------------------------------------------------------------------------

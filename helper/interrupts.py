@@ -20,10 +20,10 @@ class Interrupts:
         self.pid = os.getpid()
 
     def __enter__(self) -> Interrupts:
-        wanted = [signal.SIGTERM, signal.SIGINT]
+        signals = [signal.SIGTERM, signal.SIGINT]
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            wanted.append(signal.SIGHUP)
-        self.old = {s: signal.signal(s, self._note) for s in wanted}
+            signals.append(signal.SIGHUP)
+        self.old = {s: signal.signal(s, self._note) for s in signals}
         return self
 
     def __exit__(self, *exc) -> None:

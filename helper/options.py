@@ -70,7 +70,7 @@ def student_parser(methods: Iterable[str] = distiller_dict) -> Parser:
                        help=f"the teacher's checkpoint, this project's or RepDistiller's, or torchvision:NAME, as "
                             f"torchvision:resnet34, which is downloaded (default {DEFAULT_TEACHER})")
     group.add_argument("--model_t", type=name_from(any_model, "model"), default=None,
-                       help="the teacher's architecture (default: what the checkpoint, its name or its folder says)")
+                       help="the teacher's architecture (default: what the checkpoint, its name or its folder names)")
     group.add_argument("--teacher_precision", type=name_from(("same", "fp16", "bf16"), "precision"), default="same",
                        help="of the frozen teacher: fp16, bf16, or the student's (default same)")
     group.add_argument("--trial", type=trial_list, default=["1"], metavar="IDS",
@@ -153,8 +153,8 @@ def add_dataset(group) -> None:
     group.add_argument("--dataset", type=name_from(dataset.NAMES, "data set"), default="cifar100",
                        help="one of " + ", ".join(dataset.NAMES) + " (default cifar100)")
     group.add_argument("--data_dir", type=path, default="data",
-                       help="where the data lies or goes; " + " and ".join(dataset.FOLDERS) + " have train/CLASS/ and "
-                            "val/CLASS/ there (default ./data)")
+                       help="where the data is stored, or downloaded to; " + " and ".join(dataset.FOLDERS) +
+                            " have train/CLASS/ and val/CLASS/ there (default ./data)")
 
 
 def _add_mixing(parser: Parser, mix: str | None) -> None:
@@ -194,7 +194,7 @@ def _add_running(parser: Parser) -> None:
     group.add_argument("--on_nan", type=name_from(("stop", "skip"), "answer to a NaN"), default="stop",
                        help="a loss that is not finite: stop at the epoch's check, or skip such steps (default stop)")
     group.add_argument("--resume", type=path, default=None, metavar="FOLDER",
-                       help="go on with the run in FOLDER; auto finds the run with this configuration, or starts it")
+                       help="continue the run in FOLDER; auto finds the run with this configuration, or starts it")
     group.add_argument("--resume_every", type=number(float, low=0, high=1e6), default=None, metavar="SECONDS",
                        help="save at most so often, always after the last epoch; a kill costs as much of the training "
                             "(default: 0, every epoch, on the CPU; 60 on CUDA)")
@@ -319,7 +319,7 @@ def step_kind(text: str) -> str:
 
 
 def data_of(opt: Namespace) -> dataset.Data:
-    """The data set and its hold-out split, as the flags ask."""
+    """The data set and its hold-out split, of the flags."""
     data = local_rank0_first(lambda: dataset.load(opt.dataset, opt.data_dir, opt.holdout, opt.train_fraction))
     print(f"data: {data.name}, {data.num_classes} classes, {len(data.train)} training images and {len(data.test)} to "
           "test on")
@@ -330,7 +330,7 @@ def data_of(opt: Namespace) -> dataset.Data:
 
 
 def loader_of(opt: Namespace, data: dataset.Data, device: torch.device, at_once: int = 1):
-    """The training batches, as the flags ask: see :func:`dataset.make_loader`. at_once: runs that read side by side."""
+    """The training batches, of the flags: see :func:`dataset.make_loader`. at_once: runs that read side by side."""
     mix = MixSpec(opt.mix, opt.pmixup, opt.partmixup, opt.pmu_sampling, opt.beta_a)
     return dataset.make_loader(data, opt.batch_size, mix, device, opt.loader, opt.num_workers, at_once, FORMAT,
                                ddp.share())

@@ -39,7 +39,7 @@ from .stored_runs import BEFORE, FOLDERS, NEWEST, StoredRun, stored_runs
 if TYPE_CHECKING:
     from .fit import Fit
 
-# Flags that say where and how a run computes, not what: a resumed run may have others.
+# Flags of where and how a run computes, not of what: a resumed run may have others.
 NOT_IDENTITY = {"save_dir", "data_dir", "print_freq", "tb_freq", "save_freq", "num_workers", "loader", "device",
                 "threads", "step", "kernels", "on_nan", "resume", "resume_every", "overwrite",
                 "teacher_origin"}  # follows from the weights, whose digest is compared
@@ -208,7 +208,7 @@ class Run:
 
     def __init__(self, folder: Path, tb_folder: Path, config: dict[str, Any]):
         self.folder, self.tb_folder, self.config = folder, tb_folder, config
-        self.finished = False  # whether all that is asked for was done before
+        self.finished = False  # whether all requested epochs were done before
         self.shorter: Path | None = None  # the folder of a run of fewer epochs, with whose state this one begins
         self.commits: list[str] = []  # of the code that has trained it, in order
         self.hardware: list[str] = []  # that has trained it, in order
@@ -270,7 +270,7 @@ class Run:
                 refuse_stored(fit.opt, self.folder)  # another process may have trained here since find()
                 if fit.opt.resume and self._restore(fit):
                     commits.warn_of_other(self.shorter or self.folder, self.commits)
-                    print(f"==> trial {fit.trial}: going on after {fit.stage} epoch {fit.epoch}, step {fit.step}")
+                    print(f"==> trial {fit.trial}: resumed after {fit.stage} epoch {fit.epoch}, step {fit.step}")
                 else:
                     self.clear()
             if fit.opt.resume and ddp.world_size() > 1:
@@ -355,14 +355,14 @@ class Run:
                     problems.append(str(problem))
         else:  # no good state
             if problems:
-                raise UserError(f"{'; '.join(problems)}; no state to go on from, start anew with --overwrite")
+                raise UserError(f"{'; '.join(problems)}; no state to resume from, start anew with --overwrite")
             if stored.status:
                 lost = NEWEST if stored.config or not stored.summary else "its args.json, or what can be read of it,"
                 raise UserError(f"{self.folder}: holds {stored.status}, but {lost} is gone; put it back, or start anew "
                                 "with --overwrite")
             return self.shorter is not None and self._begin_with(self.shorter, fit)
         if problems:
-            print(f"WARNING {'; '.join(problems)}; going on from {path.name}", flush=True)
+            print(f"WARNING {'; '.join(problems)}; resuming from {path.name}", flush=True)
             # else the next save would keep it as BEFORE
             os.replace(self.folder / NEWEST, self.folder / "resume.bad.pth")
         if not stored.config:
@@ -484,7 +484,7 @@ def check_writable(save_dir: str) -> None:
 def refuse_stored(opt: Namespace, folder: Path) -> None:
     """Raises UserError where a folder holds a run and neither ``--resume`` nor ``--overwrite`` was given."""
     if not opt.resume and not opt.overwrite and (status := StoredRun(folder).status):
-        raise UserError(f"{folder}: holds {status}; give --resume auto to go on with it, --overwrite to start anew, "
+        raise UserError(f"{folder}: holds {status}; give --resume auto to continue it, --overwrite to start anew, "
                         "or another --trial")
 
 

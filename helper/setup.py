@@ -28,7 +28,7 @@ from .together import Cache, Outcome
 
 
 def data_key(opt: Namespace) -> tuple:
-    """Flags that say which images there are."""
+    """Flags that select the images."""
     return opt.dataset, opt.data_dir, opt.holdout, opt.train_fraction
 
 

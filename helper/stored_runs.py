@@ -20,7 +20,7 @@ FINISHED, UNFINISHED = "a finished run", "an unfinished run"
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run's folder, read when first asked. What is missing or damaged is empty; nothing is raised for it."""
+    """A run's folder, read on first access. What is missing or damaged is empty; nothing is raised for it."""
 
     folder: Path
 

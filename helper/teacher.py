@@ -16,7 +16,7 @@ import dataset
 from models import any_model, imagenet_dict
 from models.cpu_kernels import accelerate, fused
 from models.folding import folded
-from models.fusing import fused_for_cuda, offered
+from models.fusing import cudnn_fuses, fused_for_cuda
 
 from . import checkpoint
 from .device import HALF, autocast
@@ -73,8 +73,8 @@ def read_teacher(path: str, arch: str | None = None, flags: tuple[str, str] = ("
     arch = arch or stored or network_named(file.name) or network_named(folder)
     if arch is None:
         guess = re.split(r"[^A-Za-z0-9]", folder)[0]
-        raise UserError(f"{flags[0]} {path}: it doesn't say its architecture, nor do its name and its folder's name, "
-                        f"{folder!r}{near(guess, any_model)}; name it with {flags[1]}")
+        raise UserError(f"{flags[0]} {path}: neither the file nor its name or its folder's name states the "
+                        f"architecture, {folder!r}{near(guess, any_model)}; name it with {flags[1]}")
     if arch not in any_model:
         raise UserError(f"{flags[0]} {path}: its architecture is {arch!r}, which is unknown here"
                         f"{near(arch, any_model)}; name it with {flags[1]}")
@@ -93,7 +93,7 @@ def from_torchvision(path: str, asked: str | None, flags: tuple[str, str]) -> Te
     arch, _, version = path.removeprefix(TORCHVISION).partition(":")
     if arch not in imagenet_dict or arch not in models.list_models():
         known = [name for name in imagenet_dict if name in models.list_models()]
-        raise UserError(f"{flags[0]} {path}: torchvision's weights are to be had for {', '.join(known)}")
+        raise UserError(f"{flags[0]} {path}: torchvision has weights for {', '.join(known)}")
     if asked not in (None, arch):
         raise UserError(f"{flags[1]} {asked}: {flags[0]} {path} is a {arch}; leave {flags[1]} out")
     versions = models.get_model_weights(arch).__members__
@@ -103,8 +103,8 @@ def from_torchvision(path: str, asked: str | None, flags: tuple[str, str]) -> Te
         weights = versions[version].get_state_dict(progress=False, check_hash=True, weights_only=True)
     except Exception as error:  # no connection, a full disk, a damaged file in the cache
         why = f"{type(error).__name__}: {in_short(error)}"
-        raise UserError(f"{flags[0]} {path}: could not be had ({why}); download {versions[version].url} elsewhere and "
-                        f"give the file with {flags[1]} {arch}") from None
+        raise UserError(f"{flags[0]} {path}: could not be loaded ({why}); download {versions[version].url} elsewhere "
+                        f"and give the file with {flags[1]} {arch}") from None
     return TeacherFile(Path(path), arch, checkpoint.weights_of(weights, Path(path))[0], flags=flags)
 
 
@@ -182,7 +182,7 @@ class Teacher:
             for layer in self.model.modules():
                 if isinstance(layer, (nn.Conv2d, nn.Linear)):  # a norm that is not folded stays in single precision
                     layer.to(dtype)
-        if device.type == "cuda" and offered(device, dtype):
+        if device.type == "cuda" and cudnn_fuses(device, dtype):
             self.model = fused_for_cuda(self.model, features, features and preact)
         self.autocast = autocast(self.precision, device)
         self.top1: float | None = None  # on a run's validation images, per cent; measured when it starts

@@ -2,7 +2,7 @@
 
 Every run has its own engine, and on CUDA its own stream, graphs and memory pool; one thread lets them take a step each
 in turn. A run that ends or fails leaves alone, and the next takes its place. Runs that see the same batches (the same
-loader, seed, epoch and stage) cut and mix them once, and those that read the same teacher as well ask it once.
+loader, seed, epoch and stage) cut and mix them once, and those with the same teacher as well compute its output once.
 
 On the CPU the weights of every run are bit for bit those of the run alone.
 """
@@ -150,7 +150,7 @@ def train(prepare: Sequence[Callable[[Cache], Fit | Outcome]], at_once: int | Pa
     their outcomes in order.
 
     prepare: per run a function that makes it ready, given the cache of what runs share; an Outcome where --resume finds
-    it finished. report: called with a run's place in ``prepare`` as soon as its outcome is known. labels: what the
+    it finished. report: called with a run's place in ``prepare`` as soon as it has its outcome. labels: what the
     lines that the runs print begin with.
 
     Raises Interrupted after a signal, with every run saved. A failing run raises nothing: see its outcome.
@@ -215,13 +215,13 @@ def advance(lane: Lane, interrupts: Interrupts) -> Outcome | None:
 
 def stop(lanes: Sequence[Lane], signum: int) -> str:
     """Save all; returns the line to end with."""
-    told = []
+    places = []
     for lane in lanes:
         fit = lane.fit
         where = f"{fit.label and fit.label + ', '}{fit.place().lower()}, step {fit.step} of {fit.loader.steps}"
         with lane.context():
-            told.append(f"{where}; {fit.save_midway()}")
-    return f"stopped by signal {signum} at " + "; ".join(told)
+            places.append(f"{where}; {fit.save_midway()}")
+    return f"stopped by signal {signum} at " + "; ".join(places)
 
 
 def train_trials(opt: Namespace, prepare: Callable[[Namespace, Cache], Fit | Outcome]) -> None:

@@ -136,8 +136,8 @@ def fused_for_cuda(net: nn.Module, is_feat: bool, preact: bool) -> nn.Module:
     return fuse(net, FusedConv2d, is_feat, preact, only_relu=True)
 
 
-def offered(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether this device's cuDNN has the operation for these numbers; found out by a small call."""
+def cudnn_fuses(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether this device's cuDNN has the operation for this type; tested by a small call."""
     x = torch.ones(1, 16, 4, 4, device=device, dtype=dtype).to(memory_format=torch.channels_last)
     weight, bias = x.new_ones(16, 16, 3, 3).to(memory_format=torch.channels_last), x.new_ones(16)
     try:

@@ -6,7 +6,7 @@ from torch import nn
 
 
 class FeatureNet(nn.Module):
-    """A classifier that shows its features.
+    """A classifier that can return its features.
 
     ``net(x)`` maps images (B, 3, H, W) to logits (B, K). ``net(x, is_feat=True)`` returns ``(features, logits)``:
     a list of the stem's output, each stage's output and, last, the pooled vector (B, D) that the linear layer reads.

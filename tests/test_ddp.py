@@ -257,9 +257,10 @@ def test_stopped_by_a_signal_and_resumed(student, tmp_path, no_pictures):  # noq
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     status, log = ended(process)
-    assert status and log.count("stopped by signal 15 at epoch") == 1 and "saved, go on with --resume auto" in log, log
+    assert status and log.count("stopped by signal 15 at epoch") == 1, log
+    assert "saved, continue with --resume auto" in log, log
     log = together(job, tmp_path / "second", processes=1)  # another number of processes
-    assert "going on after main epoch" in log and "2 processes" not in log
+    assert "resumed after main epoch" in log and "2 processes" not in log
     one, two = (checkpoint.load(the_run(tmp_path / name) / "resume.pth") for name in ("one", "two"))
     assert [row["epoch"] for row in two["history"]] == list(range(1, 31)) and the_run(tmp_path / "two").name
     same(one["model"], two["model"], ".model", near=1e-3)  # 90 steps multiply rounding
@@ -274,7 +275,7 @@ def test_a_run_of_one_process_goes_on_in_two(student, tmp_path, no_pictures):  #
             flags = student("kd", tmp_path / "two", *short, "--resume_every", "0")
             small_runs.call(small_runs.MAINS["student"], [*flags, "--device", "cpu", "--threads", 1])
     log = together([("student", student("kd", tmp_path / "two", *short, "--resume", "auto"))] * 2, tmp_path / "log")
-    assert "going on after main epoch 1, step 0" in log and log.count("is finished: last accuracy") == 1
+    assert "resumed after main epoch 1, step 0" in log and log.count("is finished: last accuracy") == 1
     same_runs(tmp_path / "one", tmp_path / "two")
 
 

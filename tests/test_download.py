@@ -68,6 +68,6 @@ def test_a_forged_or_cut_archive_is_not_unpacked(offered, local, monkeypatch):
 def test_no_network(offered):
     folder, archive = offered
     archive.unlink()
-    with pytest.raises(DataError, match="not to be had from http://.*404"):
+    with pytest.raises(DataError, match="could not be fetched from http://.*404"):
         dataset.load("cifar100", folder)
     assert not folder.exists()

@@ -109,7 +109,7 @@ def test_a_bad_newest_checkpoint_is_passed_over(whole, halfway, tmp_path, harm, 
     save, folder = copy(halfway, tmp_path)
     harm(folder / "resume.pth")
     done = ok(save, *WHOLE, "--resume", "auto")
-    assert words in done.out and "resume.pth: " in done.out and "going on from resume.prev.pth" in done.out
+    assert words in done.out and "resume.pth: " in done.out and "resuming from resume.prev.pth" in done.out
     assert compared(save) == compared(whole) and not (folder / "crater").exists()
 
 

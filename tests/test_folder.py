@@ -254,10 +254,10 @@ def test_a_damaged_validation_image_costs_no_training(tree, tmp_path):
     image = tree / "val" / "ant" / "1.jpg"
     good = image.read_bytes()
     image.write_text("no picture")
-    refused(call(train_teacher.main, [*words, tmp_path / "save"]), image, "saved, go on with --resume auto")
+    refused(call(train_teacher.main, [*words, tmp_path / "save"]), image, "saved, continue with --resume auto")
     image.write_bytes(good)
     done = call(train_teacher.main, [*words, tmp_path / "save"])
-    assert done.status == 0 and "going on after main epoch 0, step 2" in done.out, done.err
+    assert done.status == 0 and "resumed after main epoch 0, step 2" in done.out, done.err
     weights = [torch.load(next((tmp_path / name).glob("models/*/resnet8_last.pth")), weights_only=True)["model"]
                for name in ("whole", "save")]
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())

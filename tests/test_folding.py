@@ -8,7 +8,7 @@ from torch import nn
 from helper.device import set_precision
 from models import model_dict
 from models.folding import folded
-from models.fusing import FusedConv2d, fused_for_cuda, offered
+from models.fusing import FusedConv2d, cudnn_fuses, fused_for_cuda
 from scripts.bench.operations import OperationCount
 from tests.support.networks import SIGNATURES, assert_same_function, flat, images, lived_in
 
@@ -117,7 +117,7 @@ def test_fused_in_half_precision():
 @pytest.mark.parametrize("name", ["resnet20", "vgg8", "ShuffleV1"])
 def test_cudnns_operation_is_the_networks_function(name):
     device = torch.device("cuda")
-    assert offered(device, torch.float32)
+    assert cudnn_fuses(device, torch.float32)
     set_precision("fp32", device)
     net = network(name).eval()
     x = images(64, 3, 32, 32)

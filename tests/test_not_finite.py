@@ -36,7 +36,7 @@ def test_not_finite_later_keeps_the_last_good_checkpoint(tmp_path):
     state = checkpoint.load(only_run(tmp_path) / "resume.pth", digest_needed=True)
     assert state["epoch"] == 1 and all(w.isfinite().all() for w in state["model"].values())
     done = train(tmp_path, *flags, "--resume", "auto", "--on_nan", "skip")
-    assert "going on after main epoch 1" in done.out
+    assert "resumed after main epoch 1" in done.out
 
 
 def test_weights_that_blow_up_in_the_last_step_are_not_saved(tmp_path, monkeypatch):

@@ -137,7 +137,7 @@ def test_signals_save_in_mid_epoch(whole, tmp_path, monkeypatch, signum, status,
     with monkeypatch.context() as patch:
         patch.setattr(Engine, "step", signalled)
         done = train(tmp_path, *WHOLE)
-    assert done.status == status and "saved, go on with --resume auto" in done.err and done.err.count("\n") == 1
+    assert done.status == status and "saved, continue with --resume auto" in done.err and done.err.count("\n") == 1
     assert len(seen) == step
     state = checkpoint.load(only_run(tmp_path) / "resume.pth", digest_needed=True)
     assert state["epoch"] * STEPS + state["step"] == step
@@ -345,7 +345,7 @@ def test_auto_begins_with_a_shorter_run_and_leaves_it(tmp_path):
     short = only_run(tmp_path)
     before = {file.name: file.read_bytes() for file in short.iterdir() if file.is_file()}
     done = ok(tmp_path, "--epochs", 2, "--resume", "auto")
-    assert f"beginning with {short}" in done.out and "going on after main epoch 1" in done.out
+    assert f"beginning with {short}" in done.out and "resumed after main epoch 1" in done.out
     assert {file.name: file.read_bytes() for file in short.iterdir() if file.is_file()} == before
     found, expected = compared(tmp_path), compared(tmp_path.parent / "long")
     assert {name: found[name] for name in expected} == expected and len(found) == 2
@@ -375,7 +375,7 @@ def test_a_trial_that_waits_for_another_keeps_what_it_began_with(tmp_path, monke
             real(self, batch)
         patch.setattr(Engine, "step", interrupted)
         assert train(tmp_path, *flags).status == 128 + signal.SIGTERM
-    assert "going on after main epoch 1, step 1" in ok(tmp_path, *flags).out
+    assert "resumed after main epoch 1, step 1" in ok(tmp_path, *flags).out
 
 
 def test_auto_starts_anew_beside_a_damaged_shorter_run(tmp_path):

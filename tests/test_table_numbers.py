@@ -286,7 +286,7 @@ def test_a_killed_table_goes_on_where_it_was(tmp_path):
     logs = {path.stem: path.read_text() for path in (folder / "logs").glob("*.log")}
     assert logs["teacher_resnet8"].count("$ python") == 1, "the finished teacher was trained again"
     assert logs["KD_resnet8_resnet8"].count("$ python") == 2
-    assert "going on after" in logs["KD_resnet8_resnet8"]
+    assert "resumed after" in logs["KD_resnet8_resnet8"]
 
 
 def unlocked(folder):

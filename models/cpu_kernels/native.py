@@ -77,8 +77,8 @@ def build(folder: Path, place: str) -> str:
 
     compiler = os.environ.get("CXX") or "c++"
     if not shutil.which(compiler):
-        asked = ", as CXX names it (a program, without arguments)" if "CXX" in os.environ else ""
-        raise Unavailable(f"no C++ compiler {compiler}{asked}")
+        source = ", as CXX names it (a program, without arguments)" if "CXX" in os.environ else ""
+        raise Unavailable(f"no C++ compiler {compiler}{source}")
     sources = [str(path) for path in sorted(folder.glob("*.cpp"))]
     try:
         with _ninja_found():

@@ -158,7 +158,7 @@ def bombs(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
         for name in names:
             shutil.copy(zipped, job.runs(save / f"resume{i}")[0] / name)
         if len(names) == 1:
-            wrong = ends_as(job, save / f"resume{i}", expected, BOMB, "going on from resume.prev.pth")
+            wrong = ends_as(job, save / f"resume{i}", expected, BOMB, "resuming from resume.prev.pth")
         else:
             wrong = refused(job.run(save / f"resume{i}"), BOMB)
         found.append(("bomb as a resume file", wrong or ("it went off" if crater.exists() else "")))

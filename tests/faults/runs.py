@@ -59,7 +59,7 @@ def signals(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes
                 if training.wait():
                     break  # else it was through before the signal: once more
             wrong = f"status {training.status}: {tail(training)}" if training.status != status else ""
-            if not again and "saved, go on with" not in training.log:
+            if not again and "saved, continue with" not in training.log:
                 wrong = wrong or f"not said to be saved: {tail(training)}"
             found.append((f"{title} in mid-epoch", wrong or ends_as(job, folder, expected)))
     return found
@@ -89,7 +89,7 @@ def damaged(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes
         folder = save / f"harm{i}"
         shutil.copytree(source, folder)
         harm(job.runs(folder)[0] / "resume.pth")
-        wrong = ends_as(job, folder, expected, "resume.pth", "going on from resume.prev.pth")
+        wrong = ends_as(job, folder, expected, "resume.pth", "resuming from resume.prev.pth")
         found.append((f"newest checkpoint {title}", wrong))
     folder = save / "both"
     shutil.copytree(source, folder)
