@@ -175,7 +175,8 @@ def folder_blocks(folder: Path, page: Path, named: bool) -> list[dict]:
     if folder / "table.csv" in tables:
         blocks.append(whole_matrix(folder / "table.csv"))
     if failed := failures(folder / "table.md"):
-        blocks += [note("Failed in the last attempt:", "reduced"), *map(note, failed)]
+        blocks.append(note("Failed in the last attempt:", "reduced"))
+        blocks += [note(f"{label}: {reason}") for label, reason in failed.items()]
     blocks += map(picture, pictures)
     blocks += [details(file.name, *csv_blocks(file, page)) for file in tables]
     logs = [*sorted(folder.glob("*.md")), *sorted(folder.glob("*.log")), *sorted((folder / "logs").glob("*.log"))]

@@ -34,9 +34,9 @@ from helper.run import check_writable
 from helper.teacher import read_teacher
 
 from . import readme_tables
-from .table import groups, plots, render, several, shell, spec
-from .table.cluster import RayPool, reachable
-from .table.jobs import Pool, slug, stopped, visible
+from .table import jobs, plots, render, several, shell, spec
+from .table.cluster import RayExecutor, check_reachable
+from .table.jobs import Executor, Job, Local, slug, visible
 from .table.plan import Plan, Training
 from .table.results import Store
 from .table.spec import Cell, Size, Table
@@ -153,7 +153,7 @@ def check_places(opt: argparse.Namespace, size: Size) -> None:
     if opt.executor == "local":
         pick_device(opt.device)
     elif opt.address not in (None, "auto") and not opt.dry_run:
-        reachable(opt.address)
+        check_reachable(opt.address)
 
 
 def chooser(table: Table, patterns: list[str] | None) -> Callable[[Cell], bool]:
@@ -169,48 +169,59 @@ def chooser(table: Table, patterns: list[str] | None) -> Callable[[Cell], bool]:
 
 
 def run(plan: Plan, opt: argparse.Namespace) -> None:
-    """Train what is missing and write the table, again after every run, so that it is never behind."""
+    """Train what is missing and write the table, again after every run, so that it is up to date at all times."""
     folder = Path(opt.out, slug(plan.table.name), plan.size.folder)
-    pool = make_pool(opt, folder / "logs")
+    executor = make_executor(opt)
     try:
         (folder / "logs").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--out {opt.out}: {folder} can't be made ({error.strerror}); name another folder") from None
-    waiting, noted = plan.waiting, render.failures(folder / "table.md")
-    earlier = {run.label: line.removeprefix(f"{run.label}: ") for run in plan.runs.values() for line in noted
-               if line.startswith(f"{run.label}: ")}
+    earlier, started = render.failures(folder / "table.md"), list[Job]()
+
+    def problems() -> dict[str, str]:
+        found = {run.label: job.problem_of(run) for job in started for run in job.runs if run.missing}
+        return {label: problem for label, problem in found.items() if problem}
 
     def write() -> None:
         plan.look()
-        failed = {run.label: pool.reason(run) or earlier.get(run.label)
-                  for run in plan.runs.values() if not run.complete}
-        _, figures = render.write(plan, folder, {label: reason for label, reason in failed.items() if reason})
+        unfinished = {run.label for run in plan.runs.values() if not run.complete}
+        failed = {label: problem for label, problem in {**earlier, **problems()}.items() if label in unfinished}
+        _, figures = render.write(plan, folder, failed)
         plots.draw(plan.table, plan.size, figures, folder)
 
-    try:
-        if opt.at_once is None:
-            signum = pool.train(waiting, write)
-        else:
-            signum = groups.train(pool, waiting, opt.at_once, folder / "logs", write)
-    finally:
-        pool.close()
+    waiting = plan.waiting
+    for wave in waves(waiting, opt.at_once, executor.room):
+        started += wave
+        jobs.train(wave, executor, folder / "logs", write)
     write()
     print(f"==> {folder / 'table.md'}")
-    if signum:
-        raise stopped(signum)
-    if failed := [run for run in waiting if pool.reason(run)]:
-        raise UserError(f"{len(failed)} of {len(waiting)} runs failed: {'; '.join(run.label for run in failed)}; their "
-                        f"logs are in {folder / 'logs'}, the same command tries them again")
+    if failed := problems():
+        raise UserError(f"{len(failed)} of {len(waiting)} runs failed: {'; '.join(failed)}; their logs are in "
+                        f"{folder / 'logs'}, the same command tries them again")
 
 
-def make_pool(opt: argparse.Namespace, logs: Path) -> Pool:
-    """The processes of --executor."""
+def waves(runs: list[Training], at_once: int | None, room: int) -> list[list[Job]]:
+    """The processes, one for each run; with --at_once as many as there is ``room`` for, each with its share of the
+    runs, and those of the students when the teachers have ended."""
+    if at_once is None:
+        made: dict[int, Job] = {}
+        for run in runs:  # teachers come first
+            made[id(run)] = Job(run.label, [run], made.get(id(run.teacher)))
+        return [list(made.values())]
+    split = []
+    for kind, name in (("models", "teachers and networks alone"), ("student_model", "students")):
+        chosen = [run for run in runs if run.kind == kind]
+        shares = [chosen[i::room] for i in range(min(room, len(chosen)))]
+        split.append([Job(f"{name}, group {i}", share, at_once=at_once) for i, share in enumerate(shares, 1)])
+    return split
+
+
+def make_executor(opt: argparse.Namespace) -> Executor:
     if opt.executor == "local":
-        return Pool(opt.jobs, opt.gpus, logs)
-    shared = [Path(folder) for folder in (opt.save_dir, opt.out)]
-    if Path(opt.data_dir).is_dir():
-        shared.append(Path(opt.data_dir))
-    return RayPool(opt.address, opt.gpus_per_run, opt.cpus_per_run, logs, shared)
+        return Local(opt.jobs, opt.gpus)
+    shared = [Path(opt.save_dir), *([Path(opt.data_dir)] if Path(opt.data_dir).is_dir() else [])]
+    shared[0].mkdir(parents=True, exist_ok=True)
+    return RayExecutor(opt.address, opt.gpus_per_run, opt.cpus_per_run, shared)
 
 
 def show(plan: Plan, opt: argparse.Namespace) -> None:

@@ -26,7 +26,8 @@ from helper.teacher import read_teacher
 from models import model_dict
 
 from .analysis.common import list_of
-from .table.jobs import Pool, stopped
+from .table import jobs
+from .table.jobs import Job, Local
 from .table.markdown import markdown_table
 from .table.plan import Training
 from .table.results import Store
@@ -78,17 +79,15 @@ def parse(argv=None) -> argparse.Namespace:
 
 def main(argv=None) -> None:
     opt = parse(argv)
-    table = ZooTable(opt)
+    table, logs = ZooTable(opt), Path(opt.save_dir, "zoo_logs")
     runs = [line.run for line in table.lines if line.run is not None]
-    pool = Pool(opt.jobs, [], Path(opt.save_dir, "zoo_logs"))
-    table.write(pool)
-    signum = pool.train([run for run in runs if table.found(run) is None], lambda: table.write(pool))
-    table.write(pool)
-    print(table.text(pool))
-    if signum:
-        raise stopped(signum)
-    if failed := [run.label for run in runs if pool.reason(run)]:
-        raise UserError(f"{len(failed)} of {len(runs)} runs failed: {'; '.join(failed)}; their logs are in {pool.logs}")
+    table.jobs = [Job(run.label, [run]) for run in runs if table.found(run) is None]
+    table.write()
+    jobs.train(table.jobs, Local(opt.jobs), logs, table.write)
+    table.write()
+    print(table.text())
+    if failed := [job.label for job in table.jobs if job.problem]:
+        raise UserError(f"{len(failed)} of {len(runs)} runs failed: {'; '.join(failed)}; their logs are in {logs}")
 
 
 class ZooTable:
@@ -104,6 +103,7 @@ class ZooTable:
                          opt.dataset or recipe.dataset)
         self.lines = [self._line(name, mix) for mix in opt.mixes for name in opt.methods]
         self.store = Store(opt.save_dir)
+        self.jobs: list[Job] = []
 
     def _line(self, name: str, mix: str) -> Line:
         flags = ["--path_t", self.opt.path_t, "--model_t", self.arch, "--model_s", self.opt.model_s, "--distill", name,
@@ -128,22 +128,22 @@ class ZooTable:
 
     # What it shows ------------------------------------------------------------------------------------------------
 
-    def write(self, pool: Pool) -> None:
+    def write(self) -> None:
         self.store.refresh()
         folder = Path(self.opt.out)
         folder.mkdir(parents=True, exist_ok=True)
-        rows = [self._row(line, pool) for line in self.lines]
+        rows = [self._row(line) for line in self.lines]
         save_csv(rows, list(rows[0]), folder / "table.csv")
         save_text(self._markdown(rows), folder / "table.md")
 
-    def text(self, pool: Pool) -> str:
-        rows = [self._cells(self._row(line, pool)) for line in self.lines]
+    def text(self) -> str:
+        rows = [self._cells(self._row(line)) for line in self.lines]
         rows.insert(0, HEAD)
         widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
         return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
                          for row in rows)
 
-    def _row(self, line: Line, pool: Pool) -> dict[str, str]:
+    def _row(self, line: Line) -> dict[str, str]:
         row = {"row": line.method, "column": line.mix, "size": self.size.label, "seeds": 0,
                TOP1: "", "reduced_last_top1_std": "", "images_per_s": "", "loss_terms": "",
                "state": "not run yet", "hardware": "", "command": ""}
@@ -152,7 +152,7 @@ class ZooTable:
         row["command"] = self._shown(line.run.command())
         if (run := self.found(line.run)) is not None:
             return {**row, **measured(run), "seeds": 1, "state": "", "hardware": run.environment["hardware"]}
-        reason = pool.reason(line.run)
+        reason = next((job.problem for job in self.jobs if line.run in job.runs), "")
         return {**row, "state": f"failed: {self._shown(reason)}"} if reason else row
 
     def _cells(self, row: dict[str, str]) -> list[str]:

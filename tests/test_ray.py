@@ -1,11 +1,11 @@
-"""A table on a real Ray cluster of this machine: it runs, outlives a lost worker, is stopped and goes on."""
+"""A table on a real Ray cluster of this machine: stopping, a lost worker, machines that don't see the folders."""
 import contextlib
 import csv
 import os
 import re
 import signal
-import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,49 +17,25 @@ from scripts import run_table
 from scripts.table import cluster
 from tests.support import table_runs
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install ray")
-ROOT = Path(__file__).resolve().parent.parent
-ROWS = [{"name": "KD", "flags": "--distill kd --mix none"}, {"name": "MIXSTD", "flags": "--distill mixstd"}]
+SLEEPER = """import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: (print("saved"), sys.exit(143)))
+print("begun")
+time.sleep(200)
+"""
 
 
-@pytest.fixture
-def table(tmp_path):
-    """start(*flags) runs a table of the digits on Ray: (process, what it has said); what is left of it is killed."""
-    recipe = {"dataset": "digits", "epochs": 3, "batch_size": 64, "lr_decay_epochs": [2]}
-    file = table_runs.small_table(tmp_path, recipe=recipe, columns=["resnet8 > resnet8"], rows=ROWS, trial="1")
-    words = [sys.executable, "-m", "scripts.run_table", file, "--executor", "ray", "--device", "cpu",
-             "--save_dir", str(tmp_path / "save"), "--out", str(tmp_path / "result")]
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python",
-                   "RAY_TMPDIR": "/tmp", "TZ": "UTC"}
-    started = []
-
-    def start(*flags):
-        said = tmp_path / f"said{len(started)}"
-        with said.open("w") as output:
-            started.append(subprocess.Popen([*words, *flags], cwd=ROOT, env=environment, start_new_session=True,
-                                            stdout=output, stderr=output))
-        return started[-1], said.read_text
-
-    yield start
-    for process in started:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait(60)
+@pytest.fixture(scope="module")
+def executor(tmp_path_factory):
+    """On a cluster that all tests of this module share; run_table finds it too."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install ray")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", "/tmp")
+        patch.setenv("TZ", "UTC")
+        yield cluster.RayExecutor(None, None, 1.0, [tmp_path_factory.getbasetemp()])
+        ray.shutdown()
 
 
-def trainings(tmp_path):
-    """(pid, parent's pid, words) of every training process of this test."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            words = (folder / "cmdline").read_text().split("\0")
-            if str(tmp_path) in " ".join(words) and any(word.endswith("train_student_mixstd.py") for word in words):
-                parent = int(re.search(r"^PPid:\s+(\d+)", (folder / "status").read_text(), re.MULTILINE)[1])
-                found.append((int(folder.name), parent, words))
-    return found
-
-
-def wait_for(condition, seconds=240):
+def wait_for(condition, seconds=120):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := condition():
@@ -68,32 +44,65 @@ def wait_for(condition, seconds=240):
     raise AssertionError("it never came")
 
 
-def cells(tmp_path):
-    file, = (tmp_path / "result").rglob("table.csv")
-    with file.open(newline="") as lines:
-        return {line["row"]: line["seeds"] for line in csv.DictReader(lines)}
+def workers(text):
+    """The parents of the processes whose command has ``text`` in it, started by Ray's workers."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if folder.name != str(os.getpid()) and text in (folder / "cmdline").read_text():
+                found.append(int(re.search(r"^PPid:\s+(\d+)", (folder / "status").read_text(), re.MULTILINE)[1]))
+    return found
+
+
+def test_a_stopped_process_saves_and_a_waiting_one_does_not_start(executor, tmp_path):
+    (tmp_path / "sleeper.py").write_text(SLEEPER)
+    log, started = tmp_path / "log", []
+    log.touch()
+    for count in range(1, executor.room + 1):
+        started.append(executor.start([str(tmp_path / "sleeper.py")], log))
+        wait_for(lambda count=count: log.read_text().count("begun") == count)
+    started.append(executor.start([str(tmp_path / "sleeper.py")], log))
+    for process in started:
+        process.send_signal(signal.SIGTERM)
+    assert [process.wait(60) for process in started] == [143] * executor.room + [1]
+    assert log.read_text().count("saved") == log.read_text().count("begun") == executor.room
+    assert not workers(str(tmp_path / "sleeper.py"))
+
+
+def test_a_machine_that_does_not_see_a_folder_reports_it(executor, tmp_path, monkeypatch):
+    log = tmp_path / "log"
+    log.touch()
+    monkeypatch.setattr(executor, "shared", [str(tmp_path / "elsewhere")])
+    assert executor.start(["train_teacher.py"], log).wait(60) == 2
+    assert re.search(r"does not see .*elsewhere; code, --save_dir", log.read_text())
 
 
 @pytest.mark.slow
-def test_a_table_outlives_a_lost_worker_and_a_stop(table, tmp_path):
-    first, said = table()
-    pid, worker, _ = wait_for(lambda: [t for t in trainings(tmp_path)
-                                       if list((tmp_path / "save").glob("student_model/*/resume.pth"))])[0]
-    os.kill(worker, signal.SIGKILL)
-    wait_for(lambda: pid not in [training[0] for training in trainings(tmp_path)], 20)  # it dies with its worker
-    wait_for(lambda: "machine lost" in said())
-    assert "goes on from its last save elsewhere (1 of 3 times)" in said()
-    wait_for(lambda: trainings(tmp_path))
-    first.send_signal(signal.SIGTERM)
-    assert first.wait(180) == 143, said()
-    assert "stopped by signal 15" in said() and not trainings(tmp_path)
-    second, said = table()
-    assert second.wait(400) == 0, said()
-    assert cells(tmp_path) == {"KD": "1", "MIXSTD": "1"}
-    assert not list(tmp_path.rglob(".seen-*")) and not list((tmp_path / "save").rglob("*.partial"))
+def test_a_table_outlives_a_lost_worker(executor, tmp_path, capsys):
+    recipe = {"dataset": "digits", "epochs": 3, "batch_size": 64, "lr_decay_epochs": [2]}
+    file = table_runs.small_table(tmp_path, recipe=recipe, columns=["resnet8"], rows=[
+        {"name": "Student", "role": "student"}], trial="1")
+    save, killed = tmp_path / "save", []
+
+    def kill():
+        wait_for(lambda: list(save.glob("models/*/resume.pth")))
+        killed.extend(workers(str(save)))
+        os.kill(killed[0], signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    run_table.main([file, "--executor", "ray", "--device", "cpu", "--threads", "1", "--save_dir", str(save),
+                    "--train_fraction", "0.2",
+                    "--out", str(tmp_path / "out")])
+    thread.join()
+    assert len(killed) == 1 and "==> finished: resnet8 alone" in capsys.readouterr().out
+    table, = (tmp_path / "out").rglob("table.csv")
+    assert [line["seeds"] for line in csv.DictReader(table.read_text().splitlines())] == ["1"]
+    log = next((tmp_path / "out").rglob("*.log")).read_text()
+    assert log.count("==> on ") == 2 and "going on after" in log
 
 
-def test_what_can_not_be_is_one_line(tmp_path):
+def test_what_can_not_be_is_one_line(tmp_path, monkeypatch):
     words = [table_runs.small_table(tmp_path), "--executor", "ray", "--out", str(tmp_path / "result"),
              "--save_dir", str(tmp_path / "save"), "--device", "cpu"]
     for more, why in ((["--jobs", "2"], "--jobs does nothing with --executor ray"),
@@ -104,26 +113,20 @@ def test_what_can_not_be_is_one_line(tmp_path):
         assert "\n" not in str(caught.value) and not (tmp_path / "result").exists()
     with pytest.raises(UserError, match="--cpus_per_run does nothing with --executor local"):
         run_table.main([words[0], "--cpus_per_run", "2", *words[3:]])
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match="pip install"):
+        run_table.main(words)
 
 
-@pytest.mark.parametrize("gpus, cpus, fits", [(2.0, 4.0, True), (2.0, 8.0, False), (3.0, 1.0, False),
-                                              (None, 1.0, True)])
-def test_a_run_must_fit_one_machine(tmp_path, monkeypatch, gpus, cpus, fits):
+@pytest.mark.parametrize("gpus, cpus, room", [(2.0, 4.0, 1), (2.0, 8.0, 0), (3.0, 1.0, 0), (None, 1.0, 2)])
+def test_a_run_must_fit_one_machine(monkeypatch, gpus, cpus, room):
     """GPUs and cores of different machines, or of several together, are no room for a run."""
     machines = [{"GPU": 2.0, "CPU": 4.0}, {"CPU": 8.0}]
     ray = SimpleNamespace(nodes=lambda: [{"Alive": True, "Resources": machine} for machine in machines],
-                          cluster_resources=lambda: {"GPU": 2.0, "CPU": 12.0})
+                          remote=lambda **needs: lambda function: function)
     monkeypatch.setattr(cluster, "connect", lambda address: ray)
-    if fits:
-        pool = cluster.RayPool(None, gpus, cpus, tmp_path, [])
-        assert [pool._room(machine) for machine in machines] == [1 if gpus else 2, 0]
-        return
-    with pytest.raises(UserError, match="no machine of the Ray cluster has so much"):
-        cluster.RayPool(None, gpus, cpus, tmp_path, [])
-
-
-def test_without_ray_it_says_how_to_get_it(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UserError, match="pip install"):
-        run_table.main([table_runs.small_table(tmp_path), "--executor", "ray", "--out", str(tmp_path / "result"),
-                        "--save_dir", str(tmp_path / "save"), "--device", "cpu"])
+    if room:
+        assert cluster.RayExecutor(None, gpus, cpus, []).room == room
+    else:
+        with pytest.raises(UserError, match="no machine of the Ray cluster has so much"):
+            cluster.RayExecutor(None, gpus, cpus, [])

@@ -156,11 +156,11 @@ def test_failed_runs_stand_in_the_table_and_in_the_report(tmp_path):
     full, _ = filled(tmp_path)
     folder = tmp_path / "result" / "small"
     render.write(full, folder, {"MIXSTD, resnet14 > resnet8": "the disk | is full"})
-    assert render.failures(folder / "table.md") == ["MIXSTD, resnet14 > resnet8: the disk | is full"]
+    assert render.failures(folder / "table.md") == {"MIXSTD, resnet14 > resnet8": "the disk | is full"}
     report.main(["--out", str(folder.parent), "--save_dir", str(tmp_path / "save")])
     assert "Failed in the last attempt" in (folder.parent / "report.html").read_text()
     render.write(full, folder)
-    assert render.failures(folder / "table.md") == []
+    assert render.failures(folder / "table.md") == {}
 
 
 def test_a_run_whose_summary_belies_its_flags_is_not_counted(tmp_path):

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from helper.errors import UserError
+from helper.errors import Interrupted, UserError
 from helper.known_teachers import vanilla
 from models import model_dict
 from scripts import report, run_table
 from scripts.table import jobs, plots, render
-from scripts.table.jobs import Child, Pool
+from scripts.table.jobs import Job, Local
 from tests.support import table_runs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,8 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 class Fake:
     """A run whose command is a small script."""
 
-    def __init__(self, folder, label, code, teacher=None):
-        self.label, self.teacher, self.missing = label, teacher, ["1"]
+    def __init__(self, folder, label, code):
+        self.label, self.missing = label, ["1"]
         self.script = folder / f"{label}.py"
         self.script.write_text(f"import os, pathlib, signal, sys, time\nhere = pathlib.Path({str(folder)!r})\n{code}\n")
 
@@ -37,42 +37,52 @@ class Fake:
         return [str(self.script), "--trial", *trials]
 
 
+def job(folder, label, code, needs=None):
+    return Job(label, [Fake(folder, label, code)], needs)
+
+
 NOTE = "(here / 'order').open('a').write(pathlib.Path(sys.argv[0]).stem + ' ')"
 
 
-def test_a_failed_run_is_reported_and_the_others_go_on(tmp_path, capsys):
-    bad = Fake(tmp_path, "bad", "print('first'); print('bad luck'); sys.exit(2)")
-    child = Fake(tmp_path, "child", NOTE, teacher=bad)
-    good = Fake(tmp_path, "good", NOTE)
-    after = Fake(tmp_path, "after", NOTE, teacher=good)
-    pool, calls = Pool(1, [], tmp_path / "logs"), []
-    assert pool.train([bad, child, good, after], lambda: calls.append(1)) == 0
-    assert (tmp_path / "order").read_text().split() == ["good", "after"] and len(calls) == 3
-    assert pool.reason(bad) == "bad luck" and pool.reason(child) == "bad failed" and not pool.reason(good)
-    assert "FAILED: bad: bad luck" in capsys.readouterr().out
+def test_a_failed_run_is_reported_and_the_others_continue(tmp_path, capsys):
+    bad = job(tmp_path, "bad", "print('first'); print('bad luck'); sys.exit(2)")
+    child = job(tmp_path, "child", NOTE, bad)
+    good = job(tmp_path, "good", NOTE)
+    after = job(tmp_path, "after", NOTE, good)
+    killed = job(tmp_path, "killed", "print('no error'); os.kill(os.getpid(), signal.SIGKILL)")
+    calls = []
+    jobs.train([bad, child, good, after, killed], Local(1), tmp_path / "logs", lambda: calls.append(1))
+    assert (tmp_path / "order").read_text().split() == ["good", "after"] and len(calls) == 4
+    reason = "killed by SIGKILL, often because the machine ran out of memory"
+    assert [j.problem for j in (bad, child, good, killed)] == ["bad luck", "bad failed", "", reason]
+    out = capsys.readouterr().out
+    log = tmp_path / "logs" / "killed.log"
+    assert "FAILED: bad: bad luck" in out and f"FAILED: killed: {reason}  (log {log})" in out
 
 
 def test_a_run_that_another_process_trains_is_tried_again(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(jobs, "AGAIN", 0.2)
     busy = ("print('train.py: error: x: process 7 is training in this folder; wait for it')\n"
             "mark = here / 'tries'\nmark.open('a').write('x')\nsys.exit(2 * (len(mark.read_text()) < 3))")
-    teacher = Fake(tmp_path, "teacher", busy)
-    pool = Pool(1, [], tmp_path / "logs")
-    assert pool.train([teacher, Fake(tmp_path, "student", NOTE, teacher=teacher)], lambda: None) == 0
+    teacher = job(tmp_path, "teacher", busy)
+    jobs.train([teacher, job(tmp_path, "student", NOTE, teacher)], Local(1), tmp_path / "logs", lambda: None)
     out = capsys.readouterr().out
     assert (tmp_path / "tries").read_text() == "xxx" and (tmp_path / "order").read_text() == "student "
     assert out.count("waiting: teacher: another process trains it") == 1 and "FAILED" not in out
 
+    other = job(tmp_path, "other", "print('error: x: process 7 is training in this folder'); sys.exit(2)")
+    jobs.train([other], Local(1), tmp_path / "logs", lambda: other.runs[0].missing.clear())  # the other has trained it
+    assert not other.problem
 
-def test_devices_are_counted_among_those_one_may_use(tmp_path, monkeypatch):
+
+def test_devices_are_counted_among_those_that_are_visible(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-7")
-    assert Pool(2, ["1", "0"], tmp_path).slots == ["GPU-7", "GPU-7", "5", "5"]
-    assert Pool(2, [], tmp_path).slots == ["", ""]
+    assert Local(2, ["1", "0"]).slots == ["GPU-7", "GPU-7", "5", "5"] and Local(2).slots == ["", ""]
     with pytest.raises(UserError, match="--gpus 2"):
-        Pool(1, ["2"], tmp_path)
+        Local(1, ["2"])
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    assert Pool(1, ["1"], tmp_path).slots == ["1"]
+    assert Local(1, ["1"]).slots == ["1"]
 
 
 def test_several_jobs_run_at_once_each_on_its_device(tmp_path, monkeypatch):
@@ -83,18 +93,16 @@ def test_several_jobs_run_at_once_each_on_its_device(tmp_path, monkeypatch):
             "sys.exit(len(list(here.glob('[01]/*'))) < 4)")
     for gpu in "01":
         (tmp_path / gpu).mkdir()
-    pool = Pool(2, ["0", "1"], tmp_path / "logs")
-    runs = [Fake(tmp_path, f"run{i}", code) for i in range(4)]
-    pool.train(runs, lambda: None)
-    assert not any(map(pool.reason, runs))
+    runs = [job(tmp_path, f"run{i}", code) for i in range(4)]
+    jobs.train(runs, Local(2, ["0", "1"]), tmp_path / "logs", lambda: None)
+    assert not any(run.problem for run in runs)
     assert [len(list((tmp_path / gpu).iterdir())) for gpu in "01"] == [2, 2]
 
 
-def test_ctrl_c_lets_every_run_save_and_leaves_none(tmp_path):
+def test_ctrl_c_lets_every_run_save_and_leaves_none(tmp_path, capsys):
     code = ("signal.signal(signal.SIGTERM, lambda *a: ((here / (sys.argv[0][-4] + '.saved')).touch(), sys.exit(143)))\n"
             "(here / (sys.argv[0][-4] + '.started')).touch()\ntime.sleep(240)")
-    runs = [Fake(tmp_path, f"run{i}", code) for i in range(3)]
-    pool = Pool(2, [], tmp_path / "logs")
+    runs = [job(tmp_path, f"run{i}", code) for i in range(3)]
 
     def interrupt():
         while len(list(tmp_path.glob("*.started"))) < 2:
@@ -103,10 +111,23 @@ def test_ctrl_c_lets_every_run_save_and_leaves_none(tmp_path):
 
     thread = threading.Thread(target=interrupt)
     thread.start()
-    began = time.monotonic()
-    assert pool.train(runs, lambda: None) == signal.SIGINT
+    with pytest.raises(Interrupted, match="the same command continues") as caught:
+        jobs.train(runs, Local(2), tmp_path / "logs", lambda: None)
     thread.join(240)
-    assert len(list(tmp_path.glob("*.saved"))) == 2 and not pool.children and time.monotonic() - began < 120
+    assert caught.value.signum == signal.SIGINT and len(list(tmp_path.glob("*.saved"))) == 2
+    assert [run.process.poll() for run in runs[:2]] == [143, 143] and runs[2].process is None
+
+
+def test_a_shared_log_gives_a_run_its_own_reason(tmp_path):
+    """Two tables that train one run at once write to one log."""
+    run = job(tmp_path, "run", "")
+    run.log = tmp_path / "log"
+    run.log.write_text("train.py: error: of an earlier day\n$ python x\n")
+    run.log_start = run.log.stat().st_size
+    assert run.last_error() == ""
+    with run.log.open("a") as file:
+        file.write("train.py: error: process 7 is training in this folder\n$ python x\nEpoch 1/2\n\n")
+    assert run.last_error() == "train.py: error: process 7 is training in this folder"
 
 
 # Pictures and report --------------------------------------------------------------------------------------------------
@@ -162,20 +183,6 @@ def test_the_report_escapes_every_name_and_needs_no_network(tmp_path):
     full, reduced = (page.index(f"Runs: distilled students{end}") for end in (" (1)</h2>", ", reduced (1)</summary>"))
     assert page.count(">kd, resnet14 &gt; resnet8, no mixing, seed 1</figcaption>") == 2  # not the folder's name
     assert full < page.index("<td class=\"number\">77.50", full) < reduced < page.index(">41.25<", reduced)
-
-
-def test_a_shared_log_gives_a_run_its_own_reason(tmp_path):
-    """Two tables that train one run at once write to one log."""
-    log = tmp_path / "log"
-    log.write_text("train.py: error: of an earlier day\n$ python x\n")
-    child = Child(None, None, log, 0, log.stat().st_size)
-    assert child.reason() == ""
-    with log.open("a") as file:
-        file.write("==> begins\n")
-    assert child.reason() == "==> begins"
-    with log.open("a") as file:
-        file.write("train.py: error: process 7 is training in this folder\n$ python x\nEpoch 1/2\n\n")
-    assert child.reason() == "train.py: error: process 7 is training in this folder"
 
 
 @pytest.mark.slow
@@ -240,15 +247,3 @@ def test_the_command_line_lists_tables_and_plans(tmp_path, capsys):
     assert "[to do] teacher resnet56" in out and "0 done" in out and not (tmp_path / "out").exists()
     assert "full run of resnet56 > resnet20: 424.1 in all, 32.8 in the longest chain" in out
     assert sys.executable not in out
-
-
-@pytest.mark.parametrize("signum, reason", [("KILL", "killed by SIGKILL, often because the machine ran out of memory"),
-                                            ("SEGV", "killed by SIGSEGV"), ("TERM", "killed by SIGTERM")])
-def test_a_killed_process_is_reported_with_its_signal(tmp_path, capsys, signum, reason):
-    """Not with the last line of its log, which is no error."""
-    run = Fake(tmp_path, "killed", "import os, signal\nprint('teacher origin: trained here', flush=True)\n"
-                                   f"os.kill(os.getpid(), signal.SIG{signum})")
-    pool = Pool(1, [], tmp_path / "logs")
-    assert pool.train([run], lambda: None) == 0
-    assert pool.reason(run) == reason
-    assert f"FAILED: killed: {reason}  (log {tmp_path / 'logs' / 'killed.log'})" in capsys.readouterr().out

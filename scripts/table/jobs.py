@@ -1,4 +1,4 @@
-"""Several training processes at once: started in order, watched, stopped cleanly."""
+"""The processes of a table: started in order, watched, and stopped so that every run is saved."""
 from __future__ import annotations
 
 import contextlib
@@ -8,7 +8,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +16,7 @@ from typing import Protocol
 import torch
 
 from helper.errors import Interrupted, UserError
+from helper.files import save_json
 from helper.interrupts import Interrupts
 from helper.run import BUSY
 
@@ -23,14 +24,14 @@ from .launch import launch
 from .plan import Training
 
 PATIENCE = 120  # seconds a stopped run may take to save before it is killed
-AGAIN = 60.0  # seconds until a run that another process trains is looked at again
-COMMAND = "$ "  # begins the line of a log that tells a run's command
+AGAIN = 60.0  # seconds between two tries of a run that another process trains
+UPDATE = 60.0  # seconds between two updates of a table while no process ends: one may train many runs
+COMMAND = "$ "  # first characters of the line in a log that holds the command
 
 
 class Process(Protocol):
-    """What the pool asks of a running command; subprocess.Popen's part of it. ``place``: where it runs, '' for here."""
+    """The part of subprocess.Popen that an executor's processes have."""
 
-    place: str
     returncode: int | None
 
     def poll(self) -> int | None: ...
@@ -39,164 +40,180 @@ class Process(Protocol):
     def kill(self) -> None: ...
 
 
-@dataclass
-class Child:
-    run: Training
-    process: Process
-    log: Path
-    slot: int
-    begins: int = 0  # byte of the log at which what it says begins
+class Executor(Protocol):
+    """Where processes run: :class:`Local`, or :class:`scripts.table.cluster.RayExecutor`. room: how many at once."""
 
-    def reason(self) -> str:
-        """Its last error, else the last thing it said, else ''. Another table may write to the same log meanwhile."""
-        said = self.log.read_bytes()[self.begins:].decode(errors="replace").splitlines()
-        lines = [line.strip() for line in said if line.strip() and not line.startswith(COMMAND)]
-        errors = [line for line in lines if ": error: " in line]
-        return (errors or lines or [""])[-1]
+    room: int
+    full: bool
+
+    def start(self, argv: list[str], log: Path) -> Process: ...
 
 
-class Pool:
-    """Trains runs, at most one a slot. gpus: CUDA devices to spread over, or none; jobs: runs at once on each.
+@dataclass(eq=False)
+class Job:
+    """A process that trains one run with its own script; with ``at_once`` several runs side by side, by several.py.
 
-    A failed run is reported and the others go on; runs whose teacher failed are not started. A killed table leaves no
-    process behind: its children are told to save and stop. :class:`scripts.table.cluster.RayPool` trains on a cluster.
+    needs: the job that must succeed first. problem: why it failed, '' if it didn't.
     """
 
-    def __init__(self, jobs: int, gpus: list[str], logs: Path):
-        self.slots = [name for name in map(visible, gpus) for _ in range(jobs)] if gpus else [""] * jobs
-        self.logs = logs
-        self.children: list[Child] = []
-        self.waiting: list[Training] = []
-        self.failed: dict[int, str] = {}
-        self.later: dict[int, float] = {}  # runs that another process trains, with the time to look again
+    label: str
+    runs: Sequence[Training]
+    needs: Job | None = None
+    at_once: int | None = None
+    problem: str = ""
+    process: Process | None = None
+    log: Path | None = None
+    log_start: int = 0  # byte of the log at which the output of this attempt starts
+    not_before: float = 0.0
 
     @property
-    def room(self) -> int:
-        """How many processes there may be at once."""
-        return len(self.slots)
+    def missing(self) -> list[str]:
+        """The trials to train, of any run."""
+        return list(dict.fromkeys(trial for run in self.runs for trial in run.missing))
 
-    def train(self, runs: list[Training], after_each, news: Callable[[], bool] = lambda: False) -> int:
-        """Train all; ``after_each()`` is called as processes end, and where ``news()`` says so in between. Returns the
-        signal that stopped it, or 0."""
-        self.waiting = list(runs)
-        with Interrupts() as interrupts:
-            while (self.waiting or self.children) and not interrupts.signum:
-                self._start_what_can()
-                if self._collect() or news():
-                    after_each()
-                time.sleep(0.1)
-            if interrupts.signum:
-                self._stop()
-                after_each()
-        return interrupts.signum
+    def argv(self, logs: Path) -> list[str]:
+        if self.at_once is None:
+            return self.runs[0].argv(self.missing)
+        file = logs / f"{slug(self.label)}.json"
+        save_json({f"{run.label}, trial {trial}": run.argv([trial])  # runs of a seed are neighbours: they share batches
+                   for trial in self.missing for run in self.runs if trial in run.missing}, file)
+        return ["scripts/table/several.py", str(file), "--at_once", str(self.at_once)]
 
-    def close(self) -> None:
-        """Give back what the pool holds beside its processes."""
+    def output(self) -> list[str]:
+        """What this attempt has written to its log. Another table may write to the same log."""
+        text = self.log.read_bytes()[self.log_start:].decode(errors="replace") if self.log else ""
+        return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(COMMAND)]
 
-    def reason(self, run: Training) -> str:
-        return self.failed.get(id(run), "")
+    def last_error(self) -> str:
+        """The last error in the output, else the last line, else ''."""
+        lines = self.output()
+        return ([line for line in lines if ": error: " in line] or lines or [""])[-1]
 
-    def _start_what_can(self) -> None:
-        for run in list(self.waiting):
-            if time.monotonic() < self.later.get(id(run), 0.0):
-                continue
-            before = run.teacher
-            if before is not None and self.reason(before):
-                self.failed[id(run)] = f"{before.label} failed"
-                print(f"==> not started: {run.label}: {before.label} failed", flush=True)
-                self.waiting.remove(run)
-                continue
-            busy = {child.slot for child in self.children}
-            free = [slot for slot in range(len(self.slots)) if slot not in busy]
-            behind = before is not None and (before in self.waiting or any(c.run is before for c in self.children))
-            if free and not behind:
-                self.waiting.remove(run)
-                self.children.append(self._start(run, free[0]))
+    def problem_of(self, run: Training) -> str:
+        """Why a run has failed: of several runs in one process its line in the log, else what ended the process."""
+        line = re.compile(rf"==> \d+ of \d+, {re.escape(run.label)}, trial \S+: FAILED: (.*)")
+        found = [match[1] for match in map(line.match, self.output() if self.at_once is not None else ()) if match]
+        return (found or [self.problem])[-1]
 
-    def _start(self, run: Training, slot: int) -> Child:
-        self.logs.mkdir(parents=True, exist_ok=True)
-        path = self.logs / f"{slug(run.label)}.log"
-        argv = run.argv(run.missing)
-        with path.open("a") as log:
-            print(f"{COMMAND}python {shlex.join(argv)}", file=log)
-        begins = path.stat().st_size
-        process = self._spawn(argv, path, slot)
-        print(f"==> started: {run.label}, trial {','.join(run.missing)}  (log {path})", flush=True)
-        return Child(run, process, path, slot, begins)
 
-    def _spawn(self, argv: list[str], path: Path, slot: int) -> Process:
-        """Start one of the project's scripts, its words in ``argv``, its output at the end of ``path``."""
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+class Local:
+    """Processes of this machine: ``jobs`` at once, on each of the CUDA devices ``gpus`` where there are any."""
+
+    def __init__(self, jobs: int, gpus: Sequence[str] = ()):
+        self.slots = [name for name in map(visible, gpus) for _ in range(jobs)] if gpus else [""] * jobs
+        self.processes: list[Process | None] = [None] * len(self.slots)
+        self.room = len(self.slots)
+
+    def _free(self) -> list[int]:
+        return [i for i, process in enumerate(self.processes) if process is None or process.poll() is not None]
+
+    @property
+    def full(self) -> bool:
+        return not self._free()
+
+    def start(self, argv: list[str], log: Path) -> Process:
+        slot, environment = self._free()[0], dict(os.environ)
         if self.slots[slot]:
             environment["CUDA_VISIBLE_DEVICES"] = self.slots[slot]
-        if len(self.slots) > 1:
-            environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // len(self.slots))))
-        return launch(argv, path, environment, signal.SIGTERM)
+        if self.room > 1:
+            environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // self.room)))
+        self.processes[slot] = launch(argv, log, environment, signal.SIGTERM)
+        return self.processes[slot]
 
-    def _collect(self) -> bool:
-        ended = [child for child in self.children if child.process.poll() is not None]
-        for child in ended:
-            self.children.remove(child)
-            status, place = child.process.returncode, child.process.place
-            if self._tries_again(child):
-                continue
-            if status:
-                self.failed[id(child.run)] = killed_by(status) or child.reason() or f"status {status}, without a word"
-                print(f"==> FAILED{place}: {child.run.label}: {self.reason(child.run)}  (log {child.log})", flush=True)
-            else:
-                print(f"==> finished{place}: {child.run.label}", flush=True)
-        return bool(ended)
 
-    def _tries_again(self, child: Child) -> bool:
-        """Whether an ended run was put back into ``waiting``: one that another table trains, as a teacher of both."""
-        if not child.process.returncode or BUSY not in child.reason():
-            return False
-        if id(child.run) not in self.later:
-            print(f"==> waiting: {child.run.label}: another process trains it; looking again every {AGAIN:.0f} s",
-                  flush=True)
-        self.later[id(child.run)] = time.monotonic() + AGAIN
-        self.waiting.insert(0, child.run)
+def train(jobs: Iterable[Job], executor: Executor, logs: Path, update: Callable[[], None]) -> None:
+    """Run all jobs. A failed one is reported and the others continue; those that need it are not started.
+
+    update: called as jobs end, and every :data:`UPDATE` seconds. Raises Interrupted after a signal, when all processes
+    have saved and ended. A table that is killed leaves no process behind, see :func:`.launch.launch`.
+    """
+    waiting, running, updated = list(jobs), list[Job](), time.monotonic()
+    with Interrupts() as interrupts:
+        while (waiting or running) and not interrupts.signum:
+            for job in list(waiting):
+                if job.needs and job.needs.problem:
+                    job.problem = f"{job.needs.label} failed"
+                    print(f"==> not started: {job.label}: {job.problem}", flush=True)
+                    waiting.remove(job)
+                elif not job.missing:  # another process has trained it
+                    waiting.remove(job)
+                elif not (job.needs in waiting or job.needs in running or executor.full
+                          or time.monotonic() < job.not_before):
+                    waiting.remove(job)
+                    running.append(job)
+                    start(job, executor, logs)
+            ended = [job for job in running if job.process.poll() is not None]
+            for job in ended:
+                running.remove(job)
+                if not end(job):
+                    waiting.insert(0, job)
+            if ended or time.monotonic() > updated + UPDATE:
+                update()
+                updated = time.monotonic()
+            time.sleep(0.1)
+        if interrupts.signum:
+            stop(running)
+            update()
+            raise Interrupted(interrupts.signum, f"stopped by signal {interrupts.signum}; all runs that had begun are "
+                                                 "saved, the same command continues them")
+
+
+def start(job: Job, executor: Executor, logs: Path) -> None:
+    logs.mkdir(parents=True, exist_ok=True)
+    job.log = logs / f"{slug(job.label)}.log"
+    argv = job.argv(logs)
+    with job.log.open("a") as log:
+        print(f"{COMMAND}python {shlex.join(argv)}", file=log)
+    job.log_start = job.log.stat().st_size
+    job.process = executor.start(argv, job.log)
+    print(f"==> started: {job.label}, trial {','.join(job.missing)}  (log {job.log})", flush=True)
+
+
+def end(job: Job) -> bool:
+    """Report a job whose process has ended; False if it must be started again, because another process trains it."""
+    status = job.process.returncode
+    if not status:
+        print(f"==> finished: {job.label}", flush=True)
         return True
+    reason = killed_by(status) or job.last_error() or f"exit status {status}, without output"
+    if BUSY in reason:
+        if not job.not_before:
+            print(f"==> waiting: {job.label}: another process trains it; next try in {AGAIN:.0f} s", flush=True)
+        job.not_before = time.monotonic() + AGAIN
+        return False
+    job.problem = reason
+    print(f"==> FAILED: {job.label}: {reason}  (log {job.log})", flush=True)
+    return True
 
-    def _stop(self) -> None:
-        """SIGTERM: every run finishes its step and saves. Patience ends in a kill; what was saved before stays."""
-        for child in self.children:
-            child.process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + PATIENCE
-        for child in self.children:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.process.wait(max(0.0, deadline - time.monotonic()))
-            if child.process.poll() is None:
-                child.process.kill()
-                child.process.wait()
-            said = child.reason() or "before it said anything"
-            done = "stopped" if child.process.returncode else "finished"
-            print(f"==> {done}: {child.run.label}: {said}", flush=True)
-        self.children.clear()
+
+def stop(running: list[Job]) -> None:
+    """SIGTERM: every run finishes its step and saves. After :data:`PATIENCE` a kill; earlier saves stay."""
+    for job in running:
+        job.process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + PATIENCE
+    for job in running:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            job.process.wait(max(0.0, deadline - time.monotonic()))
+        if job.process.poll() is None:
+            job.process.kill()
+            job.process.wait()
+        print(f"==> stopped: {job.label}: {job.last_error() or 'without output'}", flush=True)
 
 
 def killed_by(status: int) -> str:
     """'killed by SIGKILL, ...' for the exit status of a process that a signal ended; else ''."""
     if status >= 0:
         return ""
-    try:
-        name = signal.Signals(-status).name
-    except ValueError:
-        name = f"signal {-status}"
+    name = signal.Signals(-status).name
     return f"killed by {name}" + (", often because the machine ran out of memory" if name == "SIGKILL" else "")
 
 
 def visible(gpu: str) -> str:
-    """What CUDA_VISIBLE_DEVICES calls device ``gpu`` of this process, which may itself see only some of them."""
+    """The name in CUDA_VISIBLE_DEVICES of device ``gpu`` of this process, which itself may see only some of them."""
     if int(gpu) >= torch.cuda.device_count():
         raise UserError(f"--gpus {gpu}: torch sees {torch.cuda.device_count()} CUDA devices here, counted from 0")
-    mine = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    return mine[int(gpu)] if mine else gpu
-
-
-def stopped(signum: int) -> Interrupted:
-    """What to raise when a signal ended :meth:`Pool.train`."""
-    return Interrupted(signum, f"stopped by signal {signum}; what had begun is saved, the same command goes on with it")
+    names = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return names[int(gpu)] if names else gpu
 
 
 def slug(text: str) -> str:

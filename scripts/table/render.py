@@ -124,10 +124,11 @@ def _failures(failed: Mapping[str, str]) -> list[str]:
             *(" ".join(f"- {label}: {reason}".split()) for label, reason in failed.items()), ""]
 
 
-def failures(text: Path) -> list[str]:
-    """What :func:`write` noted in a table.md: 'label: reason' of the runs that have failed."""
+def failures(text: Path) -> dict[str, str]:
+    """The failed runs that :func:`write` noted in a table.md: label -> reason."""
     _, _, after = text.read_text(errors="replace").partition(f"\n{FAILED}\n") if text.is_file() else ("", "", "")
-    return [line[2:] for line in after.split("\n## ")[0].splitlines() if line.startswith("- ")]
+    lines = [line[2:] for line in after.split("\n## ")[0].splitlines() if line.startswith("- ")]
+    return dict(line.split(": ", 1) for line in lines if ": " in line)
 
 
 def command(plan: Plan, cell: Cell, figure: Figure) -> str:

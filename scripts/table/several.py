@@ -1,9 +1,8 @@
-"""Commands of the training scripts, carried out side by side in one process: what sweep.py and run_table --at_once use.
+"""Commands of the training scripts, carried out side by side in one process: for sweep.py and run_table --at_once.
 
-    python -m scripts.table.several FILE
+    python -m scripts.table.several FILE --at_once N        # 0: auto
 
-FILE is JSON: {"at_once": N, 0 for auto, "runs": {LABEL: [SCRIPT, FLAG, ...]}}. FILE with .ended.json in place of .json
-then holds what became of them so far: {LABEL: the line of its error, or ''}.
+FILE is JSON: {LABEL: [SCRIPT, FLAG, ...]}. The line printed at the end of each run begins '==> 1 of 8, LABEL: '.
 """
 from __future__ import annotations
 
@@ -20,7 +19,6 @@ import train_teacher
 from helper import together
 from helper.argtypes import number
 from helper.errors import UserError, guard
-from helper.files import save_text
 from helper.fit import print_line
 from helper.run import BUSY
 from helper.together import Cache, Outcome
@@ -33,21 +31,22 @@ def at_once(text: str) -> int:
     return 0 if text == "auto" else number(int, low=1, high=64)(text)
 
 
-def train(runs: Mapping[str, tuple[str, Namespace]], at_once: int, report: Callable[[str, Outcome], None]) -> list[str]:
-    """Train all, ``at_once`` side by side; returns the labels of those that failed.
+def train(runs: Mapping[str, tuple[str, Namespace]], at_once: int,
+          report: Callable[[str, Outcome], None] = lambda label, outcome: None) -> dict[str, str]:
+    """Train all, ``at_once`` side by side; returns by label the errors of those that failed.
 
     runs: by label, the script and its parsed flags, with one trial. at_once: 0 is auto. report: called with a label and
     an outcome as soon as it is known, after its line was printed.
 
     Raises Interrupted after a signal, with every run saved.
     """
-    labels, over, failed = [*runs], [], []
+    labels, over, failed = [*runs], [], {}
 
     def leave(place: int, outcome: Outcome) -> None:
         label = labels[place]
         over.append(label)
         if outcome.problem:
-            failed.append(label)
+            failed[label] = outcome.problem
         what = f"FAILED: {outcome.problem}" if outcome.problem else f"{outcome.status}, last top-1 {outcome.last:.2f}"
         print_line(f"==> {len(over)} of {len(labels)}, {label}: {what}")
         report(label, outcome)
@@ -64,16 +63,12 @@ def train(runs: Mapping[str, tuple[str, Namespace]], at_once: int, report: Calla
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
-    file = parser.parse_args(argv).file
-    job, ended = json.loads(file.read_text()), {}
-
-    def report(label: str, outcome: Outcome) -> None:
-        ended[label] = outcome.problem
-        save_text(json.dumps(ended, indent=1), file.with_suffix(".ended.json"))
-
-    runs = {label: (script, SCRIPTS[script].parse(flags)) for label, (script, *flags) in job["runs"].items()}
-    if failed := train(runs, job["at_once"], report):
-        busy = all(BUSY in ended[label] for label in failed)  # then the table tries again later
+    parser.add_argument("--at_once", type=int, default=0)
+    opt = parser.parse_args(argv)
+    runs = {label: (script, SCRIPTS[script].parse(flags))
+            for label, (script, *flags) in json.loads(opt.file.read_text()).items()}
+    if failed := train(runs, opt.at_once):
+        busy = all(BUSY in problem for problem in failed.values())  # then the table tries again later
         raise UserError(f"{len(failed)} of {len(runs)} runs failed" + (f": another process {BUSY}" if busy else ""))
 
 
