@@ -23,6 +23,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from dataset import FOLDERS, NAMES
 from helper.argtypes import Parser, folder_path, name_from, number, path, trial_list
 from helper.commits import commits_in, git_commit, other_code
@@ -34,7 +36,7 @@ from helper.run import check_writable
 from helper.teacher import read_teacher
 
 from . import readme_tables
-from .table import jobs, plots, render, several, shell, spec
+from .table import costs, jobs, plots, render, several, shell, spec
 from .table.cluster import RayExecutor, check_reachable
 from .table.jobs import Executor, Job, Local, slug, visible
 from .table.plan import Plan, Training
@@ -186,7 +188,7 @@ def run(plan: Plan, opt: argparse.Namespace) -> None:
         plan.look()
         unfinished = {run.label for run in plan.runs.values() if not run.complete}
         failed = {label: problem for label, problem in {**earlier, **problems()}.items() if label in unfinished}
-        _, figures = render.write(plan, folder, failed)
+        figures = render.write(plan, folder, failed)
         plots.draw(plan.table, plan.size, figures, folder)
 
     waiting = plan.waiting
@@ -227,7 +229,7 @@ def make_executor(opt: argparse.Namespace) -> Executor:
 def show(plan: Plan, opt: argparse.Namespace) -> None:
     """The plan in words: teachers first, then the rows' runs, then what it may cost."""
     print(f"{plan.table.name}: {plan.table.title}")
-    print(f"size: {plan.size.label or render.FULL} ({plan.size.epochs} epochs, {plan.size.dataset}). "
+    print(f"size: {plan.size.text} ({plan.size.epochs} epochs, {plan.size.dataset}). "
           f"{plan.size.schedule}".rstrip())
     for (arch, flags), teacher in plan.teachers.items():
         if teacher.run is None:
@@ -235,26 +237,25 @@ def show(plan: Plan, opt: argparse.Namespace) -> None:
         elif opt.teacher_dir and not flags and teacher.run.wanted:
             print(f"teacher {arch}: not in --teacher_dir ({vanilla(arch)}), so the table trains it")
     shown = [run for run in plan.runs.values() if run.wanted]
-    total, told = 0.0, True
+    rate, unit = plan.store.rate(opt.device != "cpu" and torch.cuda.is_available()), costs.unit()
+
+    def cost(work: float) -> str:
+        return f"{work / unit:.2f} units" + (f", about {duration(work / rate)}" if rate else "")
+
     for run in sorted(shown, key=lambda run: run.kind != "models"):
-        seconds, known = plan.seconds(run) if run.missing else (0.0, True)
-        total, told = total + seconds, told and known
-        print(f"  [{state(run)}] {run.label}" + (f"  about {duration(seconds)}" if run.missing else ""))
+        print(f"  [{state(run)}] {run.label}" + (f"  {cost(plan.cost(run))}" if run.missing else ""))
         if run.missing:
             print(f"      {run.command()}")
     trials = sum(len(run.wanted) for run in shown)
     missing = sum(len(run.missing) for run in shown)
-    slots = opt.jobs * max(1, len(opt.gpus))
-    print(f"{trials} runs, {trials - missing} done, {missing} to do; about {duration(total)} one after another"
-          + (f", {slots} at once" if slots > 1 else ""))
+    print(f"{trials} runs, {trials - missing} done, {missing} to do")
     warn_of_code(plan)
     if missing:
-        whole, chain = plan.shares()
-        print(f"in units of one full run of resnet56 > resnet20: {whole:.1f} in all, {chain:.1f} in the longest chain "
-              "of a teacher and a student")
-    if not told:
-        print("(where no finished run tells: the networks' multiply-adds at the rate of a few steps timed now on this "
-              "device, with whatever else it is doing)")
+        whole, chain = plan.costs()
+        print(f"in units of one full run of resnet56 > resnet20: {whole / unit:.1f} in all, {chain / unit:.1f} in the "
+              "longest chain of a teacher and a student")
+        if rate:
+            print(f"about {duration(whole / rate)} one after another, at the rate of the runs under --save_dir")
 
 
 def warn_of_code(plan: Plan) -> None:

@@ -30,7 +30,7 @@ from .table import jobs
 from .table.jobs import Job, Local
 from .table.markdown import markdown_table
 from .table.plan import Training
-from .table.results import Store
+from .table.results import Store, is_finished
 from .table.spec import Size
 
 MIXINGS = {"none": ["--mix", "none"], "partial": ["--mix", "mixup"], "full": ["--mix", "mixup", "--no-pmixup"],
@@ -115,16 +115,18 @@ class ZooTable:
         method = distiller_dict[name]
         if method.two_stage:
             flags += ["--init_epochs", str(self.opt.init_epochs)]
-        run = Training("student_model", tuple(flags), f"{name}, {mix}", [TRIAL], wanted={TRIAL})
+        label = f"{name}, {mix}"
         try:
-            run.flags += tuple(self.size.scaled(run.parse(), method.per_epoch, method.per_image))
+            full = Training("student_model", tuple(flags), label).opt
         except UserError as why:
             return Line(name, mix, None, str(why))
-        return Line(name, mix, run)
+        flags += self.size.scaled(full, method.per_epoch, method.per_image)
+        return Line(name, mix, Training("student_model", tuple(flags), label, [TRIAL], wanted={TRIAL}))
 
     def found(self, run: Training) -> StoredRun | None:
         """The finished run, if it is finished."""
-        return self.store.find(run.kind, run.parse(), TRIAL, self.size, (Path(self.opt.path_t),))
+        stored = self.store.find(run.opt, TRIAL, [Path(self.opt.path_t)])
+        return stored if stored and is_finished(stored) else None
 
     # What it shows ------------------------------------------------------------------------------------------------
 

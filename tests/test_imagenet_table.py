@@ -68,12 +68,12 @@ def test_every_rows_weights_are_the_settings(tmp_path):
     plan = table_runs.make_plan(["imagenet", "--save_dir", tmp_path])
     for run in plan.runs.values():
         if run.kind == "student_model":
-            config = vars(run.parse())
+            config = vars(run.opt)
             assert weights(config).items() <= settings(config).items(), run.label
             assert config["path_t"] == f"torchvision:{config['model_t']}"
     own = parse_student(["--dataset", "folder", "--distill", "dkd", "--model_t", "resnet34", "--model_s", "resnet18"])
     assert own.dkd_beta == 0.5  # images in folders that are not all of ImageNet
-    assert plan.of["DKD", MV1][0].parse().dkd_beta == 2 and plan.of["KD", R18][0].parse().alpha == 0.5
+    assert plan.of["DKD", MV1][0].opt.dkd_beta == 2 and plan.of["KD", R18][0].opt.alpha == 0.5
 
 
 def test_a_teacher_of_torchvisions_has_the_accuracy_that_its_students_measured(tmp_path, no_network):

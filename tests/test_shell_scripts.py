@@ -90,10 +90,10 @@ def test_scripts_run_the_commands_of_their_tables(commands, tmp_path, table):
     assert all(opt.trial == trials and opt.warnings == [] and network_named(opt.path_t) == opt.model_t
                for opt in found)
     plan = table_runs.make_plan([table, "--save_dir", tmp_path / "save"])
-    wanted = [run.parse() for run in plan.runs.values() if run.kind == "student_model"]
+    wanted = [run.opt for run in plan.runs.values() if run.kind == "student_model"]
     assert sorted(map(facts, found)) == sorted(map(facts, wanted))
     alone = [parsed(line) for line in lines if line[0] == "train_teacher.py"]
-    expected = [run.parse() for run in plan.runs.values() if run.kind == "models"]
+    expected = [run.opt for run in plan.runs.values() if run.kind == "models"]
     if table in ("augmentation", "teachers"):  # else the teachers are taken as they are
         shown = {"model", "mix", "pmixup", "learning_rate", "epochs"}
         made = {tuple(getattr(opt, key) for key in sorted(shown)) for opt in alone}

@@ -97,10 +97,10 @@ def test_the_tables_flags(tmp_path, monkeypatch):
     refused = [line for line in table.lines if line.run is None]
     assert [(line.method, line.mix) for line in refused] == [("kd", "partial"), ("kd", "cutmix")]
     assert refused[0].refused.endswith("--distill kd needs at least 100")
-    flags = {line.method: line.run.parse() for line in table.lines if line.run and line.mix == "partial"}
+    flags = {line.method: line.run.opt for line in table.lines if line.run and line.mix == "partial"}
     assert (flags["crd"].nce_k, flags["dkd"].dkd_warmup, flags["reviewkd"].reviewkd_warmup) == (1638, 1, 1)
     assert all(opt.epochs == 1 and opt.mix == "mixup" and opt.pmixup for opt in flags.values())
     assert flags["factor"].init_epochs == 1
     small = zoo_table.ZooTable(zoo_table.parse(["--path_t", str(tmp_path / "t.pth"), "--methods", "crd", "--dataset",
                                              "digits", "--train_fraction", "1"]))
-    assert small.lines[0].run.parse().nce_k == round(16384 * 1437 / 50_000)
+    assert small.lines[0].run.opt.nce_k == round(16384 * 1437 / 50_000)

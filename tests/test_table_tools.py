@@ -168,7 +168,7 @@ def test_the_report_escapes_every_name_and_needs_no_network(tmp_path):
         (evil / "curves.png").write_bytes(b"png")
         plan = table_runs.make_plan([*argv, *more])
         target = tmp_path / "result" / "small" / plan.size.folder
-        _, figures = render.write(plan, target)
+        figures = render.write(plan, target)
         plots.draw(plan.table, plan.size, figures, target)
     (tmp_path / "result" / f"tsne {EVIL}").mkdir()
     (tmp_path / "result" / f"tsne {EVIL}" / "points.csv").write_text(f"x,{EVIL}\n1,2\n")
@@ -219,7 +219,7 @@ def test_a_teacher_whose_accuracy_can_t_be_true_is_refused(tmp_path, stated, ind
         path.with_name("index.json").write_text(json.dumps({path.stem: index}))
     words = [table_runs.small_table(tmp_path), "--teacher_dir", str(tmp_path), "--save_dir", str(tmp_path / "save")]
     plan = table_runs.make_plan(words)
-    with pytest.raises(UserError, match=f"{path.name}: states an accuracy"):
+    with pytest.raises(UserError, match=f"{path.name}: states an impossible accuracy"):
         plan.results(plan.table.cells[0])
 
 

@@ -1,7 +1,5 @@
 """Tables as data, and the plans that are made of them."""
 
-import sys
-
 import pytest
 import torch
 
@@ -12,7 +10,6 @@ from helper.pair import shapes_of
 from models import any_model, model_dict
 from scripts import run_table
 from scripts.table import costs, spec
-from scripts.table.plan import START
 from tests.support import table_runs
 
 SAME = ["wrn_40_2 > wrn_16_2", "wrn_40_2 > wrn_40_1", "resnet56 > resnet20", "resnet110 > resnet20",
@@ -47,7 +44,7 @@ def test_every_command_parses_without_a_warning_and_is_the_recipe(plans, name):
         defaults |= {"dataset": "imagenet", "epochs": 100, "batch_size": 256, "lr_decay_epochs": [30, 60, 90],
                      "weight_decay": 1e-4}
     for run in plans[name].runs.values():
-        opt = run.parse()
+        opt = run.opt
         assert opt.warnings == [], (run.label, opt.warnings)
         assert {key: getattr(opt, key) for key in defaults} == defaults
         slow = getattr(opt, "model_s", getattr(opt, "model", None)) in ("MobileNetV2", "ShuffleV1", "ShuffleV2")
@@ -103,23 +100,23 @@ def test_grid_zoo_and_amounts_are_complete(plans):
     grid = plans["augmentation"].table
     assert grid.columns == [f"{t} > {s}" for t in depths for s in depths] and len(grid.rows) == 8
     assert len(plans["augmentation"].teachers) == 10  # trained first, or taken where they lie
-    zoo = {run.parse().distill for run in plans["zoo_mixup"].runs.values() if run.kind == "student_model"}
+    zoo = {run.opt.distill for run in plans["zoo_mixup"].runs.values() if run.kind == "student_model"}
     assert zoo == set(distiller_dict)
     for run in plans["partial_amount"].runs.values():
-        opt = run.parse()
+        opt = run.opt
         if run.kind == "student_model" and opt.pmixup:
             amount = run.label.split(", ")[1].removesuffix(" %")
             assert opt.partmixup == pytest.approx(1 - int(amount) / 100)
             assert opt.pmu_sampling == run.label.split(",")[0]
     full = [plans["partial_amount"].of[f"{s}, 100 %", "resnet56 > resnet20"][0] for s in ("original", "exact")]
-    assert full[0] is full[1] and not full[0].parse().pmixup
+    assert full[0] is full[1] and not full[0].opt.pmixup
 
 
 def test_stages_and_warm_ups_shrink_with_the_epochs_and_negatives_with_the_images(tmp_path):
     for method in distiller_dict.values():
         assert {flag for flag in method.flags if flag.endswith("warmup")} == set(method.per_epoch)
     plan = table_runs.make_plan(["zoo_mixup", "--save_dir", tmp_path, "--epochs", 24, "--train_fraction", 0.25])
-    parsed = {opt.distill: opt for run in plan.runs.values() if run.kind == "student_model" for opt in [run.parse()]}
+    parsed = {opt.distill: opt for run in plan.runs.values() if run.kind == "student_model" for opt in [run.opt]}
     assert parsed["kd"].lr_decay_epochs == [15, 18, 21]
     assert parsed["factor"].init_epochs == 3 and parsed["dkd"].dkd_warmup == 2 and parsed["crd"].nce_k == 4096
 
@@ -145,7 +142,7 @@ def test_a_plan_wants_what_was_asked_for_and_its_teachers_first(tmp_path):
     assert [run.label for run in both.waiting] == [run.label for run in plan.waiting]
     teacher, student = plan.waiting[:2]
     assert teacher.missing == ["0"] and student.missing == ["4", "5"] and student.teacher is teacher
-    opt = student.parse()
+    opt = student.opt
     assert opt.path_t == str(plan.teachers["resnet110", ""].path) and opt.model_t == "resnet110"
     assert student.argv(student.missing)[-4:] == ["--trial", "4,5", "--resume", "auto"]
 
@@ -154,9 +151,8 @@ def test_a_begun_run_is_shown_and_only_the_rest_is_estimated(tmp_path, capsys):
     argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--trial", "1,2", "--device", "cpu"]
     plan = table_runs.make_plan(argv)
     run = table_runs.run_of(plan, "KD")
-    table_runs.finish(plan, run, "1", 40.0)  # its timing.csv tells the rate of both
-    plan = table_runs.make_plan(argv)
-    whole, known = plan.seconds(table_runs.run_of(plan, "KD"))
+    whole = plan.cost(run) / 2
+    table_runs.finish(plan, run, "1", 40.0)
     folder = table_runs.finish(plan, run, "2", 40.0)
     (folder / "summary.json").rename(folder / "resume.pth")
     rows = "".join(f"main,{epoch},1.0\n" for epoch in range(1, 181))
@@ -164,8 +160,7 @@ def test_a_begun_run_is_shown_and_only_the_rest_is_estimated(tmp_path, capsys):
     plan = table_runs.make_plan(argv)
     run = table_runs.run_of(plan, "KD")
     assert run.begun == {"2": 180} and run_table.state(run) == "1/2 done, 180 epochs trained"
-    rest, _ = plan.seconds(run)
-    assert known and rest - START == pytest.approx((whole - START) * 60 / 240)
+    assert plan.cost(run) == whole * 60 / 240
     run_table.main([*map(str, argv), "--dry_run"])
     assert "[1/2 done, 180 epochs trained] KD, resnet14 > resnet8" in capsys.readouterr().out
     args = folder / "args.json"
@@ -207,7 +202,7 @@ def test_a_teacher_file_is_taken_and_its_accuracy_stands_in_full_tables_only(tmp
     argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--teacher_dir", tmp_path / "mine"]
     plan = table_runs.make_plan(argv)
     cell = plan.table.cells[0]
-    assert table_runs.run_of(plan, "KD").parse().path_t == str(path) and all(r.kind != "models" for r in plan.waiting)
+    assert table_runs.run_of(plan, "KD").opt.path_t == str(path) and all(r.kind != "models" for r in plan.waiting)
     assert [result.last_top1 for result in plan.results(cell)] == [51.5]
     assert table_runs.make_plan([*argv, "--epochs", 9]).results(cell) == []
     checkpoint.save({"model": weights}, path)
@@ -217,14 +212,14 @@ def test_a_teacher_file_is_taken_and_its_accuracy_stands_in_full_tables_only(tmp
     assert held.teachers["resnet14", ""].path != path
 
 
-def test_estimates_come_from_runs_alike_else_from_multiply_adds(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules[table_runs.Plan.__module__], "measured_rate", lambda device: 1e10)
+def test_estimates_are_multiply_adds_at_the_rate_of_finished_runs(tmp_path, capsys):
     argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--trial", "1,2", "--device", "cpu"]
     plan = table_runs.make_plan(argv)
     kd, mixstd = (table_runs.run_of(plan, row) for row in ("KD", "MIXSTD"))
-    images = (50_000 + 0.25 * 10_000) * 240 * 2  # a test image costs about a quarter of a training image
-    cost = costs.epoch_cost("resnet8", "resnet14", 50_000, 10_000)
-    assert plan.seconds(kd) == (8.0 + cost * 240 * 2 / 1e10, False)
+    assert plan.cost(kd) == costs.epoch_cost("resnet8", "resnet14", 50_000, 10_000) * 240 * 2
     table_runs.finish(plan, mixstd, "7", 30.0)
-    plan = table_runs.make_plan(argv)
-    assert plan.seconds(table_runs.run_of(plan, "KD")) == (8.0 + images / 2000.0, True)  # median of 1000, 3000
+    rate = 2000 * costs.image_cost("resnet8", "resnet14")  # the median of 1000 and 3000 images per second
+    assert table_runs.make_plan(argv).store.rate(cuda=False) == rate and plan.store.rate(cuda=True) is None
+    run_table.main([*map(str, argv), "--dry_run"])
+    units, hours = plan.cost(kd) / costs.unit(), plan.cost(kd) / rate / 3600
+    assert f"] KD, resnet14 > resnet8  {units:.2f} units, about {hours:.1f} h\n" in capsys.readouterr().out

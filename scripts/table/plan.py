@@ -1,49 +1,45 @@
-"""From a table to its runs: which commands, in which order, what is done, how long the rest may take."""
+"""From a table to its runs: which commands, in which order, what is done, what the rest costs."""
 from __future__ import annotations
 
 import contextlib
 import io
 import shlex
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
-import torch
-
-from dataset import SIZES
+from dataset import FOLDERS
 from distiller_zoo import distiller_dict
-from helper.errors import UserError
-from helper.known_teachers import teacher_files
+from helper import checkpoint
+from helper.errors import UserError, in_short
+from helper.known_teachers import TORCHVISION, teacher_files
 from helper.options import parse_student, parse_teacher
-from helper.recipe import FULL
 from helper.run import teacher_name
+from helper.teacher import read_teacher
 
-from .costs import TIMED, epoch_cost, measured_rate
-from .results import Result, Store, result_of
+from .costs import epoch_cost
+from .results import Result, Store, digests, index_entry, is_finished, networks, per_cent, result_of
 from .spec import Cell, Size, Table
-from .teachers import TEACHER_TRIAL, check, of_file, torchvision_path
 
 PLACES = ("--path_t", "--save_dir", "--data_dir", "--device", "--threads")
-# For the estimates from finished runs: what a test image costs beside a training image (a student's forward pass beside
-# its step and the teacher's); a process's start, in seconds.
-EVALUATION = 0.25
-START = 8.0
+TEACHER_TRIAL = "0"
 
 
 @dataclass
 class Training:
-    """One process: a script and its flags; several trials of one configuration share it."""
+    """A script and its flags: a process, in which all trials are trained side by side."""
 
     kind: str  # the folder under --save_dir: models or student_model
     flags: tuple[str, ...]
     label: str
     trials: list[str] = field(default_factory=list)
-    teacher: Training | None = None  # the run that must come first
+    source: TeacherSource | None = None  # of a student's teacher
     done: dict[str, Result] = field(default_factory=dict)
-    begun: dict[str, int] = field(default_factory=dict)  # epochs of an unfinished trial, which goes on from there
-    wanted: set[str] = field(default_factory=set)  # the trials asked for
-    again: set[str] = field(default_factory=set)  # done, but the weights that are needed are gone
+    begun: dict[str, int] = field(default_factory=dict)  # epochs of an unfinished trial, from which it continues
+    wanted: set[str] = field(default_factory=set)  # the trials that --only selects
+    again: set[str] = field(default_factory=set)  # done, but the weights that a student needs are gone
 
     def add(self, trials: list[str]) -> None:
         self.trials += [trial for trial in trials if trial not in self.trials]
@@ -52,7 +48,13 @@ class Training:
     def script(self) -> str:
         return "train_teacher.py" if self.kind == "models" else "train_student_mixstd.py"
 
-    def parse(self) -> Namespace:
+    @property
+    def teacher(self) -> Training | None:
+        """The run that must come first."""
+        return self.source.run if self.source else None
+
+    @cached_property
+    def opt(self) -> Namespace:
         """The flags as the script resolves them; what it would refuse is a UserError here."""
         complaint = io.StringIO()
         try:
@@ -69,6 +71,13 @@ class Training:
     def complete(self) -> bool:
         return set(self.trials) <= self.done.keys()
 
+    @property
+    def epochs_left(self) -> int:
+        """Epochs that all missing trials have still to train, first stages included."""
+        two_stage = self.kind == "student_model" and distiller_dict[self.opt.distill].two_stage
+        whole = self.opt.epochs + (self.opt.init_epochs if two_stage else 0)
+        return sum(max(0, whole - self.begun.get(trial, 0)) for trial in self.missing)
+
     def argv(self, trials: Sequence[str]) -> list[str]:
         return [self.script, *self.flags, "--trial", ",".join(trials), "--resume", "auto"]
 
@@ -78,11 +87,16 @@ class Training:
 
 @dataclass
 class TeacherSource:
-    """Where a teacher's weights are taken from. run: what trains them; None where the file came from elsewhere."""
+    """The file of a teacher's weights. run: what trains them, None where the file came from elsewhere; others: where
+    the weights may have been when runs of which only the records are left were trained."""
 
     path: Path
     run: Training | None
-    candidates: tuple[Path, ...]
+    others: list[Path]
+
+    @property
+    def files(self) -> list[Path]:
+        return [self.path] if self.path.is_file() else [self.path, *self.others]
 
 
 class Plan:
@@ -103,25 +117,24 @@ class Plan:
                 run.wanted |= set(trials) if only(cell) else set()
         self.look()
         for run in list(self.runs.values()):
-            if run.missing and run.teacher is not None:
-                self._want_teacher(run.teacher)
+            if run.missing and run.source:
+                self._want_teacher(run.source)
 
     def look(self) -> None:
         """Find what is done."""
         self.store.refresh()
         for run in self.runs.values():
-            opt = self._parsed(run)
-            candidates = self._candidates_of(run)
+            opt, files = self._parsed(run), run.source.files if run.source else []
             for trial in run.trials:
-                found = self.store.find(run.kind, opt, trial, self.size, candidates)
-                if found is not None:
+                found = self.store.find(opt, trial, files)
+                if found and is_finished(found):
                     run.done[trial] = result_of(found)
-                elif begun := self.store.begun(run.kind, opt, trial, candidates):
-                    run.begun[trial] = len(begun.log)
+                elif found:
+                    run.begun[trial] = len(found.log)
 
     def _parsed(self, run: Training) -> Namespace:
         try:
-            return run.parse()
+            return run.opt
         except UserError as error:
             raise UserError(f"table {self.table.name}, {run.label}: {error}") from None
 
@@ -132,18 +145,34 @@ class Plan:
         return sorted(runs, key=lambda run: run.kind != "models")
 
     def results(self, cell: Cell) -> list[Result]:
+        """The finished runs of a cell under --save_dir; of a teacher that came as a file its accuracy, which is of the
+        full recipe and so belongs into full tables only."""
         run, trials = self.of[cell.key]
-        if run is None:
-            return [] if self.size.label else self._of_file(cell)
-        return [run.done[trial] for trial in trials if trial in run.done]
+        if run is not None:
+            return [run.done[trial] for trial in trials if trial in run.done]
+        return [] if self.size.label else self._of_file(self.source_of(cell).path)
 
-    def _of_file(self, cell: Cell) -> list[Result]:
-        path = self.teachers[cell.teacher, cell.row.teacher].path
-        runs = [run for run in self.runs.values() if path.is_file() or str(path) in run.flags]
-        return of_file(path, [result for run in runs for result in run.done.values()])
+    def _of_file(self, path: Path) -> list[Result]:
+        """The accuracy that a teacher's file or index.json beside it states, else what one of its students measured
+        when it started. torchvision's weights are no file: their students are the runs with that --path_t."""
+        exists = path.is_file()
+        top1, origin = stated(path) if exists else None, ""
+        if top1 is None:
+            students = [result for run in self.runs.values() if exists or str(path) in run.flags
+                        for result in run.done.values() if result.teacher_top1 is not None]
+            names = digests(path) if exists else [result.teacher for result in students]
+            students = [result for result in students if result.teacher in names]
+            if not students:
+                return []
+            top1, origin = students[0].teacher_top1, students[0].teacher_origin
+        return [Result(TEACHER_TRIAL, top1, top1, 0, 0.0, "", "", str(path.parent), teacher_origin=origin)]
 
-    def teacher_of(self, cell: Cell) -> TeacherSource | None:
-        return self.teachers[cell.teacher, cell.row.teacher] if cell.row.role == "distil" else None
+    def source_of(self, cell: Cell) -> TeacherSource:
+        return self.teachers[cell.teacher, cell.row.teacher]
+
+    def place(self, cell: Cell) -> tuple[str, ...]:
+        """The cell's place in runs.csv."""
+        return (*cell.key, self.configuration(cell), self.size.text)
 
     def configuration(self, cell: Cell) -> str:
         """All that decides a cell's numbers but the teacher's weights: the run's flags without its places."""
@@ -159,31 +188,16 @@ class Plan:
         before = f"teacher {cell.row.teacher}: " if cell.row.teacher and cell.row.role == "distil" else ""
         return f"{before}{run.script} {shlex.join(kept)}"
 
-    def seconds(self, run: Training) -> tuple[float, bool]:
-        """Estimated time of the missing trials, and whether finished runs tell (else the networks' multiply-adds)."""
-        opt = run.parse()
-        cuda = self.opt.device != "cpu" and torch.cuda.is_available()
-        train, test = self.size.images
-        speed = self.store.images_per_s(run.kind, opt, cuda)
-        if speed is not None:
-            return START + (train + EVALUATION * test) * epochs_of(run, opt) / speed, True
-        device = "cpu" if not cuda else "cuda" if self.opt.device == "auto" else self.opt.device
-        return START + self._multiply_adds(run) / measured_rate(device), False
+    def cost(self, run: Training) -> int:
+        """Multiply-adds of the missing trials."""
+        return epoch_cost(*networks(vars(run.opt)), *self.size.images) * run.epochs_left
 
-    def _multiply_adds(self, run: Training) -> float:
-        """Of the missing trials, by the networks."""
-        opt = run.parse()
-        student, teacher = (opt.model, None) if run.kind == "models" else (opt.model_s, opt.model_t)
-        return epoch_cost(student, teacher, *self.size.images) * epochs_of(run, opt)
-
-    def shares(self) -> tuple[float, float]:
-        """What is missing in units of a full run of resnet56 > resnet20 on CIFAR-100, by multiply-adds: in all, and in
-        the longest chain, a run (with all its seeds) after its teacher: no number of devices is done before that."""
-        teacher, student, _ = TIMED
-        unit = epoch_cost(student, teacher, *SIZES[FULL["dataset"]]) * FULL["epochs"]
-        costs = {id(run): self._multiply_adds(run) / unit for run in self.runs.values() if run.missing}
-        chains = [costs[id(run)] + costs.get(id(run.teacher), 0.0) for run in self.runs.values() if run.missing]
-        return sum(costs.values()), max(chains, default=0.0)
+    def costs(self) -> tuple[int, int]:
+        """Multiply-adds of all that is missing, and of the longest chain, a run (with all its seeds) after its teacher:
+        no number of devices is faster than that."""
+        missing = {id(run): self.cost(run) for run in self.waiting}
+        chains = [missing[id(run)] + missing.get(id(run.teacher), 0) for run in self.waiting]
+        return sum(missing.values()), max(chains, default=0)
 
     # Commands ---------------------------------------------------------------------------------------------------------
 
@@ -193,11 +207,11 @@ class Plan:
             return self._teacher(cell.teacher, row.teacher).run, [TEACHER_TRIAL]
         if row.role == "student":
             return self._run("models", ["--model", cell.student, *cell.flags], f"{cell.student} alone"), trials
-        teacher = self._teacher(cell.teacher, row.teacher)
-        flags = ["--path_t", str(teacher.path), "--model_t", cell.teacher, "--model_s", cell.student, *cell.flags]
+        source = self._teacher(cell.teacher, row.teacher)
+        flags = ["--path_t", str(source.path), "--model_t", cell.teacher, "--model_s", cell.student, *cell.flags]
         flags += self._scaled(self._parsed(Training("student_model", (*flags, *self._common()), cell.label)))
         run = self._run("student_model", flags, cell.label)
-        run.teacher = teacher.run
+        run.source = source
         return run, trials
 
     def _scaled(self, opt: Namespace) -> list[str]:
@@ -235,41 +249,50 @@ class Plan:
         torchvision's, else the one that will be trained."""
         if (arch, flags) in self.teachers:
             return self.teachers[arch, flags]
-        words = ["--model", arch, *shlex.split(flags)]
-        opt = self._parsed(Training("models", (*words, *self._common()), f"teacher {arch} {flags}".strip()))
-        finished = self.store.find("models", opt, TEACHER_TRIAL, self.size)
+        words, label = ["--model", arch, *shlex.split(flags)], f"teacher {arch} {flags}".strip()
+        opt = self._parsed(Training("models", (*words, *self._common()), label))
         expected = Path(self.opt.save_dir, "models", teacher_name(opt, TEACHER_TRIAL), f"{arch}_last.pth")
-        begun = finished or self.store.begun("models", opt, TEACHER_TRIAL)
-        own = begun.folder / expected.name if begun else expected
-        files, last = [own], own
+        stored = self.store.find(opt, TEACHER_TRIAL)
+        own = last = stored.folder / expected.name if stored else expected
+        files = [own]
         if not flags and not self.size.holdout and self.size.dataset == self.size.recipe_dataset:
             files = teacher_files(arch, own, self.opt.save_dir, self.opt.teacher_dir)
             last = torchvision_path(arch, self.table) or own
-        found = next((path for path in files if path.is_file()), last)
-        if found not in (own, last):
-            check(found, arch, self.size, self.table)
-        run = None
-        if found == own:
-            run = self._run("models", words, f"teacher {arch}{' ' + flags if flags else ''}")
+        path = next((file for file in files if file.is_file()), last)
+        if path not in (own, last):
+            self._check(path, arch)
+        run = self._run("models", words, label) if path == own else None
+        if run:
             run.add([TEACHER_TRIAL])
-        self.teachers[arch, flags] = TeacherSource(found, run, (*files, expected, last))
+        self.teachers[arch, flags] = TeacherSource(path, run, [*files, expected])
         return self.teachers[arch, flags]
 
-    def _want_teacher(self, run: Training) -> None:
-        run.wanted.add(TEACHER_TRIAL)
-        path = next(t.path for t in self.teachers.values() if t.run is run)
-        if not path.is_file():
-            run.again.add(TEACHER_TRIAL)
+    def _check(self, path: Path, arch: str) -> None:
+        """A teacher that comes as a file is used as one of the full recipe: refuse one that states that it is less."""
+        full = {"dataset": self.size.recipe_dataset, "epochs": self.size.recipe_epochs, "train_fraction": 1.0,
+                "holdout": 0}
+        if less := read_teacher(str(path), arch).less_than(full):
+            raise UserError(f"teacher {path}: trained on less than the recipe of table {self.table.name} "
+                            f"({', '.join(less)}); put another in its place, or remove it and it is trained")
 
-    def _candidates_of(self, run: Training) -> tuple[Path, ...]:
-        if run.kind == "models":
-            return ()
-        path = Path(run.flags[run.flags.index("--path_t") + 1])
-        return (path,) if path.is_file() else next(t.candidates for t in self.teachers.values() if t.path == path)
+    def _want_teacher(self, source: TeacherSource) -> None:
+        if source.run:
+            source.run.wanted.add(TEACHER_TRIAL)
+            if not source.path.is_file():
+                source.run.again.add(TEACHER_TRIAL)
 
 
-def epochs_of(run: Training, opt: Namespace) -> int:
-    """Epochs that all missing trials have still to train, first stages included."""
-    two_stage = run.kind == "student_model" and distiller_dict[opt.distill].two_stage
-    whole = opt.epochs + (opt.init_epochs if two_stage else 0)
-    return sum(max(0, whole - run.begun.get(trial, 0)) for trial in run.missing)
+def torchvision_path(arch: str, table: Table) -> Path | None:
+    """The --path_t of torchvision's weights, which a run downloads when it first reads them; None for a table whose
+    networks are not torchvision's."""
+    return Path(f"{TORCHVISION}{arch}") if table.recipe["dataset"] in FOLDERS else None
+
+
+def stated(path: Path) -> float | None:
+    """The accuracy, in per cent, that the file or index.json beside it states. UserError: it can't be one."""
+    accuracy = checkpoint.load(path).get("accuracy", index_entry(path).get("top1"))
+    try:
+        return None if accuracy is None else per_cent(str(float(accuracy)))
+    except (TypeError, ValueError, RuntimeError, ArgumentTypeError) as error:  # RuntimeError: several values
+        raise UserError(f"teacher {path}: states an impossible accuracy ({in_short(error)}); take another copy of it, "
+                        "or of index.json beside it") from None

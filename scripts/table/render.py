@@ -16,10 +16,9 @@ from helper.commits import commits_in, short_commit
 from helper.files import csv_text, save_text
 from helper.fit import duration
 
-from .archive import FULL, Record
 from .markdown import markdown_cell, markdown_table
 from .plan import Plan
-from .results import Result
+from .results import Record, Result
 from .spec import Cell, Size, Table
 
 DETAILS = "<!-- cells -->"  # what is above goes into the README
@@ -68,15 +67,22 @@ def _teacher(results: Sequence[Result]) -> str:
     return ", ".join(text for text in (results[0].teacher_origin, *top1[:1]) if text)
 
 
-def write(plan: Plan, folder: Path, failed: Mapping[str, str] = NONE) -> tuple[Record, dict[tuple[str, str], Figure]]:
-    """runs.csv, table.csv and table.md into ``folder``. failed: runs that were just tried in vain, with the reason."""
+def write(plan: Plan, folder: Path, failed: Mapping[str, str] = NONE) -> dict[tuple[str, str], Figure]:
+    """runs.csv, table.csv and table.md into ``folder``; returns the figures by cell. failed: by the label of a run why
+    its last attempt failed."""
     folder.mkdir(parents=True, exist_ok=True)
-    record = Record(folder / "runs.csv", plan)
-    record.write()
-    figures = {cell.key: Figure.of(record.of(cell)) for cell in plan.table.cells}
+    record, cells = Record(folder / "runs.csv"), plan.table.cells
+    places = {cell.key: plan.place(cell) for cell in cells}
+    for cell in cells:
+        record.add(places[cell.key], plan.results(cell))
+    record.write([*places.values()])
+    figures = {}
+    for cell in cells:
+        teacher = plan.source_of(cell).path if cell.row.role == "distil" else None
+        figures[cell.key] = Figure.of(record.at(places[cell.key], teacher))
     save_text(table_csv(plan, figures), folder / "table.csv")
     save_text(markdown(plan, figures, failed), folder / "table.md")
-    return record, figures
+    return figures
 
 
 def table_csv(plan: Plan, figures: dict) -> str:
@@ -85,7 +91,7 @@ def table_csv(plan: Plan, figures: dict) -> str:
     prefix = "reduced_" if reduced else ""
     for cell in table.cells:
         figure = figures[cell.key]
-        row = {"row": cell.row.name, "column": cell.column, "size": plan.size.label or FULL, "seeds": figure.n,
+        row = {"row": cell.row.name, "column": cell.column, "size": plan.size.text, "seeds": figure.n,
                f"{prefix}last_top1_mean": _two(figure.mean), f"{prefix}last_top1_std": _two(figure.std)}
         if not reduced:
             row |= {"published": _two(cell.published), "difference": _signed(_difference(cell, figure)),
@@ -134,7 +140,7 @@ def failures(text: Path) -> dict[str, str]:
 def command(plan: Plan, cell: Cell, figure: Figure) -> str:
     """What trained the cell's seeds, or what would."""
     run = plan.of[cell.key][0]
-    return run.command(figure.trials) if run else f"# taken from {plan.teachers[cell.teacher, cell.row.teacher].path}"
+    return run.command(figure.trials) if run else f"# taken from {plan.source_of(cell).path}"
 
 
 def _matrix(table: Table, size: Size, figures: dict) -> list[str]:

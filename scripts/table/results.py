@@ -1,39 +1,52 @@
-"""The finished runs under --save_dir, found by their configuration, whatever their folders are called."""
+"""Finished runs: those under --save_dir, found by their configuration whatever their folders are called, and those
+recorded in runs.csv of a result folder, which stay when their folders are gone."""
 from __future__ import annotations
 
+import csv
 import json
 import statistics
-from argparse import Namespace
-from dataclasses import dataclass
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from helper.argtypes import number
+from helper.device import DEFAULT_PRECISIONS
+from helper.errors import UserError
+from helper.files import save_csv
 from helper.known_teachers import known_teachers
-from helper.run import SET_AT_START, as_begun, config_of, identity
+from helper.run import SET_AT_START, config_of, identity
 from helper.stored_runs import FOLDERS, StoredRun, stored_runs
 from helper.teacher import read_teacher
 
-from .spec import Size
+from .costs import image_cost
 
 DIGITS = 12  # of a teacher's sha256 that are kept
+PLACE = ("row", "column", "configuration", "size")  # first columns of runs.csv: the cell that a run belongs to
+NEW_COLUMNS = {"teacher_origin", "teacher_top1"}  # absent from older files
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one finished run (one trial of one cell) came to; accuracies in per cent."""
+    """One finished run (one trial of one cell); accuracies in per cent."""
 
     trial: str
     last_top1: float
     best_top1: float
     best_epoch: int
-    wall_time_s: float  # of the training steps, evaluation and saves not included
+    wall_time_s: float  # of the training steps, without evaluation and saves
     hardware: str
     git_commit: str
     folder: str
-    teacher: str = ""  # beginning of the sha256 of the weights it was distilled from
-    teacher_origin: str = ""  # the zoo that they come from, or 'trained here'
-    teacher_top1: float | None = None  # of the teacher on the validation images; older runs don't say it
+    teacher: str = ""  # first digits of the sha256 of its teacher's weights
+    teacher_origin: str = ""  # the zoo of these weights, or 'trained here'
+    teacher_top1: float | None = None  # of the teacher on the validation images; absent from older runs
+
+    @property
+    def order(self) -> tuple:
+        return (0, int(self.trial), "") if self.trial.isdigit() else (1, 0, self.trial)
 
 
 def result_of(run: StoredRun) -> Result:
@@ -45,76 +58,71 @@ def result_of(run: StoredRun) -> Result:
                   s.get("teacher_top1"))
 
 
+# Under --save_dir -----------------------------------------------------------------------------------------------------
+
 class Store:
-    """All runs of one --save_dir, read again by :meth:`refresh`."""
+    """All runs of one --save_dir by their identity, read again by :meth:`refresh`."""
 
     def __init__(self, save_dir: str):
-        self.root, self.untold = Path(save_dir), set()
+        self.root, self.warned = Path(save_dir), set[Path]()
         self.refresh()
 
     def refresh(self) -> None:
-        self.runs = {kind: [run for run in stored_runs(self.root / kind) if self._told(run)] for kind in FOLDERS}
+        self.runs: dict[str, list[StoredRun]] = {}
+        for run in (run for kind in FOLDERS for run in stored_runs(self.root / kind)):
+            if run.config.get("precision") and "trial" in run.config:
+                self.runs.setdefault(_key(run.config), []).append(run)
+            elif run.status and "trial" not in run.config and run.folder not in self.warned:
+                self.warned.add(run.folder)
+                print(f"WARNING {run.folder}: holds {run.status}, but no readable args.json, so no table counts it; "
+                      "put args.json back", flush=True)
 
-    def _told(self, run: StoredRun) -> bool:
-        """Whether a folder says what its run is; one that holds a run and doesn't is named, once."""
-        if "trial" in run.config:
-            return True
-        if (what := run.status) and run.folder not in self.untold:
-            self.untold.add(run.folder)
-            print(f"WARNING {run.folder}: holds {what}, but no args.json that can be read, so it counts for no table; "
-                  "put args.json back", flush=True)
-        return False
+    def find(self, opt: Namespace, trial: str, teachers: Sequence[Path] = ()) -> StoredRun | None:
+        """The run of this configuration and trial: a finished one, else an unfinished one, which --resume auto
+        continues. None if there is none.
 
-    def find(self, kind: str, opt: Namespace, trial: str, size: Size,
-             teachers: tuple[Path, ...] = ()) -> StoredRun | None:
-        """The finished run of this configuration, trial and size; None if there is none.
-
-        teachers: where the teacher may lie. If one is there, the run's teacher must have had the same weights; if the
-        weights are nowhere (only records were copied), the path must be one of them.
+        teachers: files that may be the run's teacher. If one exists, the run's teacher must have the same weights; if
+        none does (only records were copied), the run's --path_t must be one of them.
         """
         config = config_of(opt, trial)
-        for run in self.runs[kind]:
-            if (run.summary and _same(config, run.config)
-                    and size.fits(run.summary, run.config["dataset"]) and _same_teacher(run.config, teachers)):
-                return run
-        return None
+        precisions = [config["precision"]] if config["precision"] else DEFAULT_PRECISIONS
+        found = [run for run in self.runs.get(_key(config), ()) if run.status
+                 and run.config["precision"] in precisions and _same_teacher(run.config, teachers)]
+        return max(found, key=is_finished, default=None)
 
-    def begun(self, kind: str, opt: Namespace, trial: str, teachers: tuple[Path, ...] = ()) -> StoredRun | None:
-        """The unfinished run of this configuration, with which ``--resume auto`` goes on. teachers: as in find."""
-        config = config_of(opt, trial)
-        return next((run for run in self.runs[kind] if not run.summary and _same(config, run.config)
-                     and _same_teacher(run.config, teachers) and run.status), None)
-
-    def images_per_s(self, kind: str, opt: Namespace, on_cuda: bool) -> float | None:
-        """Median throughput of the runs of the same networks and method, else of the same networks."""
-        speeds = [(run.config, run.images_per_s) for run in self.runs[kind]
-                  if run.images_per_s and str(run.config.get("device")).startswith("cuda") == on_cuda]
-        for names in (("model", "model_s", "model_t", "distill"), ("model", "model_s", "model_t")):
-            alike = [speed for config, speed in speeds
-                     if all(config.get(name) == getattr(opt, name, None) for name in names)]
-            if alike:
-                return statistics.median(alike)
-        return None
+    def rate(self, cuda: bool) -> float | None:
+        """Multiply-adds per second in training, the median over the runs on CUDA, or on the CPU; None without any."""
+        rates = [run.images_per_s * image_cost(*networks(run.config)) for runs in self.runs.values() for run in runs
+                 if run.images_per_s and str(run.config.get("device")).startswith("cuda") == cuda]
+        return statistics.median(rates) if rates else None
 
 
-def _same(config: dict, found: dict) -> bool:
-    config = as_begun({**config, "teacher_sha256": None}, found, given=bool(config.get("precision")))
-    mine, theirs = identity(config), identity(found)
-    compared = {*mine, *theirs} - SET_AT_START  # the teacher is compared by its weights
-    return bool(found.get("precision")) and all(mine.get(k) == theirs.get(k) for k in compared)
+def is_finished(run: StoredRun) -> bool:
+    """Whether it has trained all its epochs, whose number may have grown since its summary was written."""
+    return run.summary.get("epochs") == run.config["epochs"]
 
 
-def _same_teacher(found: dict, teachers: tuple[Path, ...]) -> bool:
-    if not teachers:
-        return True
-    there = [path for path in teachers if path.is_file()]
-    if there:
-        return str(found.get("teacher_sha256"))[:DIGITS] in {name for path in there for name in digests(path)}
-    return Path(found.get("path_t", "")) in teachers
+def networks(config: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The network that is trained, and its teacher."""
+    return (config["model_s"], config["model_t"]) if "model_s" in config else (config["model"], None)
+
+
+def _key(config: Mapping[str, Any]) -> str:
+    """A run's identity but its teacher, which is compared by its weights, and its precision, which a device chooses."""
+    values = identity({**config, "teacher_sha256": None})
+    return repr(sorted((name, float(value) if type(value) is int else value) for name, value in values.items()
+                       if name not in SET_AT_START | {"precision"}))
+
+
+def _same_teacher(config: Mapping[str, Any], teachers: Sequence[Path]) -> bool:
+    existing = [path for path in teachers if path.is_file()]
+    if existing:
+        return str(config.get("teacher_sha256"))[:DIGITS] in {name for path in existing for name in digests(path)}
+    return not teachers or Path(config.get("path_t", "")) in teachers
 
 
 def digests(path: Path) -> list[str]:
-    """The weights in a file, as :class:`Result` names a teacher, and those that it is the half-precision copy of."""
+    """The weights in a file, as :attr:`Result.teacher` has them, and those that it is the half-precision copy of."""
     names, entry = [_digest(path, path.stat().st_mtime_ns)], index_entry(path)
     if "sha256_full" in entry and entry.get("sha256") == names[0]:
         names.append(entry["sha256_full"])
@@ -122,7 +130,7 @@ def digests(path: Path) -> list[str]:
 
 
 def index_entry(path: Path) -> dict:
-    """What index.json beside an exported checkpoint says of it; empty where there is none that can be read."""
+    """The entry of an exported checkpoint in index.json beside it; empty where there is none that can be read."""
     try:
         entry = json.loads(path.with_name("index.json").read_text())[path.stem]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
@@ -130,13 +138,60 @@ def index_entry(path: Path) -> dict:
     return entry if isinstance(entry, dict) else {}
 
 
-def per_cent(value: Any) -> float:
-    """A number from 0 to 100; ValueError or TypeError for all that is no accuracy."""
-    if not 0 <= (number := float(value)) <= 100:
-        raise ValueError(f"{value} is no accuracy in per cent")
-    return number
-
-
 @cache
 def _digest(path: Path, changed: int) -> str:
     return read_teacher(str(path)).sha256
+
+
+# runs.csv -------------------------------------------------------------------------------------------------------------
+
+per_cent = number(float, low=0, high=100)
+NUMBERS = {"last_top1": per_cent, "best_top1": per_cent, "best_epoch": int, "wall_time_s": number(float),
+           "teacher_top1": lambda text: per_cent(text) if text else None}
+
+
+class Record:
+    """runs.csv: finished runs by place, which is row, column, configuration and size.
+
+    The place has a run's whole configuration: after a row's flags or the recipe have changed, a run stays in the file
+    and out of the table. Seeds of different teachers are never averaged.
+    """
+
+    def __init__(self, path: Path):
+        """Raises UserError for a file that can't be read as a record: it is not overwritten."""
+        self.path = path
+        self.lines: dict[tuple[str, ...], tuple[tuple[str, ...], Result]] = {}
+        if not path.exists():
+            return
+        try:
+            with path.open(newline="") as file:
+                for line in csv.DictReader(file):
+                    values = {field.name: NUMBERS.get(field.name, str)(line[field.name]) for field in fields(Result)
+                              if field.name in line or field.name not in NEW_COLUMNS}
+                    self.add(tuple(line[name] for name in PLACE), [Result(**values)])
+        except (KeyError, TypeError, ValueError, ArgumentTypeError, csv.Error) as error:
+            raise UserError(f"{path}: damaged, or of another version ({error!r}); move it away, the runs under "
+                            "--save_dir are recorded anew") from None
+
+    def add(self, place: tuple[str, ...], results: Iterable[Result]) -> None:
+        for result in results:
+            self.lines[(*place, result.teacher, result.trial)] = place, result
+
+    def at(self, place: tuple[str, ...], teacher: Path | None) -> list[Result]:
+        """The runs of one place and one teacher: of the file ``teacher``, or where it doesn't exist (only records were
+        kept) of the teacher with the most seeds."""
+        groups: dict[str, list[Result]] = {}
+        for found, result in self.lines.values():
+            if found == place:
+                groups.setdefault(result.teacher, []).append(result)
+        if teacher and teacher.is_file():
+            groups = {name: groups[name] for name in digests(teacher) if name in groups}
+        return sorted(max(groups.values(), key=len, default=[]), key=lambda result: result.order)
+
+    def write(self, places: Sequence[tuple[str, ...]]) -> None:
+        """The runs at ``places`` first, in that order; then all others."""
+        order = {place: i for i, place in enumerate(places)}
+        lines = sorted(self.lines.values(), key=lambda line: (order.get(line[0], len(order)), line[0], line[1].teacher,
+                                                              line[1].order))
+        rows = [{**dict(zip(PLACE, place, strict=True)), **asdict(result)} for place, result in lines]
+        save_csv(rows, [*PLACE, *(field.name for field in fields(Result))], self.path)

@@ -9,8 +9,8 @@ from helper.options import parse_student, parse_teacher
 from helper.recipe import FULL
 from helper.run import teacher_name
 
+from .plan import TEACHER_TRIAL, torchvision_path
 from .spec import Cell, Table, names
-from .teachers import TEACHER_TRIAL, torchvision_path
 
 HEAD = """\
 #!/usr/bin/env bash

@@ -116,6 +116,10 @@ class Size:
         return "reduced: " + ", ".join(texts) if texts else ""
 
     @property
+    def text(self) -> str:
+        return self.label or "full recipe"
+
+    @property
     def folder(self) -> str:
         return "reduced-" + "-".join(name for name, _ in self._changes) if self._changes else ""
 
@@ -146,11 +150,6 @@ class Size:
         """What a change of the number of epochs does to the schedule, in words."""
         return ("The learning rate drops, first stages and warm-ups come at the same shares of the epochs."
                 if self.epochs != self.recipe_epochs else "")
-
-    def fits(self, summary: dict, dataset: str) -> bool:
-        """Whether a finished run, by its own summary.json and data set, is of this size."""
-        return (summary.get("epochs") == self.epochs and summary.get("train_fraction") == self.train_fraction
-                and summary.get("validated_on") == ("holdout" if self.holdout else "test") and dataset == self.dataset)
 
 
 @dataclass

@@ -39,7 +39,7 @@ def make_plan(argv):
 
 def finish(plan, run, trial, last, best=None, **summary):
     """Leave what one finished trial of ``run`` leaves; ``summary`` overrides fields of summary.json."""
-    opt = run.parse()
+    opt = run.opt
     name = (teacher_name if run.kind == "models" else student_name)(opt, trial)
     folder = Path(plan.opt.save_dir, run.kind, name)
     folder.mkdir(parents=True, exist_ok=True)
