@@ -34,6 +34,7 @@ from helper.graphs import WARM_UP, norms_counted_at_once
 from helper.options import add_dataset, loader_of
 from helper.teacher import IMAGES_AHEAD, AnsweredBatch, answered
 from models import any_model, model_dict
+from models.cuda_kernels import norms_by_triton
 from models.fusing import fused_for_cuda
 
 from .bench.classic import Classic
@@ -70,6 +71,8 @@ def parse(argv) -> Namespace:
     parser.add_argument("--precision", default=None)
     parser.add_argument("--step", default=None)
     parser.add_argument("--kernels", default=None)
+    parser.add_argument("--norms", type=name_from(("torch", "triton"), "norms"), default="torch",
+                        help="triton: --what ops counts the student with models/cuda_kernels in place of torch's norms")
     parser.add_argument("--num_workers", type=number(int, low=0, high=64), default=None,
                         help="of the classic path and of folders of images (default 2 on the CPU; on CUDA MIX-KD's 8, "
                              "or one a core)")
@@ -86,6 +89,8 @@ def parse(argv) -> Namespace:
             raise UserError(f"--what {name}: choose of data, step, train, ops, feed")
         if name != "feed" and opt.dataset != parser.get_default("dataset"):
             raise UserError(f"--dataset {opt.dataset}: only --what feed takes it; the classic path has one data set")
+        if name != "ops" and opt.norms != "torch":
+            raise UserError(f"--norms {opt.norms}: only --what ops takes it; scripts/bench/device.sh times them")
     for pair in opt.pairs.split(","):
         names = pair.split(":")
         if len(names) != 2 or any(name not in any_model for name in names):
@@ -227,11 +232,13 @@ def measure_operations(opt, data, pair: str, method: str) -> None:
     small = Namespace(**{**vars(opt), "device": "cpu", "precision": "fp32", "step": "eager", "kernels": "torch",
                          "trial": ["1"]})
     model_t = any_model[name_t](num_classes=data.num_classes)
-    bench = Bench(small, data, model_t, name_s, method, torch.device("cpu"), batch_size=8)
+    bench = Bench(small, data, model_t, name_s, method, torch.device("cpu"),
+                  min(opt.batch_size, len(data.train) // 2))  # how many launches a norm takes is up to its size
+    if opt.norms == "triton":
+        norms_by_triton(bench.fits[0].engine.model)
     engine, steps = bench.fits[0].engine, max(1, IMAGES_AHEAD["cuda"] // opt.batch_size)
     teacher = engine.teacher
-    teacher.model = fused_for_cuda(teacher.model, teacher.features,
-                                                      teacher.features and teacher.preact)
+    teacher.model = fused_for_cuda(teacher.model, teacher.features, teacher.features and teacher.preact)
     batches = bench.loader.epoch(1, 1)
     if not teacher.features and engine.needs_teacher:
         batches = answered(teacher, steps, lambda first: bench.loader.epoch(1, 1, start=first), 0)

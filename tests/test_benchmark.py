@@ -79,3 +79,8 @@ def test_operations_are_counted(noise, capsys):
     nodes, memsets, conversions, initialisations, chain = (int(n) for n in re.findall(r"\b\d+\b", card))
     assert memsets == 3 * 9 - 1 and conversions == 2 * 7 and initialisations == 3  # 9 convolutions, two of them 1x1
     assert nodes == step + memsets + conversions + initialisations and 4 * 9 < chain < step
+
+    assert guard(benchmark.main, [*words, "--norms", "triton"]) == 0
+    ahead, card = capsys.readouterr().out.splitlines()[-4:-2]
+    assert int(ahead.split()[3]) < step and f"{3 * 9 - 1 - 2 * 9} memsets" in card
+    assert guard(benchmark.main, ["--what", "step", "--norms", "triton"]) == 2

@@ -25,6 +25,7 @@ from helper import together
 from helper.argtypes import Parser, number, trial_list
 from helper.device import describe, pick_device
 from models import any_model
+from models.cuda_kernels import norms_by_triton
 from models.side_gradients import gradients_beside
 
 from .timing import Bench, our_epochs
@@ -41,7 +42,14 @@ def plans(bench: Bench) -> None:
     torch.backends.cudnn.benchmark_limit = 0
 
 
-VARIANTS = {"base": lambda bench: None, "side": side, "plans": plans}  # applied before a Bench's first step
+def norms(bench: Bench) -> None:
+    """Batch norm, sum and ReLU by Triton."""
+    for fit in bench.fits:
+        norms_by_triton(fit.engine.model)
+
+
+# Applied before a Bench's first step; several as side+norms.
+VARIANTS = {"base": lambda bench: None, "side": side, "norms": norms, "plans": plans}
 CHECKED = 20  # steps after which a variant's weights are compared with the eager step's
 
 
@@ -59,7 +67,8 @@ def make(opt: Namespace, data, variant: str = "base", step: str | None = None) -
     flags = Namespace(**{**vars(opt), "step": step or opt.step})
     bench = Bench(flags, data, any_model[teacher](num_classes=100), student, "mixstd", torch.device(opt.device),
                   opt.batch_size)
-    VARIANTS[variant](bench)
+    for name in variant.split("+"):
+        VARIANTS[name](bench)
     return bench
 
 
@@ -221,15 +230,16 @@ def main(argv=None) -> None:
     parser.add_argument("--batch_size", type=number(int, low=2, high=4096), default=64)
     parser.add_argument("--precision", default=None)
     parser.add_argument("--step", default=None)
-    parser.add_argument("--variant", default="base", choices=VARIANTS, help="of profile, lanes and epochs")
+    parser.add_argument("--variant", default="base", help="of profile, lanes and epochs: base, side, side+norms, ...")
     parser.add_argument("--trial", type=trial_list, default=["1"], help="1,2,3: three seeds at once")
     opt = parser.parse(argv)
     opt.mix, opt.dataset, opt.data_dir, opt.kernels, opt.num_workers = "mixup", "cifar100", "data", "torch", None
     device = pick_device(opt.device)
     opt.device = str(device)
     work = EXPERIMENTS.get(opt.experiment, variant)
-    if opt.experiment not in EXPERIMENTS and opt.experiment not in VARIANTS:
-        parser.error(f"{opt.experiment}: choose of {', '.join([*EXPERIMENTS, *VARIANTS])}")
+    words = [opt.variant] if opt.experiment in EXPERIMENTS else [opt.experiment, opt.variant]
+    if unknown := [name for word in words for name in word.split("+") if name not in VARIANTS]:
+        parser.error(f"{unknown[0]}: choose of {', '.join([*EXPERIMENTS, *VARIANTS])}")
     result = work(opt)
     peak = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
     print(json.dumps({"experiment": opt.experiment, "variant": opt.variant, "device": describe(device),

@@ -49,10 +49,9 @@ class Graph:
             if view or "empty" in schema.name:
                 continue
             again = func(*args, **kwargs)
-            if not writes:
-                for old, new in zip(tree_leaves(out), tree_leaves(again), strict=True):
-                    if isinstance(old, torch.Tensor):
-                        old.detach().copy_(new)
+            for old, new in zip(tree_leaves(out), tree_leaves(again), strict=True):
+                if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():  # not what it wrote in place
+                    old.detach().copy_(new)
 
 
 class Stream:
