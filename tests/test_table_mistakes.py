@@ -9,24 +9,23 @@ from helper.errors import UserError
 from models import model_dict
 from tests.support import table_runs
 
+RECIPE = table_runs.SMALL["recipe"]
 MISTAKES = [
-    ({"recipe": {"dataset": "mnist"}}, "dataset must be one of"), ({"recipe": []}, "recipe"),
-    ({"recipe": {"dataset": "digits", "lr_decay_epochs": []}}, "epochs must be a whole number"),
-    ({"recipe": {"dataset": "digits", "epochs": 9, "lr_decay_epochs": "3"}}, "lr_decay_epochs must be a list"),
-    ({"recipe": {**table_runs.SMALL["recipe"], "train_fraction": 0.5}}, "train_fraction is not"),
-    ({"trial": "1,01"}, "trial"), ({"name": "x"}, "leave 'name' out"), ({"picture": "pie"}, "pie"),
-    ({"rows": {"a": 1}}, "not a table"), ({"about": "x"}, "about"), ({"rows": []}, "no rows"),
-    ({"columns": ["resnet8>resnet8"]}, "column 'resnet8>resnet8'"), ({"columns": ["resnet8"]}, "TEACHER > STUDENT"),
-    ({"rows": [{"name": "A"}, {"name": "A"}]}, "same name"),
+    ({"recipe": {**RECIPE, "dataset": "mnist"}}, "dataset 'mnist' is none of"), ({"recipe": []}, "recipe must be like"),
+    ({"recipe": {"dataset": "digits"}}, "(epochs|lr_decay_epochs) is missing"),
+    ({"recipe": {**RECIPE, "lr_decay_epochs": "3"}}, "lr_decay_epochs must be like"),
+    ({"recipe": {**RECIPE, "train_fraction": 0.5}}, "train_fraction is decided"), ({"trial": "1,01"}, "trial"),
+    ({"name": "x"}, "unknown key 'name'"), ({"picture": "pie"}, "pie"), ({"rows": {"a": 1}}, "rows must be like"),
+    ({"about": "x"}, "about"), ({"rows": []}, "no rows"), ({"columns": ["resnet8"]}, "TEACHER > STUDENT"),
+    ({"columns": ["resnet8>resnet8"]}, "column 'resnet8>resnet8'"), ({"rows": [{"name": "A"}] * 2}, "same name"),
     *(({"rows": [{"name": "a", **row}]}, words) for row, words in (
-        ({"flags": "--mix 'none"}, "No closing quotation"),
-        ({"published": 70, "source": "here"}, "published is a list"),
-        ({"published": [1, 2], "source": "here"}, "published numbers for"), ({"published": [1]}, "without a source"),
-        ({"published": "nobody: KD"}, "no entry of dataset/published.json"), ({"distill": "kd"}, "not a table"),
-        ({"role": "judge"}, "role"), ({"skip": ["nowhere"]}, "columns that are none"), ({"skip": [[1]]}, "skip"),
-        ({"column_flags": None}, "column_flags"), ({"x": "a"}, "x must be"), ({"x": float("nan")}, "NaN is no number"),
+        ({"flags": "--mix 'none"}, "No closing quotation"), ({"flag": ""}, "unknown key 'flag'; did you mean flags"),
+        ({"published": 70}, "published must be like"), ({"published": [1, 2], "source": "x"}, "2 published numbers"),
+        ({"published": [1]}, "without a source"), ({"published": "nobody: KD"}, "no entry of dataset/published.json"),
+        ({"role": "judge"}, "role"), ({"skip": ["nowhere"]}, "'nowhere' is no column"), ({"skip": [[1]]}, "skip"),
+        ({"column_flags": None}, "column_flags"), ({"x": "a"}, "x must be"), ({"x": float("nan")}, "x must be"),
         ({"flags": "--train_fraction 0.5"}, "--train_fraction is decided"), ({"flags": "--holdout=9"}, "--holdout is"),
-        ({"teacher": "--epochs 9"}, "--epochs is decided"), ({"flags": "--help"}, "--help is"),
+        ({"teacher": "--epochs 9"}, "--epochs is decided"), ({"compare": "a"}, "compare 'a' is no other row"),
         ({"column_flags": {"resnet14 > resnet8": "--path_t x"}}, "--path_t is")))]
 
 

@@ -95,7 +95,7 @@ def table_csv(plan: Plan, figures: dict) -> str:
                f"{prefix}last_top1_mean": _two(figure.mean), f"{prefix}last_top1_std": _two(figure.std)}
         if not reduced:
             row |= {"published": _two(cell.published), "difference": _signed(_difference(cell, figure)),
-                    "source": table.sources.get(cell.row.source, "") if cell.published is not None else ""}
+                    "source": cell.row.source if cell.published is not None else ""}
         rows.append({**row, f"{prefix}best_top1_mean": _two(figure.best), "command": command(plan, cell, figure)})
     return csv_text(rows, list(rows[0]))
 
@@ -112,7 +112,7 @@ def markdown(plan: Plan, figures: dict, failed: Mapping[str, str] = NONE) -> str
     more = "; below it the published figure and the difference" if published else ""
     notes.append(f"Last epoch's top-1 accuracy (%), mean ± standard deviation over n seeds{more}. Columns without a "
                  f"run are left out, and rows without one{' or a published figure' if published else ''}.")
-    sources = [] if size.label else [f"Published: {text}." for text in table.sources.values()]
+    sources = [] if size.label else [f"Published: {text}." for text in table.sources]
     commands = [line for cell in table.cells for line in (f"# {cell.label}", command(plan, cell, figures[cell.key]))]
     names = [table.name, "result_heatmap"] if table.picture == "surfaces" else [table.name]
     pictures = [f"![{markdown_cell(title)}]({name}.png)" for name in names]

@@ -8,28 +8,33 @@ A table is rows x columns of cells, each cell one training command. Keys of a fi
     reduced     where the table's own recipe is less than the papers': in what, in words
     rows        name; role: distil (default), student (alone), teacher (the one the column distils from); flags;
                 teacher: flags of the teacher's training; published: "KEY: METHOD" of dataset/published.json ("KEY"
-                where the row trains networks alone), or one number or null a column, with a source that is a key of
-                sources (key -> where the numbers are from);
-                column_flags: column -> more flags; skip: columns that the method can't serve;
-                series and x: curve and place of a row in the picture; surface: drawn as one;
-                compare: the row that this one is set against, with the difference's standard error
+                where the row trains networks alone), or one number or null per column, with source, a text;
+                column_flags: column -> more flags; skip: columns whose networks the method can't train;
+                series and x: curve and position of a row in the picture; surface: drawn as one;
+                compare: the row that this one is compared with, by the difference and its standard error
 """
 from __future__ import annotations
 
 import json
+import math
 import shlex
-from argparse import Namespace
-from collections.abc import Callable, Container, Iterable, Sequence
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from dataset import FOLDERS, published_figures, sizes
+from dataset import FOLDERS, SIZES, published_figures, sizes
+from helper.argtypes import trial_list
 from helper.errors import UserError, near
-
-from .checks import impossible, no_number, wrong_type
+from models import imagenet_dict, model_dict
 
 FOLDER = Path(__file__).parents[1] / "tables"
+# Flags that neither a row nor a recipe may set: the table, its columns and the command line do.
+DECIDED = {"dataset", "epochs", "lr_decay_epochs", "train_fraction", "holdout", "trial", "save_dir", "data_dir",
+           "device", "model", "model_s", "model_t", "path_t", "resume", "overwrite"}
+PICTURES = ("points", "curves", "surfaces")
+ROLES = ("distil", "student", "teacher")
 
 
 @dataclass(frozen=True)
@@ -38,10 +43,10 @@ class Row:
     role: str = "distil"
     flags: str = ""
     teacher: str = ""
-    published: tuple = ()
+    published: Sequence[float | None] = ()
     source: str = ""
-    column_flags: dict = field(default_factory=dict, hash=False)
-    skip: tuple = ()
+    column_flags: Mapping[str, str] = field(default_factory=dict)
+    skip: Sequence[str] = ()
     series: str = ""
     x: float | None = None
     surface: bool = False
@@ -160,7 +165,6 @@ class Table:
     columns: list[str]
     rows: list[Row]
     about: list[str] = field(default_factory=list)
-    sources: dict[str, str] = field(default_factory=dict)
     trial: str = "1,2,3"
     picture: str = "points"
     x_label: str = ""
@@ -171,6 +175,11 @@ class Table:
         return [Cell(row, column, row.published[i] if row.published else None)
                 for row in self.rows for i, column in enumerate(self.columns) if column not in row.skip]
 
+    @property
+    def sources(self) -> list[str]:
+        """Where the published figures are from."""
+        return list(dict.fromkeys(row.source for row in self.rows if row.published))
+
     def shown(self, size: Size, figures: dict) -> Table:
         """What a matrix or a picture shows: the columns with a run, the rows with one or a published figure there."""
         published = set() if size.label else {cell.key for cell in self.cells if cell.published is not None}
@@ -178,7 +187,7 @@ class Table:
                                lambda key: key in figures and figures[key].n > 0, published)
         kept = [self.columns.index(column) for column in columns]
         return replace(self, columns=columns, rows=[
-            replace(row, published=tuple(row.published[i] for i in kept) if row.published else ())  # they go by place
+            replace(row, published=tuple(row.published[i] for i in kept) if row.published else ())
             for row in self.rows if row.name in rows])
 
     def size(self, epochs: int | None = None, train_fraction: float = 1.0, holdout: int = 0,
@@ -195,29 +204,10 @@ class Table:
         return size
 
 
-def with_published(table: Table, path: Path) -> Table:
-    """The table with the numbers in place of the keys of dataset/published.json."""
-    known, sources = published_figures(table.recipe["dataset"]), dict(table.sources)
-    rows = []
-    for row in table.rows:
-        if isinstance(row.published, str):
-            key, _, method = row.published.partition(": ")
-            entry = known.get(key, {})
-            numbers = entry.get("methods", {}).get(method) if row.role == "distil" else entry.get("alone")
-            if numbers is None:
-                raise UserError(f"{path}: row {row.name}: published {row.published!r} is no entry of "
-                                f"dataset/published.json for {table.recipe['dataset']}; keys there: {', '.join(known)}")
-            names = [Cell(row, column, None).published_as for column in table.columns]
-            row = replace(row, published=tuple(map(numbers.get, names)), source=key)
-            sources[key] = entry["source"]
-        rows.append(row)
-    return replace(table, rows=rows, sources=sources)
-
-
 def filled(rows: Sequence[str], columns: Sequence[str], has: Callable,
            published: Container[tuple[str, str]] = ()) -> tuple[list[str], list[str]]:
-    """The columns with a number of one's own in them, and the rows with one, or a published one, there; all where there
-    is none. A table is seldom run whole."""
+    """(rows, columns) to show of a table of which only a part has been run: the columns with a result, and the rows
+    with a result or a published figure in them; all where there is no result."""
     there = [c for c in columns if any(has((r, c)) for r in rows)]
     if not there:
         return list(rows), list(columns)
@@ -229,24 +219,122 @@ def names() -> list[str]:
 
 
 def load(name: str) -> Table:
-    """The table of this name, or of a file of one's own. UserError: no such table, or a file that isn't one."""
+    """The table of this name, or of a user's file. UserError: no such table, or a file that isn't one."""
     path = Path(name) if name.endswith(".json") else FOLDER / f"{name}.json"
     if not path.is_file():
         raise UserError(f"table {name!r}: unknown{near(name, names())}; tables: {', '.join(names())}, or a .json file")
-    try:
-        content = json.loads(path.read_text(), parse_constant=no_number)
-        if "name" in content:
-            raise ValueError("its name is the file's; leave 'name' out")
-        rows = [Row(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}) for row in content["rows"]]
-        table = Table(path.stem, **{**content, "rows": rows})
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path}: not a table ({' '.join(str(error).split())}); those in scripts/tables show the keys"
-                        ) from None
     if path.resolve().parent != FOLDER.resolve() and path.stem in names():
         raise UserError(f"{path}: {path.stem} is a table of the project, whose results would mix; rename the file")
-    if problem := wrong_type(table):
-        raise UserError(f"{path}: {problem}")
-    table = with_published(table, path)
-    if problem := impossible(table):
-        raise UserError(f"{path}: {problem}")
-    return table
+    try:
+        content = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not JSON ({error})") from None
+    if problem := next(mistakes(content), ""):
+        raise UserError(f"{path}: {problem}; the keys are described in scripts/table/spec.py")
+    rows = [Row(**row) for row in content["rows"]]
+    table = Table(path.stem, **{**content, "rows": rows})
+    return replace(table, rows=[with_published(row, table, path) for row in rows])
+
+
+def with_published(row: Row, table: Table, path: Path) -> Row:
+    """The row with the numbers and the source that its key has in dataset/published.json."""
+    if not isinstance(row.published, str):
+        return row
+    known = published_figures(table.recipe["dataset"])
+    key, _, method = row.published.partition(": ")
+    entry = known.get(key, {})
+    numbers = entry.get("methods", {}).get(method) if row.role == "distil" else entry.get("alone")
+    if numbers is None:
+        raise UserError(f"{path}: row {row.name}: published {row.published!r} is no entry of dataset/published.json "
+                        f"for {table.recipe['dataset']}; keys there: {', '.join(known)}")
+    names = [Cell(row, column, None).published_as for column in table.columns]
+    return replace(row, published=[*map(numbers.get, names)], source=entry["source"])
+
+
+# Mistakes in a file ---------------------------------------------------------------------------------------------------
+
+# Every key with an example of its value; a tuple holds alternatives.
+TABLE_KEYS = {"title": "My table", "recipe": {}, "columns": ["resnet56 > resnet20"], "rows": [{}], "about": ["a line"],
+              "trial": "1,2,3", "picture": "points", "x_label": "amount", "reduced": "60 of 240 epochs"}
+RECIPE_KEYS = {"dataset": "cifar100", "epochs": 240, "lr_decay_epochs": [150, 180, 210]}
+ROW_KEYS = {"name": "KD", "role": "distil", "flags": "--distill kd", "teacher": "--mix mixup", "source": "table 1",
+            "published": ([70.66, None], "repdistiller: KD"), "column_flags": {"vgg13 > vgg8": "--gamma 1"},
+            "skip": ["vgg13 > vgg8"], "series": "PMU", "x": 0.5, "surface": True, "compare": "Student"}
+REQUIRED = {"title", "recipe", "columns", "rows", "name", *RECIPE_KEYS}
+
+
+def like(value: object, example: object) -> bool:
+    """Whether a JSON value is of its example's kind; null is a number, because a figure may be missing."""
+    if isinstance(example, tuple):
+        return any(like(value, alternative) for alternative in example)
+    if isinstance(example, float):
+        return value is None or (type(value) in (int, float) and math.isfinite(value))
+    if isinstance(example, list) and isinstance(value, list):
+        return all(like(part, example[0]) for part in value)
+    if isinstance(example, dict) and isinstance(value, dict):
+        return all(like(part, text) for part in value.values() for text in example.values())
+    return type(value) is type(example)
+
+
+def wrong_keys(where: str, values: Mapping, keys: Mapping, more: bool = False) -> Iterator[str]:
+    """Keys that are missing, unknown (unless there may be ``more``) or of the wrong kind."""
+    for key in keys.keys() | values.keys():
+        if key not in keys and not more:
+            yield f"{where}unknown key {key!r}{near(key, keys)}"
+        elif key not in values and key in REQUIRED:
+            yield f"{where}{key} is missing"
+        elif key in keys and key in values and not like(values[key], keys[key]):
+            example = keys[key][0] if isinstance(keys[key], tuple) else keys[key]
+            yield f"{where}{key} must be like {json.dumps(example)}"
+
+
+def mistakes(content: object) -> Iterator[str]:
+    """What is wrong with the content of a table's file. Each check relies on those before it."""
+    if not isinstance(content, dict):
+        yield "not an object"
+    yield from wrong_keys("", content, TABLE_KEYS)
+    recipe, columns, rows = content["recipe"], content["columns"], content["rows"]
+    yield from wrong_keys("recipe: ", recipe, RECIPE_KEYS, more=True)
+    for row in rows:
+        yield from wrong_keys(f"row {row.get('name')}: ", row, ROW_KEYS)
+    try:
+        trial_list(content.get("trial", "1"))
+    except ArgumentTypeError as error:
+        yield f"trial: {error}"
+    for key, value, known in (("recipe: dataset", recipe["dataset"], SIZES),
+                              ("picture", content.get("picture", "points"), PICTURES),
+                              *(("role", row.get("role", "distil"), ROLES) for row in rows)):
+        if value not in known:
+            yield f"{key} {value!r} is none of {', '.join(known)}"
+    if not rows or not columns:
+        yield "it has no rows or no columns"
+    if len({row["name"] for row in rows}) < len(rows) or len(set(columns)) < len(columns):
+        yield "two rows or two columns have the same name"
+    yield from (f"recipe: {key} is decided by the columns or by run_table's flags"
+                for key in recipe.keys() & DECIDED - RECIPE_KEYS.keys())
+    for row in rows:
+        yield from (f"row {row['name']}: {problem}" for problem in mistakes_of_row(row, rows, columns, recipe))
+    networks = imagenet_dict if recipe["dataset"] in FOLDERS else model_dict
+    for column in columns:
+        names = column.split(" > ")
+        pair = any(row.get("role") != "student" for row in rows if column not in row.get("skip", ()))
+        if len(names) not in ((2,) if pair else (1, 2)) or any(name not in networks for name in names):
+            yield f"column {column!r}: must be 'TEACHER > STUDENT', or one network where every row trains it alone"
+
+
+def mistakes_of_row(row: Mapping, rows: Sequence[Mapping], columns: Sequence[str], recipe: Mapping) -> Iterator[str]:
+    column_flags, published = row.get("column_flags", {}), row.get("published", "")
+    for flags in (row.get("flags", ""), row.get("teacher", ""), *column_flags.values()):
+        try:
+            given = {word.split("=")[0] for word in shlex.split(flags)}
+        except ValueError as error:
+            yield f"flags {flags!r} ({error})"
+        yield from (f"{flag} is decided by the recipe, the columns or run_table's flags"
+                    for flag in given & {f"--{name}" for name in {*DECIDED, *recipe}})
+    if isinstance(published, list) and len(published) != len(columns):
+        yield f"{len(published)} published numbers for {len(columns)} columns"
+    if isinstance(published, list) and not row.get("source"):
+        yield "published numbers without a source"
+    if "compare" in row and row["compare"] not in {other["name"] for other in rows} - {row["name"]}:
+        yield f"compare {row['compare']!r} is no other row"
+    yield from (f"{column!r} is no column" for column in {*column_flags, *row.get("skip", ())} - {*columns})

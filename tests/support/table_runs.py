@@ -11,12 +11,11 @@ from scripts.table.results import Store
 
 SMALL = {
     "title": "Small table",
-    "sources": {"here": "a test"},
     "recipe": {"dataset": "cifar100", "epochs": 240, "batch_size": 64, "lr_decay_epochs": [150, 180, 210]},
     "columns": ["resnet14 > resnet8"],
     "rows": [
-        {"name": "Teacher", "role": "teacher", "published": [50.0], "source": "here"},
-        {"name": "KD", "flags": "--distill kd --mix none", "published": [40.0], "source": "here"},
+        {"name": "Teacher", "role": "teacher", "published": [50.0], "source": "a test"},
+        {"name": "KD", "flags": "--distill kd --mix none", "published": [40.0], "source": "a test"},
         {"name": "MIXSTD", "flags": "--distill mixstd"},
     ],
 }
