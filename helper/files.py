@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 UMASK = os.umask(0)
 os.umask(UMASK)
@@ -57,6 +58,27 @@ def save_bytes(content: bytes | memoryview, path: Path, check: Callable[[Path], 
         if isinstance(error, OSError):  # a full disk's error names no file
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
+
+
+def lock_folder(folder: Path) -> IO[str]:
+    """Take the lock of ``folder``: the open file that has it. Closing it drops the lock, and so does the end of the
+    process, so a crash leaves none. Raises BlockingIOError(pid, or '?') where another process has it."""
+    file = folder / ".lock"
+    handle = open(file, "a+")  # noqa: SIM115 - kept open for as long as the lock is needed
+    try:
+        # POSIX's, because data workers don't inherit it: it goes with this process, even if they outlive it
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not file.exists() or not os.path.samestat(file.stat(), os.fstat(handle.fileno())):
+            raise BlockingIOError  # the process that had the lock has just removed it with the folder
+    except (BlockingIOError, PermissionError):
+        handle.seek(0)
+        pid = handle.read(20).strip()
+        handle.close()
+        raise BlockingIOError(pid if pid.isdigit() else "?") from None
+    handle.truncate(0)
+    handle.write(str(os.getpid()))
+    handle.flush()
+    return handle
 
 
 def sync_folder(folder: Path) -> None:

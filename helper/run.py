@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import fcntl
 import hashlib
 import io
 import os
@@ -295,24 +294,12 @@ class Run:
         except OSError as error:
             raise UserError(f"--save_dir: {self.folder} can't be made ({error.strerror}); name another "
                             "folder") from None
-        file = self.folder / ".lock"
-        handle = open(file, "a+")  # noqa: SIM115 - kept open for the life of the run
         try:
-            # POSIX's, because data workers don't inherit it: it goes with this process, even if they outlive it
-            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not file.exists() or not os.path.samestat(file.stat(), os.fstat(handle.fileno())):
-                raise BlockingIOError  # the process that had the lock has just removed it with the folder
-        except (BlockingIOError, PermissionError):
-            handle.seek(0)
-            pid = handle.read(20).strip()
-            handle.close()
+            self._lock = files.lock_folder(self.folder)
+        except BlockingIOError as error:
             self._made = []
-            raise UserError(f"{self.folder}: process {pid if pid.isdigit() else '?'} {BUSY}; wait "
-                            "for it, or change --trial or --save_dir") from None
-        handle.truncate(0)
-        handle.write(str(os.getpid()))
-        handle.flush()
-        self._lock = handle
+            raise UserError(f"{self.folder}: process {error} {BUSY}; wait for it, or change --trial or "
+                            "--save_dir") from None
         for partial in self.folder.glob(".*.partial"):
             partial.unlink()  # left by a kill in the middle of a write
 
