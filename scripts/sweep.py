@@ -17,6 +17,7 @@ after every run.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import hashlib
 import itertools
@@ -24,15 +25,16 @@ import shlex
 import statistics
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from helper.argtypes import Parser, folder_path, seed_of
 from helper.errors import Interrupted, UserError, guard
-from helper.files import save_csv, save_text
+from helper.files import lock_folder, save_csv, save_text
 from helper.fit import print_line
 from helper.run import NOT_IDENTITY, config_of, identity
+from helper.teacher import read_teacher
 from helper.together import Outcome
 
 from .table import several
@@ -53,14 +55,6 @@ class Point:
 
     values: dict[str, str]
     run: str
-
-
-@dataclass
-class Planned:
-    """A run: its command's words and its parsed flags."""
-
-    words: list[str]
-    opt: Namespace
 
 
 def parse(argv: Sequence[str]) -> Namespace:
@@ -111,18 +105,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     script, common = (rest[0], rest[1:]) if rest and rest[0] in several.SCRIPTS else (SCRIPT, rest)
     points, runs = combinations(opt.vary, script, common)
     if opt.dry_run:
-        for run in runs.values():
-            print(f"python {script} {shlex.join(run.words)}")
+        for words, _ in runs.values():
+            print(f"python {script} {shlex.join(words)}")
         print(f"{len(points)} combinations, {len(runs)} runs")
         return
+    for path_t, model_t in {(run.path_t, run.model_t) for _, run in runs.values() if "path_t" in run}:
+        read_teacher(path_t, model_t)  # a missing file is refused before anything starts
     sweep = Sweep(opt, rest, points)
-    sweep.write()
-    print(f"{len(points)} combinations, {len(runs)} runs; table: {sweep.folder / 'table.md'}", flush=True)
-    try:
-        failed = several.train({label: (script, run.opt) for label, run in runs.items()}, opt.at_once, sweep.report)
-    except Interrupted as stop:
-        raise Interrupted(stop.signum, f"{stop}; the same command continues the sweep") from None
-    sweep.write()
+    with sweep.lock():
+        sweep.write()
+        print(f"{len(points)} combinations, {len(runs)} runs; table: {sweep.folder / 'table.md'}", flush=True)
+        try:
+            failed = several.train({label: (script, run) for label, (_, run) in runs.items()}, opt.at_once,
+                                   sweep.report)
+        except Interrupted as stop:
+            raise Interrupted(stop.signum, f"{stop}; the same command continues the sweep") from None
+        sweep.write()
     print("\n".join(["", *sweep.table(), "", f"==> {sweep.folder / 'table.md'}"]))
     if failed:
         raise UserError(f"{len(failed)} of {len(runs)} runs failed: {'; '.join(failed)}; the reasons are in "
@@ -130,10 +128,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def combinations(vary: Sequence[tuple[str, list[str]]], script: str, common: list[str],
-                 ) -> tuple[list[Point], dict[str, Planned]]:
-    """All combinations, and by label the runs that have their numbers.
-
-    Ends with one line and status 2 where the training script refuses a value.
+                 ) -> tuple[list[Point], dict[str, tuple[list[str], Namespace]]]:
+    """All combinations, and by label the runs that have their numbers: each the words of its command and its parsed
+    flags. Ends with one line and status 2 where the training script refuses a value.
     """
     names = [name for name, _ in vary]
     seeds = [seed_of(trial) for flag, trials in vary if flag == "trial" for trial in trials]
@@ -156,8 +153,8 @@ def combinations(vary: Sequence[tuple[str, list[str]]], script: str, common: lis
         run = known.setdefault(repr(sorted(identity(config_of(opt, opt.trial[0])).items())), label)
         points.append(Point(named, run))
         if run == label:
-            runs[label] = Planned(words, opt)
-    return points, dict(sorted(runs.items(), key=lambda item: item[1].opt.trial))  # those of a seed share batches
+            runs[label] = words, opt
+    return points, dict(sorted(runs.items(), key=lambda item: item[1][1].trial))  # runs of one seed share batches
 
 
 class Sweep:
@@ -172,7 +169,22 @@ class Sweep:
         digest = hashlib.sha256(self.command.encode(errors="surrogateescape")).hexdigest()[:6]
         self.folder = Path(opt.out, f"{slug('+'.join(name for name, _ in opt.vary))}-{digest}")
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.outcomes: dict[str, Outcome] = self.finished_before()
+        self.outcomes: dict[str, Outcome] = {}
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """The folder's lock, so that a second start of the sweep doesn't overwrite the table."""
+        try:
+            handle = lock_folder(self.folder)
+        except BlockingIOError as error:
+            raise UserError(f"{self.folder}: process {error} is training this sweep; wait for it, or give another "
+                            "--out") from None
+        self.outcomes = self.finished_before()
+        try:
+            yield
+        finally:
+            (self.folder / ".lock").unlink()
+            handle.close()
 
     def finished_before(self) -> dict[str, Outcome]:
         """By label, the runs that an earlier call of this command finished and whose folders are still there."""

@@ -5,6 +5,8 @@ import re
 import shutil
 import signal
 import statistics
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +19,14 @@ from scripts import run_table, sweep
 from tests.support.small_runs import DATA, call, compared, no_pictures, ok, only_run, refused  # noqa: F401
 from tests.support.table_runs import small_table
 
+HOLDER = """import fcntl, os, sys, time
+file = open(sys.argv[1], "a+")
+fcntl.lockf(file, fcntl.LOCK_EX)
+file.write(str(os.getpid()))
+file.flush()
+print("locked", flush=True)
+time.sleep(240)
+"""
 GRID = ["--vary", "distill=kd,mixstd", "--vary", "kd_T=1,4", "--vary", "trial=1,2"]
 
 
@@ -78,6 +88,29 @@ def test_the_training_alone_is_swept_too(tmp_path):
 def test_what_is_wrong_is_refused_before_anything_starts(vary, words, teacher, tmp_path):
     refused(run(tmp_path, teacher, *(word for text in vary for word in ("--vary", text))), *words)
     assert not any(tmp_path.iterdir())
+
+
+def test_a_missing_teacher_is_refused_before_anything_starts(teacher, tmp_path):
+    refused(run(tmp_path, teacher, "--vary", f"path_t={teacher},{tmp_path / 'none.pth'}"), "given after -- and with")
+    command = ["--vary", f"path_t={teacher},{tmp_path / 'none.pth'}", "--out", tmp_path / "out", "--", *DATA["student"]]
+    refused(call(sweep.main, command), "--path_t", "none.pth")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_second_start_is_refused_while_the_first_trains(teacher, tmp_path):
+    first = run(tmp_path, teacher, "--vary", "trial=1")
+    assert first.status == 0, first.err
+    folder, = (tmp_path / "out").iterdir()
+    before = (folder / "table.md").read_text()
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, folder / ".lock"], stdout=subprocess.PIPE)
+    holder.stdout.readline()
+    try:
+        refused(run(tmp_path, teacher, "--vary", "trial=1"), f"process {holder.pid} is training this sweep", "--out")
+        assert (folder / "table.md").read_text() == before
+    finally:
+        holder.kill()
+        holder.wait()
+    assert run(tmp_path, teacher, "--vary", "trial=1").status == 0 and not (folder / ".lock").exists()
 
 
 @pytest.mark.parametrize(("words", "expected"), [
