@@ -62,7 +62,7 @@ def _cut(dy, more, x, y, mean, inverse, weight, bias, relu) -> Tensor:
     if not relu:
         return g
     m, r, w, b = _columns(mean, inverse, weight, bias)
-    return g.masked_fill((y if y is not None else (x - m) * r * w + b) <= 0, 0)
+    return torch.where((y if y is not None else (x - m) * r * w + b) <= 0, 0, g)
 
 
 def _sums(dy, more, x, y, mean, inverse, weight, bias, relu):
