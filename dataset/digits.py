@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits, shaped like CIFAR: a real data set of seconds that needs no download."""
+"""scikit-learn's handwritten digits, in CIFAR's shape: a small real data set that needs no download."""
 import numpy as np
 import torch
 

@@ -121,7 +121,7 @@ def read(path):
     """
     from PIL import Image
     try:
-        if not os.path.isfile(path):  # a pipe would keep its reader waiting
+        if not os.path.isfile(path):  # reading a pipe would block
             raise ValueError("no file" if os.path.exists(path) else "gone")
         with Image.open(path) as image:
             if image.mode.startswith("I;16"):
@@ -193,7 +193,7 @@ def _refuse_links(paths):
 
 
 def _visible(folder):
-    """torchvision's ImageFolder, without what notebooks, desktops and NAS boxes leave beside the images; and the other
+    """torchvision's ImageFolder, without hidden files of notebooks, desktops and NAS systems; and the other
     files that it leaves out, because their names don't end as images' do."""
     from torchvision.datasets import ImageFolder
     from torchvision.datasets.folder import IMG_EXTENSIONS, has_file_allowed_extension

@@ -1,4 +1,4 @@
-"""Published accuracies: published.json is their only place; tables, teachers' checks and tests look there.
+"""Published accuracies: published.json has all of them, for tables, checks of teachers and tests.
 
 {data set: {key: {source: where it was published, alone: {network: top-1}, methods: {name: {"teacher > student":
 top-1}}}}}, all in per cent, of the last epoch, on the official test images.

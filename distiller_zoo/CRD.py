@@ -26,10 +26,11 @@ class ContrastMemory(nn.Module):
     Call with embeddings v1, v2 (B, inputSize) of length 1, places y (B,) in the training set, and optionally places
     idx (B, 1 + K), positive first; returns scores (B, 1 + K) of student and teacher. Then the memories at y move to
     momentum * memory + (1 - momentum) * v, scaled to length 1. Where mixing puts one image into a batch twice, its
-    last row decides; RepDistiller leaves that to chance, and without idx it draws with replacement from all images.
+    last row decides; RepDistiller's result is undefined there, and without idx it draws with replacement from all
+    images.
 
-    A matrix product with the whole memory, then picking scores, replaces gathering B K embeddings: B N numbers instead
-    of B K inputSize, and at B 64, K 16384, N 50000 over ten times faster, forward and backward, on a CPU core.
+    A matrix product with the whole memory, then indexing the scores, replaces gathering B K embeddings: B N numbers
+    instead of B K inputSize, and at B 64, K 16384, N 50000 over ten times faster, forward and backward, on a CPU core.
     """
 
     def __init__(self, inputSize: int, outputSize: int, K: int, T: float = 0.07, momentum: float = 0.5,

@@ -39,7 +39,7 @@ class FactorTransfer(nn.Module):
 
 class FTDistiller(Distiller):
     """``--distill factor``: stage one trains a paraphraser to reconstruct the teacher's f3, by squared error; then it
-    stays as it is and a translator of the student's f3 is trained towards its factors.
+    is frozen and a translator of the student's f3 is trained towards its factors.
 
     f3 stands for the last feature before the pooled one. Stage one leaves the student alone.
 

@@ -17,13 +17,13 @@ class KDSVD(nn.Module):
     """Correlations, exp(-(x - y)^2 / 8), between the right singular vectors of neighbouring stages, compared.
 
     Of each feature (B, C, H, W), read as H W x C, the teacher's first k right singular vectors are kept, times their
-    singular values scaled to length 1; each is met by that of the student's first k + 3 with the largest absolute
+    singular values scaled to length 1; each is matched with that of the student's first k + 3 with the largest absolute
     cosine, with its sign, times the teacher's values. Squared differences of the correlations of each two consecutive
     stages are summed over elements and divided by B. Call with lists of features with equal channels, sizes may
     differ; returns a list of scalars, one fewer than stages. k = 1 leaves the values out: one value has length 1.
 
-    The signs of the teacher's vectors enter the loss. RepDistiller takes them as its library happens to give them, so
-    its value depends on the library; here the largest entry of a vector is positive, which for the first vector of
+    The signs of the teacher's vectors enter the loss. RepDistiller uses its library's signs, so its value depends on
+    the library; here the largest entry of a vector is positive, which for the first vector of
     features after a ReLU makes all of it so. As there, the gradient, which grows where a chosen singular value nears
     another, is not clipped.
     """

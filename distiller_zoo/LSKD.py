@@ -38,7 +38,7 @@ class LSKDDistiller(Distiller):
     The defaults of sunshangquan/logit-standardization-KD (CE_WEIGHT, KD_WEIGHT, TEMPERATURE); settings.json has the
     temperatures and KD weights of the pairs whose published log has others. The logs' names don't give the
     cross-entropy's weight, which was 1 in the repository's first days, so which of the two the published rows used
-    isn't known.
+    is unknown.
 
     Mixed inputs: matches both networks' standardised logits of the mixed images; cross-entropy with soft targets.
     """

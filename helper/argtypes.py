@@ -21,22 +21,22 @@ Stored = Callable[[argparse.Namespace], tuple[Path, dict[str, Any]] | None]
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with whole flag names only, one-line errors, and ``given``: the flags that stand on the command line."""
+    """argparse without abbreviated flags, with one-line errors, and ``given``: the flags given on the command line."""
 
     def __init__(self, **kwargs):
         super().__init__(prog=program(), allow_abbrev=False,
                          formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
 
-    source = ""  # where the values come from that are being parsed, for error messages; '' is the command line
-    recipes: dict[str, dict[str, Any]] = {}  # data set -> defaults that it has in place of the parser's
+    source = ""  # the file whose values are being parsed, for error messages; '' for the command line
+    recipes: dict[str, dict[str, Any]] = {}  # data set -> its own defaults
     help_of: Callable[[argparse.Namespace], str]  # of a parser whose help depends on the other flags, see delay_help()
 
     def parse(self, argv: Sequence[str] | None = None, stored: Stored | None = None) -> argparse.Namespace:
         """Parsed flags; ``opt.given`` is the set of names given, ``opt.stored`` those taken from
         a file, ``opt.defaults`` the defaults of all.
 
-        stored: asked with these flags for a file and its values (or None), which take the place of defaults once they
-        have passed the same checks as a command line; values under other names than flags' are left out.
+        stored: called with these flags, returns a file and its values (or None), which replace defaults after the same
+        checks as a command line; values whose names are not flags are ignored.
         """
         defaults = {a.dest: a.default for a in self._actions if a.dest != "help"}
         for action in self._actions:
@@ -152,7 +152,7 @@ def seed_of(trial: str) -> int:
 
 
 def path(text: str) -> str:
-    """A path the system can take; not empty, ~ expanded."""
+    """A valid path; not empty, ~ expanded."""
     if not text.strip() or "\0" in text:
         raise argparse.ArgumentTypeError(f"{text!r} is not a path")
     try:

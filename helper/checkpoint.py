@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, checked when read, and unable to run code.
+"""Checkpoints: written atomically, checked when read, and loaded without running code.
 
 Files keep the originals' names and keys, so that ``torch.load(path)["model"]`` works anywhere; here they add ``arch``,
 ``num_classes``, ``dataset`` and ``sha256``, the digest of everything else in the file.
@@ -31,7 +31,7 @@ LIBRARY = "safetensors.torch"
 
 
 # numpy's values, as RepDistiller's files hold them from the first drop of the learning rate on, are read by these in
-# the place of numpy's own functions, which would take any state from a file.
+# the place of numpy's own functions, which would accept any state from a file.
 
 class _DType:
     """numpy.dtype of numbers, truth values and strings."""
@@ -85,7 +85,7 @@ def load(path: Path, digest_needed: bool = False) -> Any:
     """Read a checkpoint onto the CPU, without running anything in it: torch's, or .safetensors by its own package.
 
     digest_needed: refuse a file without the digest that :func:`save` adds. Raises UserError, one line with the file's
-    name, if it is missing, truncated, altered, or holds more than tensors and plain values.
+    name, if it is missing, truncated, altered, or contains more than tensors and plain values.
     """
     if path.is_dir():
         raise UserError(f"{path}: a folder; name the checkpoint in it, as NAME_last.pth")

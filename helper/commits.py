@@ -10,10 +10,10 @@ from pathlib import Path
 CODE = ("dataset", "distiller_zoo", "helper", "models", "train_student_mixstd.py", "train_teacher.py")
 
 
-@cache  # the code of this process is what it was when it began
+@cache  # once: an edit while the process runs does not change the code it runs
 def git_commit() -> str:
-    """The commit the code stands at; '' outside a checkout. Where the code that trains differs from it, '+' and the
-    first digits of a digest of the changes follow."""
+    """The commit of the checkout, '' outside one; with '+' and the first digits of a digest where the training code has
+    uncommitted changes."""
     root = Path(__file__).resolve().parent.parent
     try:
         def git(*words):

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .interrupts import Interrupts
 
 T = TypeVar("T")
-PATIENCE = timedelta(seconds=10)  # how long another process waits for rank 0 to report an error first
+PATIENCE = timedelta(seconds=10)  # seconds that another process waits for rank 0 to report an error first
 # DistributedDataParallel's argument that keeps it from sending all buffers in every step; torch 2.14 renamed it
 OWN_BUFFERS = next(name for name in ("forward_sync_buffers", "broadcast_buffers")
                    if name in signature(DistributedDataParallel).parameters)
@@ -78,7 +78,7 @@ def launch(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | N
     with _captured_output(number) as output:
         try:
             status = _guarded(main, argv)
-        finally:  # here already: torchrun kills this process as soon as another has ended with an error
+        finally:  # at once: torchrun kills this process as soon as another has ended with an error
             atexit._run_exitfuncs()  # ends the data workers and removes temporary files
     if status == 0:
         dist.destroy_process_group()
@@ -98,8 +98,8 @@ def _await_all(store: dist.Store, processes: int) -> None:
 
 
 def _leave(status: int) -> NoReturn:
-    """End this process without Python's own end, in which gloo's threads, that live on after a DistributedDataParallel,
-    may still free tensors: that aborts the process now and then (github.com/pytorch/pytorch/pull/179291)."""
+    """End this process without Python's clean-up, in which gloo's threads, which outlive a DistributedDataParallel, may
+    still free tensors: that aborts the process now and then (github.com/pytorch/pytorch/pull/179291)."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
@@ -134,7 +134,7 @@ def _captured_output(number: int) -> Iterator[io.StringIO]:
 def _reported(store: dist.Store) -> bool:
     try:
         store.wait(["reported"], PATIENCE)
-    except RuntimeError:  # the time is over, or the store is gone
+    except RuntimeError:  # a timeout, or the store has closed
         return False
     return True
 
@@ -156,8 +156,8 @@ def device_of(name: str) -> str:
 
 
 def check_flags(opt: Namespace) -> None:
-    """Raises UserError for what several processes can't do; ``opt.device`` is resolved and loses its number, which
-    differs from process to process."""
+    """Raises UserError for flags that several processes don't support; ``opt.device`` is resolved and
+    loses its number, which differs from process to process."""
     if world_size() == 1:
         return
     if opt.sync_bn and opt.device == "cpu":
@@ -172,8 +172,8 @@ def check_trials(trials: Sequence[str]) -> None:
 
 
 def check_shares(opt: Namespace, n: int, min_batch: int) -> None:
-    """Every process needs ``min_batch`` samples of each batch, the short last one of ``n`` images too; then say what
-    the processes do. Raises UserError."""
+    """Every process needs ``min_batch`` samples of each batch, the short last one of ``n`` images too; then print
+    their shares. Raises UserError."""
     if world_size() == 1:
         return
     last = min(n % opt.batch_size or opt.batch_size, n)

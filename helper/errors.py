@@ -1,4 +1,4 @@
-"""What a user's mistake, a stop by signal and a full disk look like: one line on stderr and an exit status."""
+"""Errors that end a command (bad input, a signal, a full disk): one line on stderr and an exit status."""
 from __future__ import annotations
 
 import difflib
@@ -12,7 +12,7 @@ from distiller_zoo import DistillError
 
 
 class UserError(Exception):
-    """Something the user can mend; the message is one line that names the flag or the file and the mend."""
+    """An error that the user can correct; the message is one line that names the flag or file and the correction."""
 
 
 class Interrupted(Exception):
@@ -27,7 +27,7 @@ def guard(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | No
     """Run a script's main; a user's error becomes one line on stderr and status 2, a stop by signal 128 + signal."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a path may hold bytes that are no text
+            stream.reconfigure(errors="backslashreplace")  # a path may hold bytes that are not text
     try:
         main(argv)
     except (UserError, DataError, DistillError, OSError) as error:
@@ -40,7 +40,7 @@ def guard(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | No
 
 
 def line_of(error: Exception) -> str:
-    """The message, in one line, of an error that ends a run or a command."""
+    """One line for an error that ends a run or a command."""
     text = str(error)
     if isinstance(error, OSError):
         text = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")

@@ -11,7 +11,7 @@ NOTICE = b"\nstopping after this step; Ctrl-C again leaves without saving\n"
 class Interrupts:
     """Context in which the signals only set ``signum``; the training loop looks at it after every step.
 
-    A SIGHUP that nohup has silenced stays silent. Data workers are forked inside this context and a terminal's Ctrl-C
+    A SIGHUP that nohup ignores stays ignored. Data workers are forked inside this context and a terminal's Ctrl-C
     reaches them too: there it does nothing, because the main process still needs their batches.
     """
 
@@ -38,5 +38,5 @@ class Interrupts:
         if self.signum and signum == signal.SIGINT:
             os._exit(128 + signum)  # no clean-up: files in place are whole, the system drops the lock
         self.signum = signum
-        with contextlib.suppress(OSError):  # the terminal may be gone
+        with contextlib.suppress(OSError):  # the terminal may be closed
             os.write(2, NOTICE)

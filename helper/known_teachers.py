@@ -1,4 +1,4 @@
-"""Teachers that were trained before: where their files are, and whose they are by the digest of their weights.
+"""Known teachers: where their files are, and their origin by the digest of their weights.
 
     python -m helper.known_teachers NAME [TEACHER_DIR]      # the file that scripts and tables take as teacher NAME
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from .recipe import FULL, default_rate
 from .stored_runs import StoredRun
 
-TORCHVISION = "torchvision:"  # what a --path_t begins with that names torchvision's weights, not a file
+TORCHVISION = "torchvision:"  # prefix of a --path_t that names torchvision's weights, not a file
 FILE = Path(__file__).with_name("known_teachers.json")
 PRETRAINED = Path(__file__).resolve().parents[1] / "models" / "pretrained"  # this project's own, by export_weights
 
@@ -85,8 +85,8 @@ def teacher_files(arch: str, own: Path, save_dir: str, teacher_dir: str | None =
 
 
 def published_top1(file, data) -> float | None:
-    """What is published of a TeacherFile's weights on ``data``: their own zoo's figure, else that of networks of this
-    name trained alone; None for a distilled one, whose figure another teacher would have."""
+    """Published top-1 of a TeacherFile's weights on ``data``: their zoo's own figure, else that of networks of this
+    name trained alone; None for a distilled network, for which it depends on the teacher."""
     known = known_teachers().get(file.sha256)
     if known and known.dataset == data.name:
         return known.top1

@@ -202,7 +202,7 @@ def _add_running(parser: Parser) -> None:
 
 
 def _with_method(opt: Namespace) -> Namespace:
-    """Fill in the method's weights and rescaling; refuse what can't be; warn of flags that change nothing."""
+    """Fill in the method's weights and rescaling; refuse invalid combinations; warn of flags that have no effect."""
     method = distiller_dict[opt.distill]
     if opt.mix is None:
         opt.mix = method.mix
@@ -223,7 +223,7 @@ def _with_method(opt: Namespace) -> Namespace:
 
 
 def apply_pair_settings(opt: Namespace) -> None:
-    """Set what distiller_zoo/settings.json has for this method and pair wherever the user gives nothing.
+    """Set what distiller_zoo/settings.json has for this method and pair for flags that were not given.
 
     Called once the teacher's architecture is known, which may be after its file has been read.
     """
@@ -240,7 +240,7 @@ def apply_pair_settings(opt: Namespace) -> None:
 
 
 def mixing_in_words(opt: Namespace) -> str:
-    """What is mixed, and how to change it."""
+    """What is mixed and which flag changes it, for the printed line."""
     if opt.mix == "none":
         return "inputs: not mixed (--mix mixup or --mix cutmix mixes them)"
     if not opt.pmixup:
@@ -252,20 +252,20 @@ def mixing_in_words(opt: Namespace) -> str:
 
 
 def idle_mixing(opt: Namespace) -> set[str]:
-    """Flags of the mixing that change nothing."""
+    """Mixing flags without an effect."""
     if opt.mix == "none":
         return {"pmixup", "partmixup", "pmu_sampling", "beta_a"}
     return set() if opt.pmixup else {"partmixup", "pmu_sampling"}
 
 
 def idle_loss(opt: Namespace) -> set[str]:
-    """Flags of the loss, of this method's and of all others, that change nothing."""
+    """Loss flags without an effect, of this method and of all others."""
     flags = {*LOSS_FLAGS, *(flag for method in distiller_dict.values() for flag in method.flags)}
     return flags - distiller_dict[opt.distill].reads(opt)
 
 
 def _idle_loss_flags(opt: Namespace, method) -> list[str]:
-    """A warning for every loss flag that was given and changes nothing; not for a weight of 0,
+    """A warning for every given loss flag without an effect; not for a weight of 0,
     whose term is left out as asked."""
     ignored = opt.given & idle_loss(opt)
     ignored -= {name for name in ("gamma", "alpha", "beta") if not getattr(opt, name)}
@@ -330,7 +330,7 @@ def data_of(opt: Namespace) -> dataset.Data:
 
 
 def loader_of(opt: Namespace, data: dataset.Data, device: torch.device, at_once: int = 1):
-    """The training batches, of the flags: see :func:`dataset.make_loader`. at_once: runs that read side by side."""
+    """The training batches of the flags, see :func:`dataset.make_loader`. at_once: runs that read side by side."""
     mix = MixSpec(opt.mix, opt.pmixup, opt.partmixup, opt.pmu_sampling, opt.beta_a)
     return dataset.make_loader(data, opt.batch_size, mix, device, opt.loader, opt.num_workers, at_once, FORMAT,
                                ddp.share())

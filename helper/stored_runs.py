@@ -1,4 +1,4 @@
-"""What the folders under --save_dir hold: the only reader of args.json, summary.json, log.csv and timing.csv."""
+"""Stored runs under --save_dir: the only reader of args.json, summary.json, log.csv and timing.csv."""
 from __future__ import annotations
 
 import csv
@@ -20,7 +20,7 @@ FINISHED, UNFINISHED = "a finished run", "an unfinished run"
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run's folder, read on first access. What is missing or damaged is empty; nothing is raised for it."""
+    """A run's folder, read on first access. Missing or damaged files read as empty; nothing is raised."""
 
     folder: Path
 
@@ -36,7 +36,7 @@ class StoredRun:
 
     @property
     def command(self) -> list[str]:
-        """The words it was first started with."""
+        """The command line that first started it."""
         command = self._args.get("command")
         return command if isinstance(command, list) else []
 
@@ -48,12 +48,12 @@ class StoredRun:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """Accuracies (per cent), epochs, wall time; empty until the run is finished, and where it can't be true."""
+        """Accuracies (per cent), epochs, wall time; empty until the run is finished, and where it is invalid."""
         summary = _read_json(self.folder / "summary.json")
         numbers = [summary.get(name) for name in ("epochs", "last_top1", "best_top1", "best_epoch", "wall_time_s")]
         if not all(type(n) in (int, float) and math.isfinite(n) for n in numbers):
             return {}
-        teacher = summary.get("teacher_top1", 0.0)  # a teacher has none, nor has a student of older versions
+        teacher = summary.get("teacher_top1", 0.0)  # neither a teacher nor a student of older versions has one
         if type(teacher) not in (int, float) or not 0 <= teacher <= 100:
             return {}
         return summary if 0 <= summary["last_top1"] <= summary["best_top1"] <= 100 else {}
@@ -68,7 +68,7 @@ class StoredRun:
 
     @property
     def status(self) -> str:
-        """FINISHED, UNFINISHED, or '' where there is nothing worth keeping: decided by which files are there."""
+        """FINISHED, UNFINISHED, or '' where there is nothing to keep; depends on which files exist."""
         if (self.folder / "summary.json").exists():
             return FINISHED
         if any((self.folder / name).exists() for name in (NEWEST, BEFORE)):

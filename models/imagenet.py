@@ -52,7 +52,7 @@ class ImageNetResNet(TorchvisionNet):
 
 
 def _sum_before_relu(block, x):
-    """What a residual block of torchvision's hands to its closing ReLU."""
+    """The input of the closing ReLU of a torchvision residual block."""
     out = block.bn2(block.conv2(block.relu(block.bn1(block.conv1(x)))))
     if hasattr(block, "conv3"):
         out = block.bn3(block.conv3(block.relu(out)))

@@ -1,4 +1,4 @@
-"""The C++ beside this file, compiled on first use by torch.utils.cpp_extension and kept in the user's cache."""
+"""The C++ sources of this folder, compiled on first use by torch.utils.cpp_extension and cached per user."""
 from __future__ import annotations
 
 import contextlib
@@ -29,7 +29,7 @@ def library() -> ctypes.CDLL:
     """The functions of all ``*.cpp`` of this folder, compiled for this very machine by ``$CXX``, or by c++.
 
     Kept in ``$XDG_CACHE_HOME/mixkd`` (``~/.cache/mixkd``) under a name that identifies sources, compiler, torch and
-    processor apart, so a home shared by several machines serves each its own. Raises :class:`Unavailable`.
+    processor apart, so several machines can share a home. Raises :class:`Unavailable`.
     """
     return load(HERE)
 
