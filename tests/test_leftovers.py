@@ -1,10 +1,10 @@
-"""A run with data workers leaves nothing in the folder for temporary files, however it ends."""
+"""A run with data workers leaves nothing in the folder for temporary files, however it ends. tests/test_ddp.py has the
+same under torchrun."""
 import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,54 +12,42 @@ from torch.utils.data import DataLoader
 
 from dataset import DataError
 from dataset.loaders import from_workers
+from tests.support.tiny import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 FLAGS = ["--dataset", "digits", "--holdout", "20", "--train_fraction", "0.05", "--batch_size", "16", "--model",
          "resnet8", "--epochs", "1", "--device", "cpu", "--threads", "1", "--loader", "torch", "--num_workers", "2"]
+# What happens in a step: the status.
+ENDS = {"pass": 0, "os.kill(os.getpid(), signal.SIGTERM)": 143, "raise AttributeError('a fault')": 1}
+# One process imports everything; each run is a fork of it with a folder of its own for temporary files.
 SCRIPT = """
 import os, signal, sys
 import train_teacher
 from helper.ddp import launch
 from helper.engine import Engine
-real = Engine.step
-
-def step(self, *args):
-    {at_step}
-    return real(self, *args)
-Engine.step = step
-sys.exit(launch(train_teacher.main))
+real, folder, flags = Engine.step, sys.argv[1], sys.argv[2:]
+for i, at_step in enumerate(ENDS):
+    os.environ["TMPDIR"] = f"{folder}/{i}"
+    child = os.fork()
+    if not child:
+        def step(self, *args):
+            exec(at_step)
+            return real(self, *args)
+        Engine.step = step
+        sys.exit(launch(train_teacher.main, [*flags, "--save_dir", f"{folder}/save{i}"]))
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--log-dir", os.devnull]
 
 
-@pytest.fixture
-def temporary():
+def test_the_temporary_folder_is_empty_after_the_end_a_signal_and_an_error():
+    environ = {name: value for name, value in os.environ.items() if name != "TORCHINDUCTOR_CACHE_DIR"}
     with tempfile.TemporaryDirectory() as folder:  # tmp_path is too long for sockets
-        yield Path(folder)
-
-
-def trained(folder, temporary, at_step="pass", processes=()):
-    script = folder / "script.py"
-    script.write_text(SCRIPT.format(at_step=at_step))
-    environ = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
-    environ.pop("TORCHINDUCTOR_CACHE_DIR", None)
-    if processes:  # torchrun itself makes this folder
-        environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "cache")
-    return subprocess.run([sys.executable, *processes, script, *FLAGS, "--save_dir", folder / "save"], cwd=ROOT,
-                          env=environ, capture_output=True, text=True, timeout=300)
-
-
-@pytest.mark.parametrize("at_step, status, words", [
-    pytest.param("pass", 0, "", id="end"),
-    pytest.param("os.kill(os.getpid(), signal.SIGTERM)", 143, "saved", id="SIGTERM"),
-    pytest.param("raise AttributeError('a fault')", 1, "a fault", id="error"),
-])
-@pytest.mark.parametrize("processes", [
-    pytest.param([], id="python"), pytest.param(TORCHRUN, id="torchrun", marks=pytest.mark.slow)])
-def test_the_temporary_folder_is_empty(tmp_path, temporary, processes, at_step, status, words):
-    done = trained(tmp_path, temporary, at_step, processes)
-    assert done.returncode == (min(status, 1) if processes else status) and words in done.stderr, done.stderr
-    assert list(temporary.iterdir()) == []
+        for i in range(len(ENDS)):
+            os.mkdir(f"{folder}/{i}")
+        done = subprocess.run([sys.executable, "-c", f"ENDS = {[*ENDS]}\n{SCRIPT}", folder, *FLAGS], cwd=ROOT,
+                              env=environ, capture_output=True, text=True, timeout=300)
+        assert [int(line) for line in done.stdout.splitlines() if line.isdigit()] == [*ENDS.values()], done.stderr
+        assert "saved, continue with" in done.stderr and "a fault" in done.stderr
+        assert [os.listdir(f"{folder}/{i}") for i in range(len(ENDS))] == [[], [], []]
 
 
 def test_a_folder_too_long_for_sockets_is_refused(monkeypatch):

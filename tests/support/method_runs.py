@@ -18,7 +18,8 @@ class MethodRun:
     """resnet14 to a student, over short last batches (40 images in 16, 16, 8), a drop of the rate, both stages."""
 
     def __init__(self, name, step, seeds=(1,), device="cpu", model_s="resnet8", model_t="resnet14", **changes):
-        self.kind, self.data, self.device = distiller_dict[name], small_data(size=32), device
+        self.kind, self.device = distiller_dict[name], device
+        self.data = small_data(size=32 if device == "cuda" else 16)
         own = {flag: kwargs["default"] for flag, kwargs in self.kind.flags.items()}
         own |= {"nce_k": 8} if "nce_k" in own else {}
         own |= {flag: 4 for flag in own if flag.endswith("warmup")}  # still rising in the captured steps

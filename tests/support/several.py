@@ -3,27 +3,34 @@
     python -m torch.distributed.run --standalone --nproc_per_node=2 -m tests.support.several FILE
 
 FILE is JSON: a list of [role, flags]. Its student, resnet8, has group norms in place of batch norms, whose statistics
-would be those of a process's share of a batch. SEVERAL_DIE=RANK:STEP kills a process in a step (from 1).
-SEVERAL_DOUBLE=1 trains in double precision, where rounding can't hide a mistake.
+would be those of a process's share of a batch. The role "student in double" trains in double precision, where rounding
+can't hide a mistake. A * in a path is expanded when the training begins. SEVERAL_DIE=RANK:STEP kills a process in a
+step (from 1); with SEVERAL_LATE rank 0 connects a second later.
 """
+import atexit
 import contextlib
+import glob
 import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from unittest import mock
 
+import torch
+import torch.distributed as dist
 from torch import nn
 
 import models
 import train_student_mixstd
 import train_teacher
-from helper.ddp import launch
+from helper import ddp
 from helper.engine import Engine
 from helper.run import Run
 from models.layers import BatchNorm2d, sum_and_relu
 from models.replace import replaced
+from tests.support.images import small_images
 
 MAINS = {"teacher": train_teacher.main, "student": train_student_mixstd.main}
 
@@ -39,11 +46,6 @@ def resnet8(num_classes):
         return GroupNorm(4, norm.num_features)
     return replaced(models.resnet.resnet8(num_classes=num_classes), lambda layer: isinstance(layer, BatchNorm2d),
                     without_buffers)
-
-
-def group_norms():
-    """Context in which resnet8 has them."""
-    return mock.patch.dict(models.model_dict, resnet8=resnet8)
 
 
 @contextlib.contextmanager
@@ -65,9 +67,27 @@ def double_precision():
         yield
 
 
+@contextlib.contextmanager
+def prepared(role):
+    """Context of a training: group norms, double precision where the role is "student in double", small images in
+    folders, no picture."""
+    with mock.patch.dict(models.model_dict, resnet8=resnet8), small_images(), \
+            mock.patch.object(Run, "write_curves", lambda self, history: None), \
+            double_precision() if "double" in role else contextlib.nullcontext():
+        yield
+
+
+def expanded(flags):
+    return [next(iter(glob.glob(str(flag))), flag) if "*" in str(flag) else flag for flag in flags]
+
+
 def train_all(argv):
+    if "SEVERAL_LATE" in os.environ:
+        assert CONNECTED.exists()
     for role, flags in json.loads(Path(argv[0]).read_text()):
-        MAINS[role]([*flags, "--device", "cpu", "--threads", "1"])
+        ddp.total(torch.zeros(1))  # all are through with the training before, whose files a path may name
+        with prepared(role):
+            MAINS[role.split()[0]]([*expanded(flags), "--device", "cpu", "--threads", "1"])
 
 
 def die_at(rank, step):
@@ -81,10 +101,24 @@ def die_at(rank, step):
     Engine.step = counted
 
 
+def connected_late(*given, connect=dist.init_process_group, **more):
+    connect(*given, **more)
+    time.sleep(1)
+    CONNECTED.touch()
+
+
+class Ended:
+    """Prints when Python ends by itself."""
+
+    def __del__(self):
+        print("python has ended", flush=True)
+
+
 if __name__ == "__main__":
-    Run.write_curves = lambda self, history: None  # costs more than the training
+    CONNECTED, ENDED = Path(sys.argv[1]).with_name("connected"), Ended()
+    atexit.register(print, "atexit ran", flush=True)
     if "SEVERAL_DIE" in os.environ:
         die_at(*map(int, os.environ["SEVERAL_DIE"].split(":")))
-    precision = double_precision if "SEVERAL_DOUBLE" in os.environ else contextlib.nullcontext
-    with group_norms(), precision():
-        sys.exit(launch(train_all, sys.argv[1:]))
+    if "SEVERAL_LATE" in os.environ and os.environ["RANK"] == "0":
+        dist.init_process_group = connected_late
+    sys.exit(ddp.launch(train_all, sys.argv[1:]))
