@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 
 from .folding import LayerTracer
 from .layers import FoldedBatchNorm2d
-from .replace import replaced
+from .replace import conv_as, is_plain_conv, replaced
 
 SUMS = (operator.add, operator.iadd)
 
@@ -129,10 +129,8 @@ class FusedConv2d(nn.Conv2d):
 
 def fused_for_cuda(net: nn.Module, is_feat: bool, preact: bool) -> nn.Module:
     """``net``, folded, with :class:`FusedConv2d` in place of every convolution that has a bias and one group."""
-    net = replaced(net, lambda layer: type(layer) is nn.Conv2d and layer.bias is not None and layer.groups == 1
-                   and layer.padding_mode == "zeros" and not isinstance(layer.padding, str),
-                   lambda conv: FusedConv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride,
-                                            conv.padding, conv.dilation, device="meta"))
+    net = replaced(net, lambda layer: is_plain_conv(layer, bias=True) and layer.groups == 1,
+                   lambda conv: conv_as(FusedConv2d, conv))
     return fuse(net, FusedConv2d, is_feat, preact, only_relu=True)
 
 

@@ -23,6 +23,18 @@ def replaced(net: nn.Module, serves: Callable[[nn.Module], bool], make: Callable
     return made.get(net, net)
 
 
+def is_plain_conv(layer: nn.Module, bias: bool) -> bool:
+    """Whether it is exactly torch's convolution, padded with zeros, with or without a bias."""
+    return (type(layer) is nn.Conv2d and (layer.bias is not None) == bias and layer.padding_mode == "zeros"
+            and not isinstance(layer.padding, str))
+
+
+def conv_as(kind: type[nn.Conv2d], conv: nn.Conv2d) -> nn.Conv2d:
+    """A ``kind`` of the sizes of ``conv``, to take over its parameters."""
+    return kind(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation,
+                conv.groups, conv.bias is not None, device="meta")
+
+
 def _taking_over(layer: nn.Module, new: nn.Module) -> nn.Module:
     for name, parameter in layer._parameters.items():
         new.register_parameter(name, parameter)

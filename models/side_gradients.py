@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import Variable
 
-from .replace import replaced
+from .replace import conv_as, is_plain_conv, replaced
 
 
 class SideStream:
@@ -97,9 +97,7 @@ def gradients_beside(net: nn.Module, stream: torch.cuda.Stream | None) -> nn.Mod
     side = SideStream(stream)
 
     def make(conv: nn.Conv2d) -> nn.Conv2d:
-        new = SideConv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding,
-                         conv.dilation, conv.groups, bias=False, device="meta")
+        new = conv_as(SideConv2d, conv)
         new.side = side
         return new
-    return replaced(net, lambda layer: type(layer) is nn.Conv2d and layer.bias is None
-                    and layer.padding_mode == "zeros" and not isinstance(layer.padding, str), make)
+    return replaced(net, lambda layer: is_plain_conv(layer, bias=False), make)

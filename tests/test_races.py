@@ -10,6 +10,7 @@ from helper import graphs, together
 from helper import teacher as teachers
 from models import model_dict
 from models.side_gradients import SideConv2d, SideStream, gradients_beside
+from scripts.bench.ahead import a_chunk_ahead
 from tests.support.graph_emulator import Emulated
 from tests.support.method_runs import MethodRun
 from tests.test_step_operations import a_batch
@@ -134,6 +135,24 @@ def test_two_graphs_in_one_pool_are_seen(emulated, monkeypatch):
                 with torch.cuda.stream(stream):
                     replay()
             assert bool(emulated.races) == (label == "one")
+
+
+@pytest.mark.parametrize("dropped", ["", "wait_event", "record_stream"])
+def test_races_of_a_teacher_that_is_a_chunk_ahead(dropped, emulated, monkeypatch):
+    def made():
+        for step in range(9):
+            batch = a_batch(step, 2)
+            yield replace(batch, images=batch.images * 2)
+    if dropped:
+        owner = torch.Tensor if dropped == "record_stream" else torch.cuda.Stream
+        monkeypatch.setattr(owner, dropped, lambda *_: None)
+    with emulated.checker:
+        steps = 0
+        for batch in a_chunk_ahead(made(), 2, torch.cuda.Stream()):
+            batch.images.sum()
+            steps += 1
+            del batch
+    assert steps == 9 and bool(emulated.races) == bool(dropped)
 
 
 # Gradients of the weights beside the backward pass ------------------------------------------------------------------

@@ -9,6 +9,8 @@ from dataset import Batch
 from helper.engine import copied_together, cpu_state_dict
 from helper.graphs import copy_batch, norms_counted_at_once
 from models import model_dict
+from models.half_weights import weights_cast_at_once
+from scripts.bench.operations import OperationCount
 
 
 def test_norms_counted_at_once_are_counted_as_by_themselves():
@@ -62,3 +64,22 @@ def test_every_field_reaches_its_buffer():
     copy_batch(old, new)
     for name, value in vars(new).items():
         assert name == "total" or torch.equal(getattr(old, name), value), name
+
+
+def test_weights_cast_at_once_give_autocasts_numbers_in_fewer_operations():
+    torch.manual_seed(0)
+    plain, x = model_dict["resnet8"](num_classes=5).train(), torch.randn(4, 3, 8, 8)
+    counts, found = [], []
+    for net in (plain, weights_cast_at_once(copy.deepcopy(plain))):
+        with torch.no_grad():
+            net.conv1.weight.mul_(2)  # as a step does
+        with OperationCount() as count:
+            with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+                logits = net(x)
+            logits.float().logsumexp(1).sum().backward()
+        counts.append(count.calls)
+        found.append([logits, *(p.grad for p in net.parameters())])
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other) and one.dtype == other.dtype
+    assert counts[1]["aten::_to_copy"] == counts[0]["aten::_to_copy"] - 9  # of nine convolutions
+    assert counts[1]["aten::_foreach_copy_"] == 1

@@ -26,8 +26,10 @@ from helper.argtypes import Parser, number, trial_list
 from helper.device import describe, pick_device
 from models import any_model
 from models.cuda_kernels import norms_by_triton
+from models.half_weights import weights_cast_at_once
 from models.side_gradients import gradients_beside
 
+from .ahead import put_ahead
 from .timing import Bench, our_epochs
 
 
@@ -35,6 +37,18 @@ def side(bench: Bench) -> None:
     """Gradients of the weights beside the backward pass."""
     for fit in bench.fits:
         gradients_beside(fit.engine.model, torch.cuda.Stream() if bench.device.type == "cuda" else None)
+
+
+def ahead(bench: Bench) -> None:
+    """The teacher a chunk ahead, on a stream of low priority."""
+    for fit in bench.fits:
+        put_ahead(fit)
+
+
+def casts(bench: Bench) -> None:
+    """Under --precision bf16 all weights of convolutions are cast by one copy."""
+    for fit in bench.fits:
+        weights_cast_at_once(fit.engine.model)
 
 
 def plans(bench: Bench) -> None:
@@ -49,7 +63,7 @@ def norms(bench: Bench) -> None:
 
 
 # Applied before a Bench's first step; several as side+norms.
-VARIANTS = {"base": lambda bench: None, "side": side, "norms": norms, "plans": plans}
+VARIANTS = {"base": lambda bench: None, "side": side, "norms": norms, "ahead": ahead, "casts": casts, "plans": plans}
 CHECKED = 20  # steps after which a variant's weights are compared with the eager step's
 
 
@@ -117,7 +131,7 @@ def card(opt: Namespace) -> dict:
 
 
 def variant(opt: Namespace) -> dict:
-    data = random_data(max(4096, 20 * opt.batch_size) if opt.device != "cpu" else 8 * opt.batch_size)
+    data = random_data(max(20000, 20 * opt.batch_size) if opt.device != "cpu" else 8 * opt.batch_size)
     checked, names = min(CHECKED, opt.steps), opt.experiment
     trained = {}
     for label, what, step in (("eager", "base", "eager"), ("base", "base", None), ("variant", names, None)):

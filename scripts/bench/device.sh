@@ -28,10 +28,13 @@ case " $* " in *" cpu "*) precisions=(fp32) cuda= ;; esac
 run 30 base
 run 25 card
 run 40 profile
-run 30 side --rounds 5
-run 30 norms --rounds 5
-run 30 side+norms --rounds 5
-run 30 plans --rounds 5
+run 30 side --rounds 3
+run 30 norms --rounds 3
+run 30 side+norms --rounds 3
+run 30 ahead --rounds 3
+run 30 casts --rounds 3 --precision bf16
+run 30 side+norms+ahead --rounds 3
+run 30 plans --rounds 3
 for trials in 1 1,2,3 1,2,3,4,5,6,7,8 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16; do
     run 35 lanes --trial $trials
 done

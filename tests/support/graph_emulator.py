@@ -58,7 +58,7 @@ class Stream:
     """Stands for torch.cuda.Stream. time: operations so far; seen: per other stream, how many of its operations come
     before the next one here."""
 
-    def __init__(self, device=None):
+    def __init__(self, device=None, priority=0):
         self.device, self.time, self.seen = device, 0, {}
 
     def wait_stream(self, other):
