@@ -99,7 +99,7 @@ def test_a_table_outlives_a_lost_worker(executor, tmp_path, capsys):
     table, = (tmp_path / "out").rglob("table.csv")
     assert [line["seeds"] for line in csv.DictReader(table.read_text().splitlines())] == ["1"]
     log = next((tmp_path / "out").rglob("*.log")).read_text()
-    assert log.count("==> on ") == 2 and "going on after" in log
+    assert log.count("==> on ") == 2 and "resumed after" in log
 
 
 def test_what_can_not_be_is_one_line(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from scripts import run_table, summary
+from scripts import summary
 from tests.support.small_runs import call, refused
 
 
@@ -47,7 +47,3 @@ def test_what_can_not_be_drawn_is_one_line(save, tmp_path):
     log, = save.glob("models/*/log.csv")
     log.write_text("stage,epoch,test_acc\nmain,1,much\n")
     refused(call(summary.main, ["--save_dir", save, "--picture", tmp_path / "x.png"]), log, "damaged")
-
-
-def test_modes_of_run_table_exclude_each_other():
-    refused(call(run_table.main, ["main", "--print", "--dry_run"]), "--dry_run and --print exclude each other")

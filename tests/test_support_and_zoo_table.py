@@ -9,7 +9,9 @@ from helper import checkpoint
 from helper.errors import UserError
 from models import model_dict
 from scripts import support, zoo_table
+from tests.support import table_runs
 from tests.support.feature_cases import EQUAL_CHANNELS, PAIRS
+from tests.support.small_runs import no_pictures  # noqa: F401 - a fixture
 
 # Which pairs ----------------------------------------------------------------------------------------------------------
 
@@ -55,8 +57,9 @@ def test_support_takes_the_training_flags(monkeypatch, capsys):
 # The table ------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.slow
-def test_the_table_goes_on_past_a_failure_and_where_it_was(tmp_path, capsys):
+def test_the_table_goes_on_past_a_failure_and_where_it_was(tmp_path, capsys, monkeypatch):
     """resnet8x4 > resnet8: fsp is refused by the training script; a second call runs only what is missing."""
+    table_runs.train_in_process(monkeypatch)
     save, out, data = tmp_path / "runs", tmp_path / "out", tmp_path / "there"
     folder = save / "models" / "resnet8x4_vanilla"
     folder.mkdir(parents=True)

@@ -5,8 +5,7 @@ import re
 import shutil
 import signal
 import statistics
-import subprocess
-import sys
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,18 +14,10 @@ import torch
 
 from helper import together
 from helper.engine import Engine
-from scripts import run_table, sweep
+from helper.files import lock_folder
+from scripts import sweep
 from tests.support.small_runs import DATA, call, compared, no_pictures, ok, only_run, refused  # noqa: F401
-from tests.support.table_runs import small_table
 
-HOLDER = """import fcntl, os, sys, time
-file = open(sys.argv[1], "a+")
-fcntl.lockf(file, fcntl.LOCK_EX)
-file.write(str(os.getpid()))
-file.flush()
-print("locked", flush=True)
-time.sleep(240)
-"""
 GRID = ["--vary", "distill=kd,mixstd", "--vary", "kd_T=1,4", "--vary", "trial=1,2"]
 
 
@@ -88,6 +79,10 @@ def test_the_training_alone_is_swept_too(tmp_path):
 def test_what_is_wrong_is_refused_before_anything_starts(vary, words, teacher, tmp_path):
     refused(run(tmp_path, teacher, *(word for text in vary for word in ("--vary", text))), *words)
     assert not any(tmp_path.iterdir())
+    for line, problem in (("--vary kd_T=1,4 --dataset digits", "--dataset: flags of the training go after --"),
+                          ("--vary gamma=0.2,0.3 -- -r 0.5", "-r: given after -- and with --vary"),
+                          ("--vary kd_T=1,4 -- train_teachr.py", "train_teachr.py")):
+        refused(call(sweep.main, line.split()), problem)
 
 
 def test_a_missing_teacher_is_refused_before_anything_starts(teacher, tmp_path):
@@ -102,23 +97,21 @@ def test_a_second_start_is_refused_while_the_first_trains(teacher, tmp_path):
     assert first.status == 0, first.err
     folder, = (tmp_path / "out").iterdir()
     before = (folder / "table.md").read_text()
-    holder = subprocess.Popen([sys.executable, "-c", HOLDER, folder / ".lock"], stdout=subprocess.PIPE)
-    holder.stdout.readline()
+    other = os.fork()  # a lock is a process's
+    if not other:
+        handle = lock_folder(folder)  # noqa: F841 - the lock is dropped with it
+        (tmp_path / "locked").touch()
+        time.sleep(240)
+        os._exit(0)
     try:
-        refused(run(tmp_path, teacher, "--vary", "trial=1"), f"process {holder.pid} is training this sweep", "--out")
+        while not (tmp_path / "locked").exists():
+            time.sleep(0.01)
+        refused(run(tmp_path, teacher, "--vary", "trial=1"), f"process {other} is training this sweep", "--out")
         assert (folder / "table.md").read_text() == before
     finally:
-        holder.kill()
-        holder.wait()
+        os.kill(other, signal.SIGKILL)
+        os.waitpid(other, 0)
     assert run(tmp_path, teacher, "--vary", "trial=1").status == 0 and not (folder / ".lock").exists()
-
-
-@pytest.mark.parametrize(("words", "expected"), [
-    (["--vary", "kd_T=1,4", "--dataset", "digits"], "--dataset: flags of the training go after --"),
-    (["--vary", "gamma=0.2,0.3", "--", "-r", "0.5"], "-r: given after -- and with --vary"),
-    (["--vary", "kd_T=1,4", "--", "train_teachr.py"], "train_teachr.py")])
-def test_a_command_line_of_the_wrong_form_is_one_line(words, expected):
-    refused(call(sweep.main, words), expected)
 
 
 def test_runs_of_equal_teachers_do_not_train_in_one_folder(teacher, tmp_path):
@@ -189,17 +182,3 @@ def test_auto_doubles_the_runs_while_that_raises_the_rate(rates, room, expected,
         if pace.settled and len(lanes) > pace.at_once:
             lanes.pop()  # a run has ended
     assert pace.settled and len(lanes) == pace.at_once == expected
-
-
-@pytest.mark.slow
-def test_a_table_trains_several_runs_in_a_process(tmp_path):
-    """A process for the teachers and one for the students; each failure has its own line."""
-    rows = [{"name": "KD", "flags": "--distill kd --mix none"}, {"name": "MIXSTD", "flags": "--distill mixstd"},
-            {"name": "NaN", "flags": "--learning_rate 1e30"}]
-    path = small_table(tmp_path, rows=rows, columns=["resnet8 > resnet8", "resnet14 > resnet8"])
-    argv = [path, "--dataset", "digits", "--epochs", 1, "--train_fraction", 0.05, "--device", "cpu", "--threads", 1,
-            "--trial", 1, "--save_dir", tmp_path / "save", "--out", tmp_path / "out", "--at_once", 3]
-    refused(call(run_table.main, argv), "2 of 8 runs failed", "NaN, resnet8 > resnet8", "NaN, resnet14 > resnet8")
-    text = next((tmp_path / "out").rglob("table.md")).read_text()
-    assert len(list((tmp_path / "out").rglob("*.log"))) == 2 and text.count("(n=1)") == 4
-    assert text.count("the loss or the weights are not finite") == 2

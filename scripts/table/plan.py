@@ -61,7 +61,7 @@ class Training:
             with contextlib.redirect_stderr(complaint):
                 return (parse_teacher if self.kind == "models" else parse_student)(list(self.flags))
         except SystemExit:
-            raise UserError(complaint.getvalue().split("error: ", 1)[-1]) from None
+            raise UserError(complaint.getvalue().split("error: ", 1)[-1].strip()) from None
 
     @property
     def missing(self) -> list[str]:

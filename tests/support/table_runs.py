@@ -1,13 +1,20 @@
-"""Finished runs that nobody trained: the files a run leaves, for tests of what reads them."""
+"""A small table, runs that count as finished though nobody trained them, and training processes within this process."""
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
-from helper.options import parse_student
+import torch
+
+import train_student_mixstd
+import train_teacher
+from helper import checkpoint
 from helper.run import config_of, student_name, teacher_name
+from models import model_dict
 from scripts import run_table
-from scripts.table import spec
+from scripts.table import jobs, spec
 from scripts.table.plan import Plan
 from scripts.table.results import Store
+from tests.support.small_runs import call
 
 SMALL = {
     "title": "Small table",
@@ -19,6 +26,7 @@ SMALL = {
         {"name": "MIXSTD", "flags": "--distill mixstd"},
     ],
 }
+SCRIPTS = {"train_teacher.py": train_teacher.main, "train_student_mixstd.py": train_student_mixstd.main}
 
 
 def small_table(folder, **changes):
@@ -49,7 +57,7 @@ def finish(plan, run, trial, last, best=None, **summary):
     environment = {"hardware": "none", "git_commit": "a" * 40}
     (folder / "args.json").write_text(json.dumps({"config": config, "environment": environment}))
     facts = {"epochs": opt.epochs, "last_top1": last, "best_top1": best or last, "best_epoch": 1, "wall_time_s": 9.0,
-             "validated_on": "holdout" if opt.holdout else "test", "train_fraction": opt.train_fraction, **summary}
+             **summary}
     (folder / "summary.json").write_text(json.dumps(facts))
     (folder / "timing.csv").write_text("stage,epoch,seconds,images_per_s\nmain,1,2.0,1000\nmain,2,1.0,3000\n")
     return folder
@@ -60,6 +68,21 @@ def run_of(plan, row):
     return plan.of[row, plan.table.columns[0]][0]
 
 
-def parse_student_flags(cell):
-    """The options of a cell's own flags."""
-    return parse_student(["--model_s", cell.student, "--model_t", cell.teacher, *cell.flags])
+def save_teacher(path, seed=0, **state):
+    """A resnet14 of seed ``seed`` as the file ``path``; returns the digest of its weights."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    weights = model_dict["resnet14"](num_classes=100).state_dict()
+    checkpoint.save({"model": weights, "arch": "resnet14", **state}, path)
+    return checkpoint.digest(weights)
+
+
+def train_in_process(monkeypatch, *more):
+    """The training scripts of a table run within this process, one after another, with their output in their logs.
+    more: flags for all of them."""
+    def start(self, argv, log):
+        done = call(SCRIPTS[argv[0]], [*argv[1:], *more])
+        with log.open("a") as file:
+            file.write(done.out + done.err)
+        return SimpleNamespace(returncode=done.status, poll=lambda: done.status)
+    monkeypatch.setattr(jobs.Local, "start", start)

@@ -1,0 +1,176 @@
+"""From a table to its runs: what is wanted, done, begun or taken as a file, what it costs and what is refused."""
+import json
+from argparse import Namespace
+
+import pytest
+import torch
+
+from helper.errors import UserError
+from helper.known_teachers import vanilla
+from models import model_dict
+from scripts import run_table
+from scripts.table import costs
+from tests.support import table_runs
+from tests.support.small_runs import call, refused
+
+
+@pytest.fixture
+def argv(tmp_path):
+    return [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--device", "cpu", "--trial", "1,2"]
+
+
+def kd(argv):
+    return table_runs.run_of(table_runs.make_plan(argv), "KD")
+
+
+def test_a_plan_wants_what_was_asked_for_and_its_teachers_first(tmp_path):
+    argv = ["main", "--trial", "4,5", "--save_dir", tmp_path]
+    plan = table_runs.make_plan([*argv, "--only", "mixstd*resnet110"])
+    labels = ["teacher resnet110", "MIXSTD + FMU, resnet110 > resnet32", "MIXSTD + FMU, resnet110 > resnet20",
+              "MIXSTD + PMU, resnet110 > resnet32", "MIXSTD + PMU, resnet110 > resnet20"]
+    both = table_runs.make_plan([*argv, "--only", "mixstd + fmu*resnet110", "--only", "mixstd + pmu*resnet110"])
+    assert [run.label for run in plan.waiting] == [run.label for run in both.waiting] == labels
+    teacher, student = plan.waiting[:2]
+    assert teacher.missing == ["0"] and student.missing == ["4", "5"] and student.teacher is teacher
+    assert student.opt.path_t == str(plan.teachers["resnet110", ""].path) and student.opt.model_t == "resnet110"
+    assert student.argv(student.missing)[-4:] == ["--trial", "4,5", "--resume", "auto"]
+
+
+def test_a_begun_run_is_shown_and_only_the_rest_is_estimated(argv, capsys):
+    plan = table_runs.make_plan(argv)
+    run = table_runs.run_of(plan, "KD")
+    whole = plan.cost(run) / 2
+    table_runs.finish(plan, run, "1", 40.0)
+    folder = table_runs.finish(plan, run, "2", 40.0)
+    (folder / "summary.json").rename(folder / "resume.pth")
+    rows = "".join(f"main,{epoch},1.0\n" for epoch in range(1, 181))
+    (folder / "log.csv").write_text(f"stage,epoch,train_loss\n{rows}")
+    plan = table_runs.make_plan(argv)
+    assert plan.cost(table_runs.run_of(plan, "KD")) == whole * 60 / 240
+    run_table.main([*map(str, argv), "--dry_run"])
+    assert "[1/2 done, 180 epochs trained] KD, resnet14 > resnet8" in capsys.readouterr().out
+    table_runs.save_teacher(plan.teachers["resnet14", ""].path)
+    assert kd(argv).begun == {}  # distilled from another teacher
+
+
+def test_finished_runs_are_found_by_configuration_and_only_missing_trials_run(argv):
+    plan = table_runs.make_plan(argv)
+    folder = table_runs.finish(plan, table_runs.run_of(plan, "KD"), "1", 41.0)
+    assert kd(argv).missing == ["2"] and kd(argv).done["1"].last_top1 == 41.0
+    assert kd([*argv, "--epochs", 239]).missing == ["1", "2"]
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps({**summary, "epochs": 24}))  # --epochs has grown since
+    assert kd(argv).missing == ["1", "2"]
+    table_runs.finish(plan, table_runs.run_of(plan, "KD"), "1", 41.0)
+    table_runs.save_teacher(plan.teachers["resnet14", ""].path)  # not the one of the finished student
+    assert kd(argv).missing == ["1", "2"]
+
+
+def test_a_finished_run_without_its_args_is_named(argv, capsys):
+    plan = table_runs.make_plan(argv)
+    folder = table_runs.finish(plan, table_runs.run_of(plan, "KD"), "1", 41.0)
+    (folder / "args.json").unlink()
+    assert kd(argv).missing == ["1", "2"] and f"WARNING {folder}" in capsys.readouterr().out
+
+
+def test_a_teacher_file_is_taken_and_its_accuracy_is_in_full_tables_only(argv, tmp_path):
+    path = tmp_path / "mine" / vanilla("resnet14")
+    argv += ["--teacher_dir", tmp_path / "mine"]
+
+    def accuracy(*more):
+        plan = table_runs.make_plan([*argv, *more])
+        return [result.last_top1 for result in plan.results(plan.table.cells[0])]
+
+    table_runs.save_teacher(path, accuracy=51.5, epoch=240)
+    plan = table_runs.make_plan(argv)
+    assert table_runs.run_of(plan, "KD").opt.path_t == str(path) and all(r.kind != "models" for r in plan.waiting)
+    assert accuracy() == [51.5] and accuracy("--epochs", 9) == []
+    held = table_runs.make_plan([*argv, "--holdout", 100])  # that teacher saw the images held out
+    assert held.teachers["resnet14", ""].path != path
+    table_runs.save_teacher(path)
+    path.with_name("index.json").write_text(json.dumps({path.stem: {"top1": 52.5}}))
+    assert accuracy() == [52.5]
+    for stated, index in ((float("nan"), None), (726.0, None), ("x", None), (torch.zeros(2), None), (None, "good")):
+        table_runs.save_teacher(path, **({} if stated is None else {"accuracy": stated}))
+        path.with_name("index.json").write_text(json.dumps({path.stem: {"top1": index}}))
+        with pytest.raises(UserError, match=f"{path.name}: states an impossible accuracy"):
+            accuracy()
+
+
+@pytest.mark.parametrize("state", [{"epoch": 1, "accuracy": 1.0}, {"opt": {"epochs": 3}}, {"opt": {"holdout": 100}},
+                                   {"opt": Namespace(epochs=240, dataset="digits")}], ids=str)
+def test_a_teacher_of_less_than_the_recipe_is_refused(argv, tmp_path, state):
+    path = tmp_path / "mine" / vanilla("resnet14")
+    path.parent.mkdir(parents=True)
+    torch.save({**state, "model": model_dict["resnet14"](num_classes=100).state_dict()}, path)
+    with pytest.raises(UserError, match="trained on less than the recipe"):
+        table_runs.make_plan([*argv, "--teacher_dir", tmp_path / "mine"])
+
+
+def test_students_read_the_teacher_where_it_has_begun(argv):
+    """A run that continues in a folder of another name."""
+    plan = table_runs.make_plan(argv)
+    folder = table_runs.finish(plan, table_runs.run_of(plan, "Teacher"), "0", 50.0)
+    (folder / "summary.json").rename(folder / "resume.pth")
+    other = folder.rename(folder.with_name("another_name"))
+    assert kd(argv).opt.path_t == str(other / "resnet14_last.pth")
+
+
+# Costs ----------------------------------------------------------------------------------------------------------------
+
+def resnet_by_hand(depth, classes=100):
+    """RepDistiller's CIFAR ResNet of basic blocks: 16, 32, 64 channels on 32, 16, 8 pixels; 1x1 shortcuts."""
+    blocks = (depth - 2) // 6
+    total = 3 * 16 * 9 * 32**2 + 64 * classes
+    for before, width, side in ((16, 16, 32), (16, 32, 16), (32, 64, 8)):
+        total += (2 * blocks - 1) * width * width * 9 * side**2 + before * width * 9 * side**2
+        total += before * width * side**2 if before != width else 0
+    return total
+
+
+def test_costs_are_multiply_adds_at_the_rate_of_finished_runs(argv, capsys):
+    t, s = resnet_by_hand(14), resnet_by_hand(8)
+    plan = table_runs.make_plan(argv)
+    run, cost = table_runs.run_of(plan, "KD"), 240 * 2 * (50_000 * (t + 3 * s) + 10_000 * s)
+    assert plan.cost(run) == cost and costs.epoch_cost("resnet8", None, 0, 10) == 10 * s
+    table_runs.finish(plan, table_runs.run_of(plan, "MIXSTD"), "7", 30.0)
+    run_table.main([*map(str, argv), "--dry_run"])
+    units, hours = cost / costs.unit(), cost / (t + 3 * s) / 2000 / 3600  # the median of 1000 and 3000 images/s
+    assert f"] KD, resnet14 > resnet8  {units:.2f} units, about {hours:.1f} h\n" in capsys.readouterr().out
+
+
+# The command line -----------------------------------------------------------------------------------------------------
+
+def test_the_command_line_lists_tables_and_plans(tmp_path):
+    assert "main" in call(run_table.main, []).out
+    done = call(run_table.main, ["main", "--dry_run", "--save_dir", tmp_path, "--out", tmp_path / "out"])
+    assert "[to do] teacher resnet56" in done.out and "0 done" in done.out and not (tmp_path / "out").exists()
+    assert "full run of resnet56 > resnet20: 424.1 in all, 32.8 in the longest chain" in done.out
+    refused(call(run_table.main, ["main", "--print", "--dry_run"]), "--dry_run and --print exclude each other")
+
+
+def test_finished_runs_of_other_code_are_named(argv, monkeypatch, capsys):
+    plan = table_runs.make_plan(argv)
+    table_runs.finish(plan, table_runs.run_of(plan, "KD"), "1", 12.0)
+    plan = table_runs.make_plan(argv)
+    for here, warned in (("a" * 40, False), ("b" * 40, True), ("a" * 40 + "+1", True), ("", False)):
+        monkeypatch.setattr(run_table, "git_commit", lambda here=here: here)
+        run_table.warn_of_code(plan)
+        assert ("1 finished runs were trained by the code of aaaaaaaa, here" in capsys.readouterr().out) == warned
+
+
+def test_a_printed_table_of_other_data_trains_its_own_teachers(tmp_path, capsys):
+    recipe = {**table_runs.SMALL["recipe"], "dataset": "digits"}
+    run_table.main([table_runs.small_table(tmp_path, recipe=recipe), "--print"])
+    out = capsys.readouterr().out
+    assert '"$PYTHON" train_teacher.py --model resnet14 --dataset digits --resume auto' in out
+    assert "resnet14=save/models/resnet14_digits_lr_0.05_decay_0.0005_trial_0/resnet14_last.pth" in out
+    assert "$(teacher" not in out and "run_cifar_vanilla" not in out
+
+
+@pytest.mark.parametrize("flags, words", [
+    (["--device", "foo"], "--device foo"), (["--save_dir", "/dev/null/x"], "--save_dir"),
+    (["--gpus", "99"], "--gpus 99")])
+def test_places_that_runs_could_not_use_are_refused_first(tmp_path, flags, words):
+    refused(call(run_table.main, [table_runs.small_table(tmp_path), "--out", tmp_path / "out", *flags]), words)
+    assert not (tmp_path / "out").exists()
