@@ -25,6 +25,7 @@ from dataset import DataError
 from distiller_zoo import DistillError
 
 from . import ddp
+from .device import set_precision
 from .errors import Interrupted, UserError, line_of
 from .fit import PHASE, Fit, print_line
 from .graphs import tensors_of
@@ -76,6 +77,8 @@ class Lane:
             self.stream.wait_stream(torch.cuda.current_stream(fit.engine.device))
 
     def context(self):
+        """For the run's turn: its stream, and torch's switches for TF32, which all runs of a process share."""
+        set_precision(self.fit.opt.precision, self.fit.engine.device)
         return torch.cuda.stream(self.stream) if self.stream else contextlib.nullcontext()
 
     def step(self) -> bool:

@@ -67,6 +67,18 @@ def test_the_teacher_is_asked_once_for_runs_that_see_the_same(teacher, tmp_path,
     assert len(calls) == 1 + 3 * 3  # its accuracy; three epochs of three steps, of which two are shared
 
 
+def test_each_step_has_the_precision_of_its_run(teacher, tmp_path, monkeypatch):
+    """The switches for TF32 are those of the process."""
+    real, now, seen = Engine.step, [], []
+    monkeypatch.setattr(together, "set_precision", lambda precision, device: now.append(precision))
+    monkeypatch.setattr(Engine, "step", lambda self, batch: seen.append((self.opt.precision, now[-1]))
+                        or real(self, batch))
+    names = {"kd": "bf16", "kd at 1": "fp32"}
+    monkeypatch.setattr(f"{__name__}.RUNS", {name: [*RUNS[name], "--precision", p] for name, p in names.items()})
+    assert [outcome.status for outcome in side_by_side(tmp_path, teacher, names=names)] == ["done", "done"]
+    assert set(seen) == {("bf16", "bf16"), ("fp32", "fp32")} and len(seen) == 3 * (2 + 3)
+
+
 def test_one_that_fails_leaves_alone(teacher, alone, tmp_path, monkeypatch):
     real = Engine.step
 
