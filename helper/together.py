@@ -86,6 +86,12 @@ class Lane:
         with self.context():
             return next(self.steps, self) is not self
 
+    def close(self) -> None:
+        """The run is over; what is queued for it is done before its memory is free for the next run's streams."""
+        self.steps.close()
+        if self.stream:
+            self.stream.synchronize()
+
 
 class Pace:
     """How many runs train side by side where no number is given. On CUDA doubled for as long as that raises the steps
@@ -170,34 +176,36 @@ def train(prepare: Sequence[Callable[[Cache], Fit | Outcome]], at_once: int | Pa
         outcomes[place] = outcome
         report(place, outcome)
 
+    def begin(place: int, make: Callable[[Cache], Fit | Outcome]) -> None:
+        try:
+            with tqdm.external_write_mode():
+                fit = make(cache)
+        except FAULTS as error:
+            return leave(place, Outcome("failed", problem=line_of(error)))
+        if isinstance(fit, Outcome):
+            return leave(place, fit)
+        if most > 1:
+            fit.shared = batches
+        fit.label = labels[place] if labels else ""
+        fit.line = min({*range(most)} - {lane.fit.line for lane in lanes})
+        lanes.append(Lane(place, fit))
+
+    def take_turns() -> None:
+        for lane in list(lanes):
+            if outcome := advance(lane, interrupts):
+                lanes.remove(lane)
+                lane.close()
+                cache.folders.discard(lane.fit.run.folder)
+                leave(lane.place, outcome)
+            if signum := stopped():
+                raise Interrupted(signum, stop(lanes, signum))
+
     with Interrupts() as interrupts:
         stopped = ddp.Vote(interrupts)
         while waiting or lanes:
             while waiting and room():
-                place, make = waiting.popleft()
-                try:
-                    with tqdm.external_write_mode():
-                        fit = make(cache)
-                except FAULTS as error:
-                    leave(place, Outcome("failed", problem=line_of(error)))
-                    continue
-                if isinstance(fit, Outcome):
-                    leave(place, fit)
-                    continue
-                if most > 1:
-                    fit.shared = batches
-                fit.label = labels[place] if labels else ""
-                fit.line = min({*range(most)} - {lane.fit.line for lane in lanes})
-                lanes.append(Lane(place, fit))
-            for lane in list(lanes):
-                outcome = advance(lane, interrupts)
-                if outcome:
-                    lanes.remove(lane)
-                    lane.steps.close()
-                    cache.folders.discard(lane.fit.run.folder)
-                    leave(lane.place, outcome)
-                if signum := stopped():
-                    raise Interrupted(signum, stop(lanes, signum))
+                begin(*waiting.popleft())
+            take_turns()  # a function, so that no variable holds a run that is over while the next one begins
     return outcomes
 
 

@@ -6,7 +6,7 @@ Images and weights are random; resnet56 > resnet20, mixstd, batch 64 unless --pa
 card: rates of a device-to-device copy and of matrix products. profile: kernels of a step by their full names, and how
 long the host takes to enqueue one. A variant (base: none) is trained for 20 steps beside the eager step, then timed in
 turns with the unchanged step. lanes: the runs of --trial side by side, each on its own stream, with batches and teacher
-of their own and shared. epochs: whole epochs by the training loop.
+of their own and shared, in time and in the process's CPU time. epochs: whole epochs by the training loop.
 """
 from __future__ import annotations
 
@@ -215,13 +215,14 @@ def lanes(opt: Namespace) -> dict:
         for _ in range(2 if not cuda else 32):
             a_step(feeds)
         wait(opt)
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         for _ in range(opt.steps):
             a_step(feeds)
         wait(opt)
-        seconds = (time.perf_counter() - began) / opt.steps
+        seconds, busy = ((now - then) / opt.steps for now, then in ((time.perf_counter(), began),
+                                                                    (time.process_time(), busy)))
         name = "shared" if shared else "own"
-        found |= {f"{name}_round_ms": 1000 * seconds,
+        found |= {f"{name}_round_ms": 1000 * seconds, f"{name}_cpu_ms": 1000 * busy,
                   f"{name}_images_per_s": len(bench.fits) * opt.batch_size / seconds}
     return found
 
@@ -244,10 +245,11 @@ def main(argv=None) -> None:
     parser.add_argument("--batch_size", type=number(int, low=2, high=4096), default=64)
     parser.add_argument("--precision", default=None)
     parser.add_argument("--step", default=None)
+    parser.add_argument("--kernels", default="torch", choices=("torch", "native"), help="on the CPU (default torch)")
     parser.add_argument("--variant", default="base", help="of profile, lanes and epochs: base, side, side+norms, ...")
     parser.add_argument("--trial", type=trial_list, default=["1"], help="1,2,3: three seeds at once")
     opt = parser.parse(argv)
-    opt.mix, opt.dataset, opt.data_dir, opt.kernels, opt.num_workers = "mixup", "cifar100", "data", "torch", None
+    opt.mix, opt.dataset, opt.data_dir, opt.num_workers = "mixup", "cifar100", "data", None
     device = pick_device(opt.device)
     opt.device = str(device)
     work = EXPERIMENTS.get(opt.experiment, variant)

@@ -5,6 +5,7 @@ is not the one the next batch is copied to, a read by the host. And what streams
 """
 import contextlib
 import itertools
+from weakref import WeakKeyDictionary
 
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -58,6 +59,8 @@ class Stream:
     """Stands for torch.cuda.Stream. time: operations so far; seen: per other stream, how many of its operations come
     before the next one here."""
 
+    host = WeakKeyDictionary()  # per stream the operations that the host has waited for
+
     def __init__(self, device=None, priority=0):
         self.device, self.time, self.seen = device, 0, {}
 
@@ -70,8 +73,12 @@ class Stream:
     def wait_event(self, event):
         self.seen |= {stream: max(time, self.seen.get(stream, 0)) for stream, time in event.items()}
 
+    def synchronize(self):
+        """The host waits, so whatever is called from now on comes after."""
+        self.host.update(self.record_event())
+
     def follows(self, stream, time):
-        return stream is self or self.seen.get(stream, 0) >= time
+        return stream is self or max(self.seen.get(stream, 0), self.host.get(stream, 0)) >= time
 
 
 class Memory:
