@@ -30,7 +30,7 @@ class Part:
 
     By sample, before mixing: index, int64 (P,), its place in the training set; crop, int64 (P, 2); flip, bool (P,).
     By slot: first, second, int64 (B,), the samples that meet there, counted from the part's first; lam, float32 (B,);
-    drawn, (B, ...) or None. mix: the kind. sizes, totals: slots of each batch here, and samples in all processes.
+    extra, (B, ...) or None. mix: the kind. sizes, totals: slots of each batch here, and samples in all processes.
     """
 
     index: torch.Tensor
@@ -39,7 +39,7 @@ class Part:
     first: torch.Tensor
     second: torch.Tensor
     lam: torch.Tensor
-    drawn: torch.Tensor | None
+    extra: torch.Tensor | None
     mix: str
     sizes: list
     totals: list
@@ -54,14 +54,14 @@ class Part:
 def parts(plan, device, start, length):
     """Iterator of Part: `length` batches of an EpochPlan at a time from step `start` on, the last part may be shorter.
     The whole plan is copied to `device` at once."""
-    columns = [plan.order, plan.crop, plan.flip, plan.first, plan.second, plan.lam, plan.drawn]
-    order, crop, flip, first, second, lam, drawn = (None if c is None else on_device(c, device) for c in columns)
+    columns = [plan.order, plan.crop, plan.flip, plan.first, plan.second, plan.lam, plan.extra]
+    order, crop, flip, first, second, lam, extra = (None if c is None else on_device(c, device) for c in columns)
     samples, slots, totals = plan.samples.tolist(), plan.slots.tolist(), plan.totals.tolist()
     for step in range(start, plan.steps, length):
         stop = min(step + length, plan.steps)
         sample, slot = slice(samples[step], samples[stop]), slice(slots[step], slots[stop])
         yield Part(index=order[sample], crop=crop[sample], flip=flip[sample], first=first[slot] - sample.start,
-                   second=second[slot] - sample.start, lam=lam[slot], drawn=None if drawn is None else drawn[slot],
+                   second=second[slot] - sample.start, lam=lam[slot], extra=None if extra is None else extra[slot],
                    mix=plan.mix, sizes=np.diff(slots[step : stop + 1]).tolist(), totals=totals[step:stop])
 
 
@@ -73,7 +73,7 @@ def on_device(column, device):
     return tensor.to(device, non_blocking=True)
 
 
-def mixup(images, partners, lam, drawn=None):
+def mixup(images, partners, lam, extra=None):
     """lam * images + (1 - lam) * partners, one lam per sample.
 
     Zhang et al., ICLR 2018; Choi et al., WACV 2023, eq. 1. images, partners (B, C, H, W); lam (B,). Where lam is 1 the
@@ -97,7 +97,7 @@ def cutmix(images, partners, lam, box):
 
 
 # By their names in plan.MIXES: from samples, their partners, the samples' weights and what else the plan drew for each
-# (its field `drawn`) to the mixed samples.
+# (its field `extra`) to the mixed samples.
 MIXERS = {"mixup": mixup, "cutmix": cutmix}
 
 
@@ -117,7 +117,7 @@ def mix_batch(images, labels, part, num_classes):
     one, other = labels[part.first], labels[part.second]
     heavier = part.lam >= 0.5
     if part.mix != "none":
-        images = MIXERS[part.mix](*images.chunk(2), part.lam, part.drawn)
+        images = MIXERS[part.mix](*images.chunk(2), part.lam, part.extra)
     targets = soft_targets(one, other, part.lam, num_classes)
     index = torch.where(heavier, part.index[part.first], part.index[part.second])
     return images, targets, torch.where(heavier, one, other), index, part.lam < 1

@@ -106,8 +106,8 @@ def stratified(labels, n):
     quota = np.floor(share).astype(np.int64)
     rest = np.argsort(-(share - quota), kind="stable")[: n - quota.sum()]
     quota[rest] += 1
-    drawn = [rng.permutation(np.flatnonzero(labels == label))[:k] for label, k in enumerate(quota)]
-    return np.sort(np.concatenate(drawn))
+    places = [rng.permutation(np.flatnonzero(labels == label))[:k] for label, k in enumerate(quota)]
+    return np.sort(np.concatenate(places))
 
 
 def reduced(data, holdout=0, train_fraction=1.0):
@@ -129,8 +129,8 @@ def reduced(data, holdout=0, train_fraction=1.0):
         raise DataError(f"--holdout {holdout}: fewer than the {data.num_classes} classes of {data.name}; give more, "
                         "or 0")
     if holdout:
-        held = stratified(train.labels, holdout)
-        test, train = train.take(held), train.take(np.setdiff1d(np.arange(n), held))
+        chosen = stratified(train.labels, holdout)
+        test, train = train.take(chosen), train.take(np.setdiff1d(np.arange(n), chosen))
     if train_fraction < 1:
         keep = round(train_fraction * len(train))
         if keep < 1:

@@ -26,7 +26,7 @@ def load():
     grey = np.rint(raw.images * (255 / 16)).astype(np.uint8).repeat(4, axis=1).repeat(4, axis=2)
     images = torch.from_numpy(np.repeat(grey[:, None], 3, axis=1))
     everything = Split(images, torch.from_numpy(raw.target.astype(np.int64)))
-    held = stratified(raw.target, N_TEST)
-    train = everything.take(np.setdiff1d(np.arange(len(everything)), held))
-    return Data("digits", CLASSES, (MEAN,) * 3, (STD,) * 3, 4, False, train, everything.take(held),
+    chosen = stratified(raw.target, N_TEST)
+    train = everything.take(np.setdiff1d(np.arange(len(everything)), chosen))
+    return Data("digits", CLASSES, (MEAN,) * 3, (STD,) * 3, 4, False, train, everything.take(chosen),
                 class_names=tuple(map(str, range(CLASSES))))

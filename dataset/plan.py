@@ -53,7 +53,7 @@ class EpochPlan:
     top and left of its crop in the padded image, or where the data set cuts in its own way two random numbers below
     2^32 to draw a crop from; flip, whether it is mirrored.
     By slot of the mixed batches: first, second, the epoch positions that are mixed there, always of the same batch;
-    lam, float32, the weight of `first`; drawn, (n, ...), what else the kind of mixing drew: CutMix's boxes, rows of
+    lam, float32, the weight of `first`; extra, (n, ...), what else the kind of mixing drew: CutMix's boxes, rows of
     top, bottom, left, right of what `second` pastes; None for mixup. Without mixing every position has its own slot,
     and lam is 1. mix: the kind, one of MIXES.
     samples, slots, (steps + 1,): where the positions and the slots of each batch begin, and at last where all end; the
@@ -67,7 +67,7 @@ class EpochPlan:
     first: np.ndarray
     second: np.ndarray
     lam: np.ndarray
-    drawn: np.ndarray | None
+    extra: np.ndarray | None
     samples: np.ndarray
     slots: np.ndarray
     totals: np.ndarray
@@ -91,7 +91,7 @@ class EpochPlan:
         place[samples] = np.arange(len(samples))
         return replace(self, order=self.order[samples], crop=self.crop[samples], flip=self.flip[samples],
                        first=place[first], second=place[second], lam=lam,
-                       drawn=None if self.drawn is None else self.drawn[mine],
+                       extra=None if self.extra is None else self.extra[mine],
                        samples=np.searchsorted(samples, self.samples), slots=np.append(0, np.cumsum(end - begin)))
 
 
@@ -134,7 +134,7 @@ class PlanAhead:
 
 
 def _mixing(rng, n, b, size, spec):
-    """(first, second, lam, drawn) of an EpochPlan: what MIX-KD's PMU() and FMU() draw for a batch, for all
+    """(first, second, lam, extra) of an EpochPlan: what MIX-KD's PMU() and FMU() draw for a batch, for all
     batches of b samples at once."""
     if spec.mix == "none":
         everyone = np.arange(n)
@@ -143,10 +143,10 @@ def _mixing(rng, n, b, size, spec):
     lam = rng.beta(spec.beta_a, spec.beta_a, n)
     if spec.pmixup:
         lam[_clean(rng, n, b, spec)] = 1.0
-    drawn = None
+    extra = None
     if spec.mix == "cutmix":
-        drawn, lam = _boxes(rng, lam, size)
-    return first, second, lam.astype(np.float32), drawn
+        extra, lam = _boxes(rng, lam, size)
+    return first, second, lam.astype(np.float32), extra
 
 
 def _shuffled_batches(rng, n, b):

@@ -22,9 +22,9 @@ def default_weights(method: str) -> tuple[float, float, float]:
 
 def pair_settings(method: str, dataset: str, teacher: str | None, student: str) -> tuple[dict[str, Any], str]:
     """(flags, their source in words) of a method for a pair; ({}, '') where the general ones hold."""
-    wanted = {"method": method, "dataset": dataset, "teacher": teacher, "student": student}
+    key = {"method": method, "dataset": dataset, "teacher": teacher, "student": student}
     for entry in SETTINGS:
-        if wanted.items() <= entry.items():
+        if key.items() <= entry.items():
             repository = entry["repository"]
             return entry["flags"], f"{entry['file']} of github.com/{repository} at {COMMITS[repository]}"
     return {}, ""

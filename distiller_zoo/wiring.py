@@ -1,4 +1,4 @@
-"""Which features a method compares; methods that differ in nothing but their criterion share these two classes."""
+"""Methods that compare stage features or pooled features and differ only in their criterion."""
 from argparse import Namespace
 from collections.abc import Sequence
 

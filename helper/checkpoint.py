@@ -203,8 +203,8 @@ def _check_type(name: str, weight: Tensor, path: Path) -> None:
     whole = not (weight.is_floating_point() or weight.is_complex() or weight.is_quantized)
     dense = weight.layout == torch.strided and weight.device.type == "cpu" and not weight.is_quantized
     if not dense or not (weight.dtype in FLOATS or whole and name.endswith(COUNT)):
-        kind = str(weight.dtype if weight.layout == torch.strided else weight.layout).removeprefix("torch.")
-        raise UserError(f"{path}: {name} is {kind} on the device {weight.device}; save the weights as dense float32 "
+        dtype = str(weight.dtype if weight.layout == torch.strided else weight.layout).removeprefix("torch.")
+        raise UserError(f"{path}: {name} is {dtype} on the device {weight.device}; save the weights as dense float32 "
                         "tensors on the CPU")
 
 

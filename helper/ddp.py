@@ -204,6 +204,17 @@ def from_rank0(make: Callable[[], T]) -> T:
     return box[0]
 
 
+def send_state(fit) -> None:
+    """Give the other processes the state of rank 0's run."""
+    def state() -> bytes:
+        buffer = io.BytesIO()
+        torch.save(fit.state_dict(), buffer)
+        return buffer.getvalue()
+    stored = from_rank0(state)
+    if not is_rank0():
+        fit.load_state_dict(torch.load(io.BytesIO(stored), map_location="cpu", weights_only=True))
+
+
 def local_rank0_first(make: Callable[[], T]) -> T:
     """``make()`` in all processes, on each machine in its first process before the others: for files to be fetched."""
     if world_size() == 1:

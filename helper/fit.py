@@ -25,6 +25,8 @@ from .run import Run
 from .stored_runs import NEWEST
 from .teacher import answered, steps_ahead
 
+COLUMNS = {"init": {"train_loss", "seconds"},  # that every row of the history has, by stage
+           "main": {"train_loss", "train_acc", "test_loss", "test_acc", "test_acc_top5", "seconds"}}
 PHASE = {"main": 0, "init": 1}  # the two stages draw different plans
 
 
@@ -222,6 +224,10 @@ class Fit:
                 **self.engine.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a :meth:`state_dict`. Raises ValueError where its parts disagree, which a file's digest can't show;
+        one of another form may also raise ArithmeticError, AttributeError, LookupError, RuntimeError or TypeError."""
+        if not consistent(state):
+            raise ValueError("its epoch, step, history and best epoch don't agree")
         self.engine.load_state_dict(state)
         self.epoch, self.step = state["epoch"], state["step"]
         self.history, self.best = state["history"], state["best"]
@@ -302,12 +308,25 @@ class Fit:
         text = f" * {self.label and self.label + ': '}{self.place()}  lr {row['learning_rate']:.4g}  " \
                f"train loss {row['train_loss']:.4f}"
         if self.stage == "main":
-            held = "holdout" if self.opt.holdout else "test"
-            text += (f"  Acc@1 {row['train_acc']:.2f}  |  {held} Acc@1 {row['test_acc']:.2f} "
+            split = "holdout" if self.opt.holdout else "test"
+            text += (f"  Acc@1 {row['train_acc']:.2f}  |  {split} Acc@1 {row['test_acc']:.2f} "
                      f"Acc@5 {row['test_acc_top5']:.2f}")
         if self.opt.mix != "none":
             text += f"  mixed {100 * row['mixed_fraction']:.1f} %"
         print_line(f"{text}  {row['seconds']:.1f} s, {row['images_per_s']:.0f} images/s{self.time_left()}")
+
+
+def consistent(state: dict[str, Any]) -> bool:
+    """Whether progress, history and best epoch of a run's state agree."""
+    stage, history, numbers = state["stage"], state["history"], (int, float)
+    epochs = {s: [row["epoch"] for row in history if row["stage"] == s] for s in COLUMNS}
+    return (all(column == list(range(1, len(column) + 1)) for column in epochs.values())
+            and len(epochs[stage]) == state["epoch"] and type(state["step"]) is int and state["step"] >= 0
+            and not (stage == "init" and epochs["main"])
+            and all(COLUMNS[row["stage"]] <= row.keys() for row in history)
+            and all(type(v) in numbers for row in history for name, v in row.items() if name != "stage")
+            and state["best"].keys() == ({"top1", "top5", "epoch"} if epochs["main"] else set())
+            and all(type(v) in numbers for v in state["best"].values()))
 
 
 def print_line(text: str) -> None:

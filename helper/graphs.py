@@ -69,7 +69,7 @@ class GraphEngine(CudaEngine):
         self.pool = torch.cuda.graph_pool_handle()  # one whose graphs are all gone can't be captured into
 
     def step(self, batch) -> None:
-        """The first steps of a kind run eagerly, as real training; then the step is captured and replayed."""
+        """The first steps of each key run eagerly, as real training; then the step is captured and replayed."""
         key = self.stage, type(batch), len(batch.labels)
         count = self.seen[key] = self.seen.get(key, 0) + 1
         if count <= (WARM_UP if len(self.seen) == 1 else 1):

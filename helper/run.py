@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
-import io
 import os
 import platform
 import re
@@ -58,8 +57,6 @@ TIMING = ("seconds", "images_per_s")  # in timing.csv; log.csv of a resumed run 
 # One name, one tag: the originals' tags, then new ones. The first stage of two-stage methods has its own.
 TAGS = ("train_acc", "train_loss", "test_acc", "test_loss", "test_acc_top5",
         "learning_rate", "images_per_s", "mixed_fraction", "skipped_steps")
-COLUMNS = {"init": {"train_loss", "seconds"},
-           "main": {"train_loss", "train_acc", "test_loss", "test_acc", "test_acc_top5", "seconds"}}
 
 
 # Identity and name ----------------------------------------------------------------------------------------------------
@@ -139,15 +136,15 @@ def student_name(opt: Namespace, trial: str) -> str:
     beta = 0.0 if "beta" in options.idle_loss(opt) else opt.beta
     name = (f"S={opt.model_s}_T={opt.model_t}_{opt.dataset}_{opt.distill}_r={opt.gamma}_a={opt.alpha}_b={beta}"
             f"_{mixing}_{trial}")
-    shown = IN_STUDENT_NAME - ({"mix"} if opt.mix not in ("none", "mixup") else set())
-    return name + _other_flags(opt, shown, len(name))
+    in_name = IN_STUDENT_NAME - ({"mix"} if opt.mix not in ("none", "mixup") else set())
+    return name + _other_flags(opt, in_name, len(name))
 
 
-def _other_flags(opt: Namespace, shown: set[str], used: int) -> str:
-    """_flag=value for each given flag of the identity that differs from its default and is not shown already; a teacher
-    is named by the digest of its weights."""
+def _other_flags(opt: Namespace, in_name: set[str], used: int) -> str:
+    """_flag=value for each given flag of the identity that differs from its default and is not in the name yet; a
+    teacher is named by the digest of its weights."""
     config = vars(opt)
-    names = opt.given & identity(config).keys() - shown
+    names = opt.given & identity(config).keys() - in_name
     parts = {name: _plain(config[name]) for name in names if config[name] != opt.defaults[name]}
     if "path_t" in opt.given and config.get("teacher_sha256"):
         parts["teacher"] = config["teacher_sha256"][:8]
@@ -273,7 +270,7 @@ class Run:
                 else:
                     self.clear()
             if fit.opt.resume and ddp.world_size() > 1:
-                _send_state(fit)
+                ddp.send_state(fit)
             if not fit.done:
                 for new, names in ((commits.git_commit(), self.commits),
                                    (describe(fit.engine.device) + ddp.described(), self.hardware)):
@@ -384,15 +381,13 @@ class Run:
             raise UserError(f"{path}: a state of another configuration: {'; '.join(differ)}")
         stored = StoredRun(path.parent)
         try:
-            if not consistent(state):
-                raise ValueError("its epoch, step, history, best epoch and points don't agree")
             fit.load_state_dict(state)
+            self.points = [(int(step), float(loss)) for step, loss in state["points"]]
             self.commits = list(map(str, state.get("commits") or stored.commits))
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             # torch complains of wrong shapes and types in many ways
             raise UserError(f"{path}: damaged, or of another version of the code ({type(error).__name__}: "
                             f"{in_short(error)})") from None
-        self.points = state["points"]
         self.hardware = stored.hardware  # not in the state, which is the same wherever and however a run is made
         return state
 
@@ -473,29 +468,3 @@ def refuse_stored(opt: Namespace, folder: Path) -> None:
     if not opt.resume and not opt.overwrite and (status := StoredRun(folder).status):
         raise UserError(f"{folder}: holds {status}; give --resume auto to continue it, --overwrite to start anew, "
                         "or another --trial")
-
-
-def _send_state(fit: Fit) -> None:
-    """Give the other processes the state that rank 0 has restored."""
-    def state() -> bytes:
-        buffer = io.BytesIO()
-        torch.save(fit.state_dict(), buffer)
-        return buffer.getvalue()
-    stored = ddp.from_rank0(state)
-    if not ddp.is_rank0():
-        fit.load_state_dict(torch.load(io.BytesIO(stored), map_location="cpu", weights_only=True))
-
-
-def consistent(state: dict[str, Any]) -> bool:
-    """Whether progress, history, best epoch and TensorBoard's points of a state agree, which its digest can't show.
-    One of another form may raise LookupError, TypeError or ValueError."""
-    stage, history, numbers = state["stage"], state["history"], (int, float)
-    epochs = {s: [row["epoch"] for row in history if row["stage"] == s] for s in COLUMNS}
-    return (all(column == list(range(1, len(column) + 1)) for column in epochs.values())
-            and len(epochs[stage]) == state["epoch"] and type(state["step"]) is int and state["step"] >= 0
-            and not (stage == "init" and epochs["main"])
-            and all(COLUMNS[row["stage"]] <= row.keys() for row in history)
-            and all(type(v) in numbers for row in history for name, v in row.items() if name != "stage")
-            and state["best"].keys() == ({"top1", "top5", "epoch"} if epochs["main"] else set())
-            and all(type(v) in numbers for v in state["best"].values())
-            and all(type(step) is int and type(loss) in numbers for step, loss in state["points"]))

@@ -71,8 +71,8 @@ def make_engine(opt: Namespace, name: str, num_classes: int, device: torch.devic
     criterion = criterion.to(device).to(memory_format=FORMAT)  # connectors as the features they read
     if ddp.world_size() > 1 and opt.sync_bn:
         model, criterion = synchronised(model), synchronised(criterion)
-    kind = GraphEngine if opt.step == "graph" else CudaEngine if device.type == "cuda" else Engine
-    return (ddp.parallel(kind) if ddp.world_size() > 1 else kind)(opt, model, criterion, teacher)
+    engine = GraphEngine if opt.step == "graph" else CudaEngine if device.type == "cuda" else Engine
+    return (ddp.parallel(engine) if ddp.world_size() > 1 else engine)(opt, model, criterion, teacher)
 
 
 def make_fit(opt: Namespace, engine: Engine, data: dataset.Data, run: Run, arch: str, role: str,

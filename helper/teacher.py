@@ -112,9 +112,9 @@ def _trained(state: dict[str, Any], file: Path) -> dict[str, Any]:
     opt = state.get("opt", {})
     flags = vars(opt) if isinstance(opt, Namespace) else opt if isinstance(opt, dict) else {}
     known = {**StoredRun(file.parent).config, **flags}
-    kinds = {"dataset": str, "epochs": int, "train_fraction": float, "holdout": int, "distill": str, "mix": str,
+    types = {"dataset": str, "epochs": int, "train_fraction": float, "holdout": int, "distill": str, "mix": str,
              "pmixup": bool}
-    known = {name: known[name] for name, kind in kinds.items() if type(known.get(name)) is kind}
+    known = {name: known[name] for name, flag_type in types.items() if type(known.get(name)) is flag_type}
     if type(state.get("epoch")) is int and "accuracy" in state:  # ckpt_epoch_N.pth: a state on the way
         known["epochs"] = min(state["epoch"], known.get("epochs", state["epoch"]))
     return known

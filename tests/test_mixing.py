@@ -49,7 +49,7 @@ def in_order(n, batch, mix):
     assert sorted(plan.order.tolist()) == list(range(n))
     if mix.mix == "none":
         assert plan.first.tolist() == plan.second.tolist() == list(range(n)) and (plan.lam == 1).all()
-        assert plan.drawn is None
+        assert plan.extra is None
         return
     for part in batches(plan):
         inside = list(range(n))[part]
@@ -60,7 +60,7 @@ def in_order(n, batch, mix):
 def test_same_seeds_same_plan_and_no_other():
     def content(**seeds):
         plan = plan_of(CUTMIX, **seeds)
-        names = ("order", "crop", "flip", "first", "second", "lam", "drawn")
+        names = ("order", "crop", "flip", "first", "second", "lam", "extra")
         return [getattr(plan, name).tobytes() for name in names]
 
     base = content(seed=1, epoch=2, phase=3)
@@ -103,7 +103,7 @@ def test_the_stream_of_random_numbers_stays(mix, sampling, meetings, lam, boxes)
     assert digest(plan.order, plan.crop[:, 0], plan.crop[:, 1], plan.flip) == ORDER
     assert plan.lam.sum(dtype=np.float64) == pytest.approx(lam, rel=1e-6)
     assert not meetings or digest(plan.first, plan.second, mixed_slots(plan)) == meetings
-    assert (digest(plan.drawn) if boxes else plan.drawn) == (boxes or None)
+    assert (digest(plan.extra) if boxes else plan.extra) == (boxes or None)
 
 
 def test_crops_flips_and_their_absence():
@@ -156,7 +156,7 @@ def test_exact_sampling_is_exact(amount):
 def test_boxes():
     size = (24, 40)
     plan = plan_of(CUTMIX, n=20000, size=size)
-    top, bottom, left, right = plan.drawn.T
+    top, bottom, left, right = plan.extra.T
     assert ((top >= 0) & (top <= bottom) & (bottom <= 24) & (left >= 0) & (left <= right) & (right <= 40)).all()
     area = (bottom - top) * (right - left)
     assert np.allclose(plan.lam, 1 - area / 960, atol=1e-6)
@@ -169,7 +169,7 @@ def test_boxes():
     assert area.mean() / 960 < 0.5
     half = plan_of(CUTMIX_PARTIAL, n=6400, size=size)
     clean = half.lam == 1
-    assert (half.drawn[clean, 1] - half.drawn[clean, 0] == 0).any() and (half.lam[clean] == 1).all()
+    assert (half.extra[clean, 1] - half.extra[clean, 0] == 0).any() and (half.lam[clean] == 1).all()
     assert 0.5 < (half.lam < 1).mean() < 0.62
 
 
@@ -198,11 +198,11 @@ def by_hand(plan, part, images, labels, index, classes):
     rows = []
     for slot in range(part.start, part.stop):
         a, b, lam = plan.first[slot] - part.start, plan.second[slot] - part.start, float(plan.lam[slot])
-        if plan.drawn is None:
+        if plan.extra is None:
             image = lam * images[a].double() + (1 - lam) * images[b].double()
         else:
             image = images[a].double().clone()
-            top, bottom, left, right = plan.drawn[slot]
+            top, bottom, left, right = plan.extra[slot]
             image[:, top:bottom, left:right] = images[b][:, top:bottom, left:right].double()
         target = torch.zeros(classes, dtype=torch.float64)
         target[labels[a]] += lam
@@ -282,7 +282,7 @@ def test_a_new_kind_is_a_name_a_function_and_a_draw(loader, monkeypatch):
     clean = torch.cat([one.images for one in make_loader(data, 6, MixSpec("none"), "cpu", loader, 0).epoch(1, 1)])
     plan, mixed = made.plan(1, 1), torch.cat([one.images for one in made.epoch(1, 1)])
     for slot in range(24):
-        mask = torch.from_numpy(plan.drawn[slot])
+        mask = torch.from_numpy(plan.extra[slot])
         assert torch.equal(mixed[slot], torch.where(mask, clean[plan.second[slot]], clean[plan.first[slot]]))
 
 
