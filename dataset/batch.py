@@ -57,8 +57,9 @@ def parts(plan, device, start, length):
     columns = [plan.order, plan.crop, plan.flip, plan.first, plan.second, plan.lam, plan.extra]
     order, crop, flip, first, second, lam, extra = (None if c is None else on_device(c, device) for c in columns)
     samples, slots, totals = plan.samples.tolist(), plan.slots.tolist(), plan.totals.tolist()
-    for step in range(start, plan.steps, length):
-        stop = min(step + length, plan.steps)
+    steps = plan.steps
+    for step in range(start, steps, length):
+        stop = min(step + length, steps)
         sample, slot = slice(samples[step], samples[stop]), slice(slots[step], slots[stop])
         yield Part(index=order[sample], crop=crop[sample], flip=flip[sample], first=first[slot] - sample.start,
                    second=second[slot] - sample.start, lam=lam[slot], extra=None if extra is None else extra[slot],

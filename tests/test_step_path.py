@@ -1,0 +1,34 @@
+"""The training step stays short enough to be read: what one image passes on its way, from the plan to the sums."""
+import sys
+from pathlib import Path
+
+from dataset import DeviceLoader, MixSpec
+from helper.teacher import Teacher
+from models import model_dict
+from tests.support.training import an_engine, options, small_data
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_a_step_passes_fewer_than_30_functions_in_8_files():
+    """The cheapest path: kd, no mixing, eager, on the CPU with torch's kernels; in the middle of an epoch."""
+    opt, data = options(teacher_precision="same"), small_data(600)
+    engine = an_engine(opt)
+    engine.teacher = Teacher(model_dict["resnet8"](num_classes=data.num_classes), opt, engine.device, False, False)
+    batches = DeviceLoader(data, 64, MixSpec("none")).epoch(1, 1)
+    next(batches)
+    seen = set()
+
+    def note(frame, event, _):
+        file = Path(frame.f_code.co_filename)
+        if event == "call" and file.is_relative_to(ROOT) and not file.is_relative_to(ROOT / "tests"):
+            seen.add((file, frame.f_code.co_qualname if sys.version_info >= (3, 11) else frame.f_code.co_name))
+
+    sys.setprofile(note)
+    try:
+        for batch in batches:
+            engine.step(batch)
+    finally:
+        sys.setprofile(None)
+    functions = {name for _, name in seen if "<" not in name.split(".")[-1]}
+    assert 20 < len(functions) < 30 and len({file for file, _ in seen}) <= 8, sorted(functions)
