@@ -158,7 +158,9 @@ def size_of(folder: Path) -> str:
     lines = read_csv(folder / "table.csv") if (folder / "table.csv").is_file() else []
     if lines and "last_top1_mean" not in lines[0]:
         return lines[0].get("size") or "reduced"
-    return folder.name.replace("-", ": ", 1) if folder.name.startswith("reduced-") else ""
+    if folder.name.startswith("reduced-"):
+        return folder.name.replace("-", ": ", 1)
+    return "reduced" if "(reduced" in title_of(folder) else ""
 
 
 def title_of(folder: Path) -> str:

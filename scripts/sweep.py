@@ -33,6 +33,7 @@ from helper.argtypes import Parser, folder_path, seed_of
 from helper.errors import Interrupted, UserError, guard
 from helper.files import lock_folder, save_csv, save_text
 from helper.fit import print_line
+from helper.recipe import less_than
 from helper.run import NOT_IDENTITY, config_of, identity
 from helper.teacher import read_teacher
 from helper.together import Outcome
@@ -111,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     for path_t, model_t in {(run.path_t, run.model_t) for _, run in runs.values() if "path_t" in run}:
         read_teacher(path_t, model_t)  # a missing file is refused before anything starts
-    sweep = Sweep(opt, rest, points)
+    sweep = Sweep(opt, rest, points, [run for _, run in runs.values()])
     with sweep.lock():
         sweep.write()
         print(f"{len(points)} combinations, {len(runs)} runs; table: {sweep.folder / 'table.md'}", flush=True)
@@ -160,8 +161,9 @@ def combinations(vary: Sequence[tuple[str, list[str]]], script: str, common: lis
 class Sweep:
     """The outcomes of the runs so far, and the files that show them."""
 
-    def __init__(self, opt: Namespace, rest: list[str], points: list[Point]):
+    def __init__(self, opt: Namespace, rest: list[str], points: list[Point], runs: list[Namespace]):
         self.vary, self.points = opt.vary, points
+        self.less = sorted({flag for run in runs for flag in less_than(vars(run))})  # than the full recipe
         vary = [word for name, values in opt.vary
                 for word in ("--vary", f"{name}={(';' if ',' in ''.join(values) else ',').join(values)}")]
         self.command = "python -m scripts.sweep " + shlex.join([*vary, "--", *rest])
@@ -220,8 +222,9 @@ class Sweep:
         note = f"Last epoch's top-1 (%), mean ± standard deviation over n trials; {finished} of {runs} runs finished."
         if runs < len(self.points):
             note += " Combinations that differ only in flags that their method doesn't read are one run."
-        text = ["# Sweep over " + ", ".join(names), "", *self.table(), "", f"{note} [All combinations](runs.csv).", "",
-                "![sweep](sweep.png)", "", "```bash", self.command, "```"]
+        reduced = f" (reduced: {', '.join(self.less)})" if self.less else ""
+        text = [f"# Sweep over {', '.join(names)}{reduced}", "", *self.table(), "",
+                f"{note} [All combinations](runs.csv).", "", "![sweep](sweep.png)", "", "```bash", self.command, "```"]
         save_text("\n".join(text) + "\n", self.folder / "table.md")
         draw_sweep(self.flags, self.figures(), self.folder / "sweep.png")
 
