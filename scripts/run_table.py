@@ -38,7 +38,7 @@ from helper.teacher import read_teacher
 from . import readme_tables
 from .table import costs, jobs, plots, render, several, shell, spec
 from .table.cluster import RayExecutor, check_reachable
-from .table.jobs import Executor, Job, Local, slug, visible
+from .table.jobs import Job, Local, slug, visible
 from .table.plan import Plan, Training
 from .table.results import Store
 from .table.spec import Cell, Size, Table
@@ -71,9 +71,9 @@ def parse(argv=None) -> argparse.Namespace:
                         help="local: processes of this machine; ray: a Ray cluster, see scripts/SCALING.md")
     parser.add_argument("--address", default=None, metavar="HOST:PORT",
                         help="of the Ray cluster, or auto for one that runs on this machine (default: start one)")
-    parser.add_argument("--gpus_per_run", type=ray_share(number(float, low=0, high=64)), default=None,
+    parser.add_argument("--gpus_per_run", type=number(float, low=0, high=64), default=None,
                         help="GPUs a run takes of the Ray cluster, as 0.25 (default: 1 where it has any)")
-    parser.add_argument("--cpus_per_run", type=ray_share(number(float, above=0, high=1024)), default=1.0,
+    parser.add_argument("--cpus_per_run", type=number(float, above=0, high=1024), default=1.0,
                         help="CPU cores a run takes of the Ray cluster (default 1)")
     parser.add_argument("--teacher_dir", type=path, default=None,
                         help="folder with NAME_vanilla/ckpt_epoch_240.pth or NAME_chenyaofo/cifar100_NAME-*.pt")
@@ -101,18 +101,6 @@ def refuse_other_executors(opt: argparse.Namespace) -> None:
         if name in opt.given:
             raise UserError(f"--{name} does nothing with --executor {opt.executor}; leave it out" +
                             (", Ray decides what runs where" if opt.executor == "ray" else " or give --executor ray"))
-
-
-def ray_share(kind: Callable[[str], float]) -> Callable[[str], float]:
-    """Type of an amount that Ray can give out: below 1 to four decimals, else whole."""
-    def parse(text: str) -> float:
-        value = kind(text)
-        if value != round(value, 4) or (value > 1 and value != int(value)):
-            raise argparse.ArgumentTypeError(f"{text}: Ray takes whole numbers, or below 1 a fraction of at most four "
-                                             "decimals, as 0.25")
-        return value
-
-    return parse
 
 
 def gpu_list(text: str) -> list[str]:
@@ -218,7 +206,7 @@ def waves(runs: list[Training], at_once: int | None, room: int) -> list[list[Job
     return split
 
 
-def make_executor(opt: argparse.Namespace) -> Executor:
+def make_executor(opt: argparse.Namespace) -> Local | RayExecutor:
     if opt.executor == "local":
         return Local(opt.jobs, opt.gpus)
     shared = [Path(opt.save_dir), *([Path(opt.data_dir)] if Path(opt.data_dir).is_dir() else [])]

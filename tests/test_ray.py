@@ -107,6 +107,7 @@ def test_what_can_not_be_is_one_line(tmp_path, monkeypatch):
              "--save_dir", str(tmp_path / "save"), "--device", "cpu"]
     for more, why in ((["--jobs", "2"], "--jobs does nothing with --executor ray"),
                       (["--address", "127.0.0.1:9"], "--address 127.0.0.1:9: no Ray cluster there"),
+                      (["--gpus_per_run", "1.5"], "--gpus_per_run 1.5: Ray takes whole numbers"),
                       (["--address", "nonsense"], "--address nonsense: not HOST:PORT")):
         with pytest.raises(UserError, match=re.escape(why)) as caught:
             run_table.main([*words, *more])

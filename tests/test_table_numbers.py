@@ -204,7 +204,7 @@ def test_only_columns_with_a_distilled_run_have_a_panel(tmp_path):
     figures = {("Student", "resnet56 > resnet20"): Figure(3, 69.0, 0.2),
                ("Student", "resnet110 > resnet20"): Figure(3, 69.0, 0.2),
                ("KD, T=4", "resnet56 > resnet20"): Figure(3, 70.5, 0.3)}
-    canvas = plots._points(plan.table.shown(plan.size, figures), figures, True, "")
+    canvas = plots._points(plan.table.shown(plan.size, figures), figures, True)
     panel, = (axis for axis in canvas.axes if axis.get_title())
     assert panel.get_title() == "resnet56 > resnet20"
     assert [len(bars.get_children()) for bars in panel.containers] == [4, 4]  # a point, its bar and two caps

@@ -21,7 +21,8 @@ RETRIES = 3
 
 
 class RayExecutor:
-    """See :class:`.jobs.Executor`. All jobs are handed to Ray, which starts them as there is room.
+    """Starts processes as Ray's tasks, see :class:`.jobs.Local`. All jobs are submitted at once; Ray starts them as
+    there is room.
 
     address: of a cluster ('auto' finds one on this machine); None starts one here. gpus, cpus: what a process takes,
     fractions allowed; gpus None: one where the cluster has any. shared: folders that every machine must see.
@@ -30,6 +31,10 @@ class RayExecutor:
     full = False
 
     def __init__(self, address: str | None, gpus: float | None, cpus: float, shared: list[Path]):
+        for name, amount in (("gpus", gpus), ("cpus", cpus)):
+            if amount and (amount != round(amount, 4) or (amount > 1 and not amount.is_integer())):
+                raise UserError(f"--{name}_per_run {amount}: Ray takes whole numbers, and fractions below 1 of at most "
+                                "four decimals, as 0.25")
         self.ray = connect(address)
         machines = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         if gpus is None:

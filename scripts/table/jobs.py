@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -23,30 +23,13 @@ from helper.run import BUSY
 from .launch import launch
 from .plan import Training
 
+if TYPE_CHECKING:
+    from .cluster import RayExecutor, RayProcess
+
 PATIENCE = 120  # seconds a stopped run may take to save before it is killed
 AGAIN = 60.0  # seconds between two tries of a run that another process trains
 UPDATE = 60.0  # seconds between two updates of a table while no process ends: one may train many runs
 COMMAND = "$ "  # first characters of the line in a log that holds the command
-
-
-class Process(Protocol):
-    """The part of subprocess.Popen that an executor's processes have."""
-
-    returncode: int | None
-
-    def poll(self) -> int | None: ...
-    def send_signal(self, signum: int) -> None: ...
-    def wait(self, timeout: float | None = None) -> int: ...
-    def kill(self) -> None: ...
-
-
-class Executor(Protocol):
-    """Where processes run: :class:`Local`, or :class:`scripts.table.cluster.RayExecutor`. room: how many at once."""
-
-    room: int
-    full: bool
-
-    def start(self, argv: list[str], log: Path) -> Process: ...
 
 
 @dataclass(eq=False)
@@ -61,7 +44,7 @@ class Job:
     needs: Job | None = None
     at_once: int | None = None
     problem: str = ""
-    process: Process | None = None
+    process: subprocess.Popen | RayProcess | None = None
     log: Path | None = None
     log_start: int = 0  # byte of the log at which the output of this attempt starts
     not_before: float = 0.0
@@ -97,11 +80,14 @@ class Job:
 
 
 class Local:
-    """Processes of this machine: ``jobs`` at once, on each of the CUDA devices ``gpus`` where there are any."""
+    """Starts processes on this machine: ``jobs`` at once, on each of the CUDA devices ``gpus`` where there are any.
+
+    room: how many at once; full: whether so many run. :class:`.cluster.RayExecutor` has the same attributes.
+    """
 
     def __init__(self, jobs: int, gpus: Sequence[str] = ()):
         self.slots = [name for name in map(visible, gpus) for _ in range(jobs)] if gpus else [""] * jobs
-        self.processes: list[Process | None] = [None] * len(self.slots)
+        self.processes: list[subprocess.Popen | None] = [None] * len(self.slots)
         self.room = len(self.slots)
 
     def _free(self) -> list[int]:
@@ -111,7 +97,7 @@ class Local:
     def full(self) -> bool:
         return not self._free()
 
-    def start(self, argv: list[str], log: Path) -> Process:
+    def start(self, argv: list[str], log: Path) -> subprocess.Popen:
         slot, environment = self._free()[0], dict(os.environ)
         if self.slots[slot]:
             environment["CUDA_VISIBLE_DEVICES"] = self.slots[slot]
@@ -121,7 +107,7 @@ class Local:
         return self.processes[slot]
 
 
-def train(jobs: Iterable[Job], executor: Executor, logs: Path, update: Callable[[], None]) -> None:
+def train(jobs: Iterable[Job], executor: Local | RayExecutor, logs: Path, update: Callable[[], None]) -> None:
     """Run all jobs. A failed one is reported and the others continue; those that need it are not started.
 
     update: called as jobs end, and every :data:`UPDATE` seconds. Raises Interrupted after a signal, when all processes
@@ -158,7 +144,7 @@ def train(jobs: Iterable[Job], executor: Executor, logs: Path, update: Callable[
                                                  "saved, the same command continues them")
 
 
-def start(job: Job, executor: Executor, logs: Path) -> None:
+def start(job: Job, executor: Local | RayExecutor, logs: Path) -> None:
     logs.mkdir(parents=True, exist_ok=True)
     job.log = logs / f"{slug(job.label)}.log"
     argv = job.argv(logs)

@@ -25,7 +25,6 @@ from .costs import image_cost
 
 DIGITS = 12  # of a teacher's sha256 that are kept
 PLACE = ("row", "column", "configuration", "size")  # first columns of runs.csv: the cell that a run belongs to
-NEW_COLUMNS = {"teacher_origin", "teacher_top1"}  # absent from older files
 
 
 @dataclass(frozen=True)
@@ -166,8 +165,7 @@ class Record:
         try:
             with path.open(newline="") as file:
                 for line in csv.DictReader(file):
-                    values = {field.name: NUMBERS.get(field.name, str)(line[field.name]) for field in fields(Result)
-                              if field.name in line or field.name not in NEW_COLUMNS}
+                    values = {field.name: NUMBERS.get(field.name, str)(line[field.name]) for field in fields(Result)}
                     self.add(tuple(line[name] for name in PLACE), [Result(**values)])
         except (KeyError, TypeError, ValueError, ArgumentTypeError, csv.Error) as error:
             raise UserError(f"{path}: damaged, or of another version ({error!r}); move it away, the runs under "
