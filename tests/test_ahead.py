@@ -1,6 +1,4 @@
 """The teacher ahead of the steps: the same run as with the teacher in every step, stopped or not."""
-import os
-import signal
 from argparse import Namespace
 
 import pytest
@@ -10,11 +8,10 @@ from dataset import Batch
 from helper import checkpoint
 from helper import teacher as teachers
 from helper.device import autocast
-from helper.engine import Engine
 from helper.teacher import Teacher
 from models import model_dict
 from models.folding import folded
-from tests.support.small_runs import compared, no_pictures, ok, only_run, train  # noqa: F401 - a fixture
+from tests.support.small_runs import compared, no_pictures, ok, only_run, signal_at, train  # noqa: F401 - a fixture
 
 STEPS = 3  # an epoch of 42 images in batches of 16
 FLAGS = ["--epochs", 2, "--mix", "mixup"]
@@ -29,16 +26,27 @@ def teacher(tmp_path_factory):
 
 @pytest.fixture
 def two_at_once(monkeypatch):
+    """The teacher answers two batches at a time."""
     monkeypatch.setitem(teachers.IMAGES_AHEAD, "cpu", 32)
+
+
+@pytest.fixture(scope="module")
+def alone(teacher, tmp_path_factory):
+    """{seed: folder} of uninterrupted runs with two batches at a time."""
+    saves = {seed: tmp_path_factory.mktemp("alone") for seed in (1, 2)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(teachers.IMAGES_AHEAD, "cpu", 32)
+        for seed, save in saves.items():
+            ok(save, *FLAGS, "--path_t", teacher, "--trial", seed, role="student")
+    return saves
 
 
 def weights(save):
     return checkpoint.load(only_run(save, "student") / "resnet8_last.pth")["model"]
 
 
-@pytest.mark.parametrize("method", ["kd", "mixstd"])
-def test_the_run_of_the_teacher_in_the_step(method, teacher, tmp_path, monkeypatch):
-    flags = [*FLAGS, "--path_t", teacher, "--distill", method]
+def test_answers_ahead_train_what_answers_in_every_step_train(teacher, tmp_path, monkeypatch):
+    flags = [*FLAGS, "--path_t", teacher]
     sizes, real = [], Teacher.__call__
     monkeypatch.setattr(Teacher, "__call__", lambda self, images: sizes.append(len(images)) or real(self, images))
     ok(tmp_path / "within", *flags, role="student")
@@ -53,36 +61,23 @@ def test_the_run_of_the_teacher_in_the_step(method, teacher, tmp_path, monkeypat
         torch.testing.assert_close(weights(tmp_path / "ahead")[name], value, rtol=1e-6, atol=1e-6, msg=name)
 
 
-def test_several_seeds_are_each_what_it_is_alone(teacher, tmp_path, two_at_once):
-    flags = [*FLAGS, "--path_t", teacher]
-    ok(tmp_path / "together", *flags, "--trial", "1,2", role="student")
-    alone = {}
-    for trial in (1, 2):
-        ok(tmp_path / str(trial), *flags, "--trial", trial, role="student")
-        alone |= compared(tmp_path / str(trial), "student")
-    assert compared(tmp_path / "together", "student") == alone
+def test_each_of_several_seeds_equals_the_seed_alone(teacher, alone, tmp_path, two_at_once):
+    ok(tmp_path, *FLAGS, "--path_t", teacher, "--trial", "1,2", role="student")
+    assert compared(tmp_path, "student") == compared(alone[1], "student") | compared(alone[2], "student")
 
 
 @pytest.mark.parametrize("step", [1, STEPS + 1])
-def test_stopped_within_a_chunk_it_goes_on_bit_for_bit(step, teacher, tmp_path, monkeypatch, two_at_once):
+def test_a_run_stopped_within_a_chunk_is_resumed_bit_for_bit(step, teacher, alone, tmp_path, monkeypatch, two_at_once):
     flags = [*FLAGS, "--path_t", teacher]
-    ok(tmp_path / "whole", *flags, role="student")
-    real, seen = Engine.step, []
-
-    def signalled(self, *args):
-        real(self, *args)
-        seen.append(1)
-        if len(seen) == step:
-            os.kill(os.getpid(), signal.SIGTERM)
     with monkeypatch.context() as patch:
-        patch.setattr(Engine, "step", signalled)
-        assert train(tmp_path / "stopped", *flags, role="student").status == 143
-    ok(tmp_path / "stopped", *flags, "--resume", "auto", role="student")
-    assert compared(tmp_path / "stopped", "student") == compared(tmp_path / "whole", "student")
+        signal_at(patch, step)
+        assert train(tmp_path, *flags, role="student").status == 143
+    ok(tmp_path, *flags, "--resume", "auto", role="student")
+    assert compared(tmp_path, "student") == compared(alone[1], "student")
 
 
 def test_chunks_begin_at_fixed_steps():
-    """Whatever the step that is gone on from, the teacher sees the same images together."""
+    """Whatever the first step, the teacher gets the same images together."""
 
     def epoch(first):
         for step in range(first, 7):
@@ -98,7 +93,7 @@ def test_chunks_begin_at_fixed_steps():
         assert seen == (whole[start // 3:] if start < 7 else whole[2:])
 
 
-def test_a_teacher_in_half_precision_is_autocasts():
+def test_a_teacher_in_half_precision_equals_autocast():
     """Its weights are cast once; in a wide ResNet norms stay that are not folded, in single precision."""
     torch.manual_seed(0)
     net = model_dict["wrn_16_1"](num_classes=5).eval()
@@ -112,7 +107,7 @@ def test_a_teacher_in_half_precision_is_autocasts():
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_a_precision_of_the_teachers_own(precision):
+def test_the_teacher_may_have_a_precision_of_its_own(precision):
     """Answers in single precision, as near to it as that precision's rounding."""
     torch.manual_seed(0)
     net, x = model_dict["resnet14"](num_classes=5).eval(), torch.randn(4, 3, 16, 16)

@@ -312,7 +312,8 @@ def test_a_replaced_layer_keeps_its_state_and_stays_shared():
     assert all(value is buffers[name] for name, value in net.named_buffers())
 
 
-@pytest.mark.parametrize("name", ["resnet20", "ResNet50", "wrn_16_2", "vgg8", "MobileNetV2", "ShuffleV1", "ShuffleV2"])
+@pytest.mark.parametrize("name", ["resnet20", "wrn_16_2", "vgg8", "MobileNetV2", "ShuffleV1", "ShuffleV2",
+                                  pytest.param("ResNet50", marks=pytest.mark.slow)])
 def test_a_fused_teacher_is_the_same_function(name):
     torch.manual_seed(0)
     net = lived_in(model_dict[name](num_classes=10))

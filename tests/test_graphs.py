@@ -32,25 +32,28 @@ def compared(monkeypatch, *args, **changes):
     return emulated
 
 
-@pytest.mark.parametrize("name", CAPTURABLE)
-def test_a_replayed_step_is_the_eager_one(name, monkeypatch):
+# Whose state a capture could miss: none, a memory, a first stage, a warm-up.
+QUICK = ("mixstd", "crd", "abound", "reviewkd")
+
+
+@pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+                                  for name in CAPTURABLE])
+def test_a_replayed_step_equals_the_eager_one(name, monkeypatch):
     emulated = compared(monkeypatch, name)
     assert emulated.captures == 2 + 2 * distiller_dict[name].two_stage  # full and short batch; none for the drop
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["kd", "mixstd", "crd", "abound"])
-def test_two_runs_in_turns_are_each_what_it_is_alone(name, monkeypatch):
+@pytest.mark.parametrize("name", ["mixstd", "crd", "abound"])
+def test_two_captured_runs_in_turns_equal_the_eager_ones(name, monkeypatch):
     compared(monkeypatch, name, seeds=(1, 2), epochs=3)
 
 
-@pytest.mark.parametrize("changes", [{"mode": "relax"}, {"momentum": 0.0}], ids=str)
-def test_other_flags(changes, monkeypatch):
-    compared(monkeypatch, "crd", epochs=3, **changes)
+def test_a_replayed_step_without_momentum_and_with_relaxed_positives(monkeypatch):
+    compared(monkeypatch, "crd", epochs=3, mode="relax", momentum=0.0)
 
 
-def test_the_emulator_sees_what_a_capture_gets_wrong(monkeypatch):
-    """A number that is read by the host is baked in and noted."""
+def test_the_emulator_notes_a_number_that_a_capture_would_bake_in(monkeypatch):
     kind, real = distiller_dict["kd"], distiller_dict["kd"].forward
 
     def forward(self, *args, **kwargs):
@@ -61,7 +64,7 @@ def test_the_emulator_sees_what_a_capture_gets_wrong(monkeypatch):
     assert emulated.forbidden == {"aten::_local_scalar_dense"}
 
 
-def test_a_capture_that_runs_out_of_memory_says_so(monkeypatch):
+def test_the_error_of_a_capture_without_memory_names_the_memory(monkeypatch):
     """The streams are not joined then, so the end of the capture raises an error of its own."""
     real = Emulated.capture
 

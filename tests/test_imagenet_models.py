@@ -20,6 +20,10 @@ CHANNELS = {"resnet18": (64, 64, 128, 256, 512, 512), "resnet34": (64, 64, 128, 
             "mobilenet_v2": (32, 24, 32, 96, 320, 1280)}
 
 
+def large_ones_slow(names):
+    return [pytest.param(name, marks=pytest.mark.slow) if name in ("resnet34", "resnet50") else name for name in names]
+
+
 def some(n=2, size=64):
     return images(n, 3, size, size)
 
@@ -30,7 +34,7 @@ def test_names_are_apart_from_those_for_small_images():
         "mobilenet_v1"}
 
 
-@pytest.mark.parametrize("name", TORCHVISION)
+@pytest.mark.parametrize("name", large_ones_slow(TORCHVISION))
 def test_torchvision_weights_load_and_give_torchvision_logits(name):
     theirs = lived_in(models.get_model(name, weights=None, num_classes=10)).eval()
     net = any_model[name](num_classes=10).eval()
@@ -40,7 +44,7 @@ def test_torchvision_weights_load_and_give_torchvision_logits(name):
         torch.testing.assert_close(net(some()), theirs(some()), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", imagenet_dict)
+@pytest.mark.parametrize("name", large_ones_slow(imagenet_dict))
 def test_features_and_preactivations(name):
     net = lived_in(any_model[name](num_classes=10)).eval()
     with torch.no_grad():
@@ -89,7 +93,7 @@ def test_torchvision_weights_from_its_cache(cache):
     assert found.arch == "resnet18" and all(torch.equal(found.weights[k], w) for k, w in weights.items())
 
 
-def test_a_downloaded_file_says_its_network_by_its_name(tmp_path):
+def test_the_name_of_a_downloaded_file_names_its_network(tmp_path):
     file = tmp_path / "resnet18-f37072fd.pth"
     torch.save(models.resnet18(num_classes=10).state_dict(), file)
     assert read_teacher(str(file)).arch == "resnet18"
@@ -101,7 +105,7 @@ def test_a_downloaded_file_says_its_network_by_its_name(tmp_path):
     ("torchvision:mobilenet_v1", None, ("resnet50", "mobilenet_v2")),
     ("torchvision:resnet34", "resnet18", ("--model_t", "leave")),
 ])
-def test_weights_that_are_not_to_be_had(cache, path, arch, words):
+def test_weights_that_cannot_be_fetched_are_one_line(cache, path, arch, words):
     with pytest.raises(UserError) as refusal:
         read_teacher(path, arch)
     assert all(word in str(refusal.value) for word in words) and "\n" not in str(refusal.value), refusal.value

@@ -21,7 +21,7 @@ ENDS = {"pass": 0, "os.kill(os.getpid(), signal.SIGTERM)": 143, "raise Attribute
 # One process imports everything; each run is a fork of it with a folder of its own for temporary files.
 SCRIPT = """
 import os, signal, sys
-import train_teacher
+import tests.faults.warm, train_teacher
 from helper.ddp import launch
 from helper.engine import Engine
 real, folder, flags = Engine.step, sys.argv[1], sys.argv[2:]
@@ -38,6 +38,7 @@ for i, at_step in enumerate(ENDS):
 """
 
 
+@pytest.mark.slow
 def test_the_temporary_folder_is_empty_after_the_end_a_signal_and_an_error():
     environ = {name: value for name, value in os.environ.items() if name != "TORCHINDUCTOR_CACHE_DIR"}
     with tempfile.TemporaryDirectory() as folder:  # tmp_path is too long for sockets

@@ -2,61 +2,49 @@
 import csv
 import json
 import re
-import struct
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 import dataset
+import train_student_mixstd
+from helper.run import Run
 from models import model_dict
 from tests.support import tiny
+from tests.support.small_runs import call, scalars
+from tests.support.tiny import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 QUICK = ["--batch_size", 50, "--epochs", 2, "--lr_decay_epochs", 1, "--save_freq", 1, "--print_freq", 2, "--tb_freq", 2,
          "--device", "cpu"]
 
 
-def run(tiny_files, script, *args):
-    done = tiny.run_script(tiny_files, script, *args, "--data_dir", tiny_files)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def teacher(tiny_files, tmp_path_factory):
+    """(--save_dir, the run's folder, output) of a process of its own, as a user starts it."""
     save = tmp_path_factory.mktemp("save")
-    out = run(tiny_files, "train_teacher.py", "--model", "resnet8", "--save_dir", save, *QUICK)
+    done = tiny.run_script(tiny_files, "train_teacher.py", "--data_dir", tiny_files, "--model", "resnet8",
+                           "--save_dir", save, *QUICK)
+    assert done.returncode == 0, done.stderr
     folder, = (save / "models").iterdir()
-    return save, folder, out
+    return save, folder, done.stdout
 
 
 @pytest.fixture(scope="module")
 def student(teacher, tiny_files):
+    """The same of the teacher's student, trained in this process."""
     save, folder, _ = teacher
-    out = run(tiny_files, "train_student_mixstd.py", "--path_t", folder / "resnet8_last.pth", "--model_s", "resnet14",
-              "--save_dir", save, "--kd_T", 2, *QUICK)
+    with tiny.official(tiny_files), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "write_curves", lambda self, history: None)
+        done = call(train_student_mixstd.main, ["--data_dir", tiny_files, "--path_t", folder / "resnet8_last.pth",
+                                                "--model_s", "resnet14", "--save_dir", save, "--kd_T", 2, *QUICK])
+    assert done.status == 0, done.err
     made, = (save / "student_model").iterdir()
-    return save, made, out
+    return save, made, done.out
 
 
-def scalars(folder):
-    """{tag: [(step, value)]} of the one event file, read with its framing by hand and TensorBoard's own messages."""
-    from tensorboard.compat.proto.event_pb2 import Event
-    file, = folder.glob("events.out.tfevents.*")
-    content, at, found = file.read_bytes(), 0, {}
-    while at < len(content):
-        length, = struct.unpack_from("<Q", content, at)
-        event = Event.FromString(content[at + 12:at + 12 + length])
-        at += 12 + length + 4
-        for value in event.summary.value:
-            found.setdefault(value.tag, []).append((event.step, value.simple_value))
-    return found
-
-
-def test_teacher_files(teacher):
+def test_a_teacher_leaves_its_record_and_weights(teacher):
     _, folder, out = teacher
     assert folder.name.startswith("resnet8_cifar100_lr_0.05_decay_0.0005_trial_0")
     names = {f.name for f in folder.iterdir() if not f.name.startswith(".")}
@@ -71,7 +59,7 @@ def test_teacher_files(teacher):
     assert "Epoch 1/2 [1/4]" in out and "best accuracy" in out
 
 
-def test_student_record(student):
+def test_a_students_record_holds_flags_figures_and_warnings(student):
     save, folder, out = student
     assert folder.name.startswith(
         "S=resnet14_T=resnet8_cifar100_mixstd_r=0.1_a=0.9_b=0.0_pmix=True_0.9_betalpha=1.0_1")
@@ -92,7 +80,7 @@ def test_student_record(student):
     assert "optimizer" not in saved and saved["arch"] == "resnet14"
 
 
-def test_the_recorded_figures_are_those_of_the_saved_weights_in_evaluation_mode(student, tiny_dir):
+def test_recorded_figures_are_those_of_the_saved_weights_in_evaluation_mode(student, tiny_dir):
     """Top-1, top-5 and the loss of the scaled logits, image by image from the pixels."""
     _, folder, _ = student
     net = model_dict["resnet14"](num_classes=100).eval()
@@ -109,7 +97,7 @@ def test_the_recorded_figures_are_those_of_the_saved_weights_in_evaluation_mode(
     assert found["last_test_loss"] == pytest.approx(loss, rel=1e-4)
 
 
-def test_tensorboard_is_read_back(student, teacher):
+def test_tensorboard_holds_the_log(student, teacher):
     save, folder, *_ = student
     with open(folder / "log.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -123,18 +111,8 @@ def test_tensorboard_is_read_back(student, teacher):
 
 
 @pytest.mark.slow
-def test_a_finished_run_is_kept(teacher, tiny_files):
-    save, folder, _ = teacher
-    before = {f.name: f.stat().st_mtime_ns for f in folder.iterdir()}
-    args = ["--model", "resnet8", "--save_dir", save, "--data_dir", tiny_files, *QUICK]
-    refused = tiny.run_script(tiny_files, "train_teacher.py", *args)
-    assert refused.returncode == 2 and "--overwrite" in refused.stderr and refused.stderr.count("\n") == 1
-    assert {f.name: f.stat().st_mtime_ns for f in folder.iterdir()} == before
-
-
-@pytest.mark.slow
 def test_real_cifar100_through_the_command_line(real_cifar100, tmp_path):
-    """A little of the real data: md5 checked, balanced, trained, better than nothing is not asked of one epoch."""
+    """A little of the real data: md5 checked, balanced, trained."""
     command = [sys.executable, "train_teacher.py", "--model", "resnet8", "--train_fraction", "0.01", "--epochs", "1",
                "--holdout", "500", "--device", "cpu", "--data_dir", str(real_cifar100), "--save_dir", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=300)

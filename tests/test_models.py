@@ -32,7 +32,8 @@ def test_names():
     assert set(model_dict) >= set(GOLDEN)  # one of your own has no golden figures
 
 
-@pytest.mark.parametrize("name", GOLDEN)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if figures["parameters"] > 5e6 else name
+                                  for name, figures in GOLDEN.items()])
 def test_state_and_outputs_are_the_golden_ones(name):
     """Names, order and shapes of the state; every feature and the logits."""
     golden, model = GOLDEN[name], model_dict[name](num_classes=100)

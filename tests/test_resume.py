@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 
@@ -19,7 +18,20 @@ from helper.errors import UserError
 from helper.fit import Fit
 from helper.run import Run
 from helper.stored_runs import StoredRun
-from tests.support.small_runs import MAINS, call, compared, kill_at, killed, no_pictures, ok, only_run, refused, train  # noqa: F401 - a fixture
+from tests.support.small_runs import (
+    MAINS,
+    call,
+    compared,
+    kill_at,
+    killed,
+    no_pictures,  # noqa: F401 - a fixture
+    ok,
+    only_run,
+    refused,
+    scalars,
+    signal_at,
+    train,
+)
 
 STEPS = 3  # an epoch of 42 or 43 images in batches of 16
 SMALL = {"nce_k": "20"}
@@ -32,28 +44,27 @@ def teacher(tmp_path_factory):
     return only_run(save) / "resnet8_last.pth"
 
 
+WHOLE = ["--epochs", 2, "--lr_decay_epochs", 1, "--mix", "mixup", "--tb_freq", 2]
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """An uninterrupted run of two epochs."""
     save = tmp_path_factory.mktemp("whole")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "write_curves", lambda self, history: None)
-        ok(save, "--epochs", 2, "--lr_decay_epochs", 1, "--mix", "mixup", "--tb_freq", 2)
+    ok(save, *WHOLE)
     return save
 
 
-WHOLE = ["--epochs", 2, "--lr_decay_epochs", 1, "--mix", "mixup", "--tb_freq", 2]
-
-
-@pytest.mark.parametrize("step", range(1, 2 * STEPS + 1))
-def test_killed_at_any_step(whole, tmp_path, step):
+@pytest.mark.parametrize("step", [STEPS, 2 * STEPS - 1])
+def test_a_run_killed_in_any_epoch_is_resumed_bit_for_bit(whole, tmp_path, step):
     killed(tmp_path, *WHOLE, at=step)
     ok(tmp_path, *WHOLE, "--resume", "auto")
     assert compared(tmp_path) == compared(whole)
 
 
-@pytest.mark.parametrize("name", ["save_resume", "log_epochs", "write_summary", "start"])
-def test_killed_within_the_bookkeeping(whole, tmp_path, monkeypatch, name):
+@pytest.mark.parametrize("name", ["save_resume", "write_summary", pytest.param("log_epochs", marks=pytest.mark.slow),
+                                  pytest.param("start", marks=pytest.mark.slow)])
+def test_a_run_killed_around_a_write_is_resumed_bit_for_bit(whole, tmp_path, monkeypatch, name):
     """Before and after each thing that is written."""
     for after in (False, True):
         save, real = tmp_path / str(after), getattr(Run, name)
@@ -69,7 +80,7 @@ def test_killed_within_the_bookkeeping(whole, tmp_path, monkeypatch, name):
         assert compared(save) == compared(whole)
 
 
-def test_killed_between_the_two_renames_of_a_save(whole, tmp_path, monkeypatch):
+def test_a_run_killed_between_the_two_renames_of_a_save_is_resumed(whole, tmp_path, monkeypatch):
     """resume.pth has become resume.prev.pth and the new one has not taken its place."""
     real, calls = os.replace, []
 
@@ -97,7 +108,7 @@ def stateful():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", stateful())
-def test_students_killed_in_either_stage(teacher, tmp_path, name):
+def test_students_killed_in_either_stage_are_resumed_bit_for_bit(teacher, tmp_path, name):
     flags = [*(f"--{f}={SMALL[f]}" for f in distiller_dict[name].flags if f in SMALL), "--distill", name,
              "--path_t", teacher, "--epochs", 2, *(["--init_epochs", 1] if distiller_dict[name].two_stage else [])]
     ok(tmp_path / "whole", *flags, role="student")
@@ -108,7 +119,7 @@ def test_students_killed_in_either_stage(teacher, tmp_path, name):
         assert compared(save, "student") == compared(tmp_path / "whole", "student")
 
 
-def test_several_trials_of_which_some_are_behind(whole, tmp_path):
+def test_trials_of_which_some_are_behind_end_as_each_alone(whole, tmp_path):
     """1 is finished, 2 was stopped in its second epoch, 3 has not begun: together they end as each alone."""
     alone = {}
     for trial in ("0", "2", "3"):
@@ -126,19 +137,12 @@ def test_several_trials_of_which_some_are_behind(whole, tmp_path):
 
 @pytest.mark.parametrize("signum, status, step", [(signal.SIGTERM, 143, 1), (signal.SIGINT, 130, STEPS),
                                                  (signal.SIGHUP, 129, STEPS + 2)])
-def test_signals_save_in_mid_epoch(whole, tmp_path, monkeypatch, signum, status, step):
-    real, seen = Engine.step, []
-
-    def signalled(self, *args):
-        real(self, *args)
-        seen.append(1)
-        if len(seen) == step:
-            os.kill(os.getpid(), signum)
+def test_a_signal_saves_in_mid_epoch(whole, tmp_path, monkeypatch, signum, status, step):
     with monkeypatch.context() as patch:
-        patch.setattr(Engine, "step", signalled)
+        made = signal_at(patch, step, signum)
         done = train(tmp_path, *WHOLE)
     assert done.status == status and "saved, continue with --resume auto" in done.err and done.err.count("\n") == 1
-    assert len(seen) == step
+    assert len(made) == step
     state = checkpoint.load(only_run(tmp_path) / "resume.pth", digest_needed=True)
     assert state["epoch"] * STEPS + state["step"] == step
     ok(tmp_path, *WHOLE, "--resume", "auto")
@@ -148,33 +152,26 @@ def test_signals_save_in_mid_epoch(whole, tmp_path, monkeypatch, signum, status,
 RARE = [*WHOLE, "--resume_every", 1000]
 
 
-def test_saved_rarely_a_kill_costs_epochs_and_nothing_else(whole, tmp_path):
+def test_with_rare_saves_a_kill_costs_the_epochs_since_the_last(whole, tmp_path):
     killed(tmp_path, *RARE, at=STEPS + 2)
     assert not list(only_run(tmp_path).glob("*.pth"))
     ok(tmp_path, *RARE, "--resume", "auto")
     assert compared(tmp_path) == compared(whole)
 
 
-def test_saved_rarely_a_signal_costs_nothing(whole, tmp_path, monkeypatch):
+def test_with_rare_saves_a_signal_costs_nothing(whole, tmp_path, monkeypatch):
     """What the epochs before it left unsaved, the best weights among it, is saved with the state."""
-    real, seen = Engine.step, []
-
-    def signalled(self, *args):
-        real(self, *args)
-        seen.append(1)
-        if len(seen) == STEPS + 2:
-            os.kill(os.getpid(), signal.SIGTERM)
     with monkeypatch.context() as patch:
-        patch.setattr(Engine, "step", signalled)
+        signal_at(patch, STEPS + 2)
         assert train(tmp_path, *RARE).status == 143
     folder = only_run(tmp_path)
     assert (folder / "resnet8_best.pth").exists() and len((folder / "log.csv").read_text().splitlines()) == 2
     assert checkpoint.load(folder / "resnet8_best.pth")["epoch"] == 1
-    ok(tmp_path, *WHOLE, "--resume", "auto")  # another interval may go on with it
+    ok(tmp_path, *WHOLE, "--resume", "auto")  # with another interval
     assert compared(tmp_path) == compared(whole)
 
 
-def test_saved_rarely_a_failing_trial_does_not_cost_the_others(tmp_path, monkeypatch):
+def test_with_rare_saves_a_failing_trial_costs_the_others_nothing(tmp_path, monkeypatch):
     real = Fit.check_finite
 
     def fails(self, averages):
@@ -188,7 +185,7 @@ def test_saved_rarely_a_failing_trial_does_not_cost_the_others(tmp_path, monkeyp
     assert checkpoint.load(states["2"])["epoch"] == 2
 
 
-def test_resume_a_folder_with_nothing_else(whole, tmp_path):
+def test_resume_of_a_folder_needs_no_other_flag(whole, tmp_path):
     killed(tmp_path, *WHOLE, at=STEPS + 2)
     torch.manual_seed(0)
     done = call(MAINS["teacher"], ["--resume", only_run(tmp_path)])
@@ -198,7 +195,7 @@ def test_resume_a_folder_with_nothing_else(whole, tmp_path):
     assert args["tb_freq"] == 2 and args["device"] == "cpu"  # flags that change no number come from the folder too
 
 
-def test_a_finished_run_is_only_shown(whole, monkeypatch):
+def test_a_finished_run_is_reported_and_left_as_it_is(whole, monkeypatch):
     kill_at(monkeypatch, 1)
     before = {f.name: f.stat().st_mtime_ns for f in only_run(whole).iterdir()}
     done = ok(whole, *WHOLE, "--resume", "auto")
@@ -208,7 +205,7 @@ def test_a_finished_run_is_only_shown(whole, monkeypatch):
 
 
 @pytest.mark.parametrize("name, content", [("args.json", '{"config": {'), ("summary.json", None)])
-def test_a_finished_run_with_a_damaged_file_mends_it(whole, tmp_path, name, content):
+def test_a_damaged_file_of_a_finished_run_is_mended(whole, tmp_path, name, content):
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     file = only_run(tmp_path) / name
     file.write_text(content or file.read_text().replace(str(json.loads(file.read_text())["last_top1"]), "NaN"))
@@ -242,8 +239,8 @@ def test_a_run_that_came_between_look_up_and_lock_is_kept(whole, tmp_path, monke
     assert compared(tmp_path) == compared(whole)
 
 
-def test_other_code_is_told(tmp_path, monkeypatch):
-    """Every code that trained a run stays on record, whatever is resumed, damaged or lost."""
+def test_a_resume_by_other_code_is_reported_and_recorded(tmp_path, monkeypatch):
+    """Every commit that trained a run stays recorded, whatever is resumed, damaged or lost."""
     def by(commit, *flags):
         monkeypatch.setattr(commits, "git_commit", lambda: commit)
         return train(tmp_path, "--epochs", 2, "--resume", "auto", *flags)
@@ -265,7 +262,7 @@ def test_other_code_is_told(tmp_path, monkeypatch):
     assert "WARNING" not in by("ddd").out + by("ddd").out and on_record() == ["ddd"]
 
 
-def test_first_command_and_all_hardware_stay_on_record(tmp_path, monkeypatch):
+def test_the_first_command_and_all_hardware_are_recorded(tmp_path, monkeypatch):
     """A resumed run keeps the command that trains it; that of a longer run is its own."""
     def begin(command, hardware):
         monkeypatch.setattr(sys, "argv", ["train_teacher.py", command])
@@ -292,7 +289,7 @@ def test_first_command_and_all_hardware_stay_on_record(tmp_path, monkeypatch):
     assert on_record(folder) == ["train_teacher.py", "--first", "one core", "a GPU"]
 
 
-def test_the_commit_tells_changes_apart(tmp_path, monkeypatch):
+def test_the_commit_differs_with_every_change_of_the_code(tmp_path, monkeypatch):
     def git(*words):
         subprocess.run(["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a", *words], check=True,
                        capture_output=True, timeout=240)
@@ -324,7 +321,7 @@ def test_the_commit_tells_changes_apart(tmp_path, monkeypatch):
     commits.git_commit.cache_clear()
 
 
-def test_epochs_may_grow_and_not_shrink(tmp_path):
+def test_epochs_may_grow_but_not_shrink(tmp_path):
     ok(tmp_path / "long", "--epochs", 3)
     ok(tmp_path / "grown", "--epochs", 1)
     short = only_run(tmp_path / "grown")
@@ -338,7 +335,7 @@ def test_epochs_may_grow_and_not_shrink(tmp_path):
     refused(done, "--epochs 2, there 3", "shrink")
 
 
-def test_auto_begins_with_a_shorter_run_and_leaves_it(tmp_path):
+def test_auto_begins_with_a_shorter_run_and_keeps_it(tmp_path):
     ok(tmp_path / "long", "--epochs", 2)
     tmp_path = tmp_path / "grown"
     ok(tmp_path, "--epochs", 1)
@@ -353,7 +350,7 @@ def test_auto_begins_with_a_shorter_run_and_leaves_it(tmp_path):
 
 
 @pytest.mark.parametrize("role", ["teacher", "student"])
-def test_a_longer_run_killed_before_its_first_save_goes_on(teacher, tmp_path, role):
+def test_a_longer_run_killed_before_its_first_save_is_resumed(teacher, tmp_path, role):
     flags = ["--path_t", teacher, "--distill", "crd", "--nce_k", 20] if role == "student" else []
     ok(tmp_path / "long", *flags, "--epochs", 2, role=role)
     ok(tmp_path / "grown", *flags, "--epochs", 1, role=role)
@@ -401,7 +398,7 @@ def test_a_shorter_run_of_no_use_leaves_no_trace(tmp_path):
         assert compared(save) == compared(tmp_path / "anew")
 
 
-def test_another_configuration_is_refused_by_its_flags(whole, tmp_path):
+def test_another_configuration_is_refused_naming_its_flags(whole, tmp_path):
     folder = only_run(whole)
     refused(train(whole, "--resume", folder, "--batch_size", 8, "--mix", "none"), "--batch_size 8, there 16",
             "--mix 'none', there 'mixup'")
@@ -413,7 +410,7 @@ def test_another_configuration_is_refused_by_its_flags(whole, tmp_path):
     refused(call(MAINS["student"], ["--resume", folder]), "runs of this script are in SAVE_DIR/student_model/")
 
 
-def test_free_flags_may_differ(whole, tmp_path):
+def test_flags_without_effect_on_numbers_may_differ(whole, tmp_path):
     killed(tmp_path, *WHOLE, at=STEPS + 2)
     ok(tmp_path, *WHOLE, "--resume", "auto", "--save_freq", 1, "--on_nan", "skip", "--print_freq", 7)
     assert only_run(tmp_path).name == only_run(whole).name
@@ -421,7 +418,7 @@ def test_free_flags_may_differ(whole, tmp_path):
         assert next(iter(compared(tmp_path).values()))[part] == next(iter(compared(whole).values()))[part]
 
 
-def test_overwrite_starts_anew_and_spares_what_is_not_the_runs(whole, tmp_path):
+def test_overwrite_starts_anew_and_keeps_other_files(whole, tmp_path):
     killed(tmp_path, *WHOLE, at=STEPS + 2)
     note = only_run(tmp_path) / "notes.txt"
     note.write_text("mine")
@@ -429,23 +426,12 @@ def test_overwrite_starts_anew_and_spares_what_is_not_the_runs(whole, tmp_path):
     assert compared(tmp_path) == compared(whole) and note.read_text() == "mine"
 
 
-def points(save):
-    """{tag: steps} of the run's one event file."""
-    from tensorboard.compat.proto.event_pb2 import Event
-    file, = (save / "tensorboard").glob("*/events.out.tfevents.*")
-    content, at, found = file.read_bytes(), 0, {}
-    while at < len(content):
-        length, = struct.unpack_from("<Q", content, at)
-        for value in Event.FromString(content[at + 12:at + 12 + length]).summary.value:
-            found.setdefault(value.tag, []).append(Event.FromString(content[at + 12:at + 12 + length]).step)
-        at += 16 + length
-    return found
-
-
 def test_tensorboard_of_a_resumed_run_has_every_point_once(whole, tmp_path):
     killed(tmp_path, *WHOLE, at=STEPS + 3)
     ok(tmp_path, *WHOLE, "--resume", "auto")
-    assert points(tmp_path) == points(whole) and points(whole)["train_loss_step"] == [2, 5]
+    steps = [{tag: [step for step, _ in points] for tag, points in scalars(next(save.glob("tensorboard/*"))).items()}
+             for save in (tmp_path, whole)]
+    assert steps[0] == steps[1] and steps[1]["train_loss_step"] == [2, 5]
 
 
 def test_timing_stays_out_of_the_log(whole):

@@ -1,6 +1,5 @@
-"""Several runs in one process: each is bit for bit what it is alone, whatever happens to the others."""
-import os
-import signal
+"""Several runs in one process: each equals the run alone bit for bit, whatever happens to the others."""
+from functools import cache
 
 import pytest
 
@@ -9,7 +8,7 @@ from helper import checkpoint, together
 from helper import teacher as teachers
 from helper.engine import Engine
 from helper.errors import Interrupted
-from tests.support.small_runs import DATA, compared, no_pictures, ok, only_run  # noqa: F401 - a fixture
+from tests.support.small_runs import DATA, compared, no_pictures, ok, only_run, signal_at  # noqa: F401 - a fixture
 
 RUNS = {  # of one teacher: other methods, seeds, mixing, schedules and lengths
     "kd": ["--distill", "kd", "--epochs", 2], "kd at 1": ["--distill", "kd", "--kd_T", 1, "--epochs", 3],
@@ -30,13 +29,14 @@ def teacher(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def alone(teacher, tmp_path_factory):
-    """{name: results of the run alone}."""
-    found = {}
-    for name, flags in RUNS.items():
+    """Results of the runs of these names, each alone."""
+    @cache
+    def run(name):
         save = tmp_path_factory.mktemp("alone")
-        ok(save, "--path_t", teacher, *flags, role="student")
-        found[name] = compared(save, "student")
-    return found
+        ok(save, "--path_t", teacher, *RUNS[name], role="student")
+        return compared(save, "student")
+
+    return lambda names=tuple(RUNS): {folder: found for name in names for folder, found in run(name).items()}
 
 
 def side_by_side(save, teacher, at_once=0, names=tuple(RUNS), more=(), **kwargs):
@@ -46,21 +46,17 @@ def side_by_side(save, teacher, at_once=0, names=tuple(RUNS), more=(), **kwargs)
     return together.train([lambda cache, opt=opt: student.prepare(opt, cache) for opt in opts], at_once, **kwargs)
 
 
-def all_of(alone, names=tuple(RUNS)):
-    return {folder: results for name in names for folder, results in alone[name].items()}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("at_once", [0, 1, 3])
-def test_each_is_what_it_is_alone(at_once, teacher, alone, tmp_path):
-    told = []
-    outcomes = side_by_side(tmp_path, teacher, at_once, report=lambda place, outcome: told.append(place))
-    assert [outcome.status for outcome in outcomes] == ["done"] * len(RUNS) and sorted(told) == [*range(len(RUNS))]
-    assert compared(tmp_path, "student") == all_of(alone)
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_each_run_equals_the_run_alone(at_once, teacher, alone, tmp_path):
+    reported = []
+    outcomes = side_by_side(tmp_path, teacher, at_once, report=lambda place, outcome: reported.append(place))
+    assert [outcome.status for outcome in outcomes] == ["done"] * len(RUNS) and sorted(reported) == [*range(len(RUNS))]
+    assert compared(tmp_path, "student") == alone()
     assert [outcome.status for outcome in side_by_side(tmp_path, teacher, at_once)] == ["finished"] * len(RUNS)
 
 
-def test_the_teacher_is_asked_once_for_runs_that_see_the_same(teacher, tmp_path, monkeypatch):
+def test_the_teacher_answers_once_for_runs_with_the_same_batches(teacher, tmp_path, monkeypatch):
     calls, real = [], teachers.Teacher.__call__
     monkeypatch.setattr(teachers.Teacher, "__call__", lambda self, x: calls.append(len(x)) or real(self, x))
     side_by_side(tmp_path, teacher, names=["kd", "kd at 1", "mixstd"])
@@ -79,7 +75,7 @@ def test_each_step_has_the_precision_of_its_run(teacher, tmp_path, monkeypatch):
     assert set(seen) == {("bf16", "bf16"), ("fp32", "fp32")} and len(seen) == 3 * (2 + 3)
 
 
-def test_one_that_fails_leaves_alone(teacher, alone, tmp_path, monkeypatch):
+def test_a_run_that_fails_stops_no_other(teacher, alone, tmp_path, monkeypatch):
     real = Engine.step
 
     def spoil(self, batch):
@@ -94,19 +90,13 @@ def test_one_that_fails_leaves_alone(teacher, alone, tmp_path, monkeypatch):
     monkeypatch.undo()
     assert side_by_side(tmp_path, teacher, names=names, more=["--on_nan", "stop"])[0].status == "done"
     found = compared(tmp_path, "student")
-    assert {name: found[name] for name in all_of(alone, names)} == all_of(alone, names)
+    assert {name: found[name] for name in alone(names)} == alone(names)
 
 
-def test_a_signal_saves_all(teacher, alone, tmp_path, monkeypatch):
-    real, seen, names = Engine.step, [], ["kd", "mixstd", "abound"]
-
-    def signalled(self, batch):
-        real(self, batch)
-        seen.append(1)
-        if len(seen) == 11:
-            os.kill(os.getpid(), signal.SIGTERM)
+def test_a_signal_saves_every_run(teacher, alone, tmp_path, monkeypatch):
+    names = ["kd", "mixstd", "abound"]
     with monkeypatch.context() as patch:
-        patch.setattr(Engine, "step", signalled)
+        signal_at(patch, 11)
         with pytest.raises(Interrupted, match="saved.*saved.*saved"):
             side_by_side(tmp_path, teacher, names=names)
     states = [checkpoint.load(path) for path in tmp_path.glob("student_model/*/resume.pth")]
@@ -114,4 +104,4 @@ def test_a_signal_saves_all(teacher, alone, tmp_path, monkeypatch):
     for run in tmp_path.glob("student_model/*/.lock"):
         run.unlink()  # the locks are this process's own
     side_by_side(tmp_path, teacher, names=names)
-    assert compared(tmp_path, "student") == all_of(alone, names)
+    assert compared(tmp_path, "student") == alone(names)

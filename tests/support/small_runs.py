@@ -1,6 +1,9 @@
 """Trainings of a second in this process: a tenth of the digits, resnet8, both scripts' own main."""
 import contextlib
 import io
+import os
+import signal
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +77,20 @@ def only_run(save, role="teacher"):
     return folder
 
 
+def scalars(folder):
+    """{tag: [(step, value)]} of the one event file, read with its framing by hand and TensorBoard's own messages."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    file, = folder.glob("events.out.tfevents.*")
+    content, at, found = file.read_bytes(), 0, {}
+    while at < len(content):
+        length, = struct.unpack_from("<Q", content, at)
+        event = Event.FromString(content[at + 12:at + 12 + length])
+        at += 12 + length + 4
+        for value in event.summary.value:
+            found.setdefault(value.tag, []).append((event.step, value.simple_value))
+    return found
+
+
 def kill_at(monkeypatch, step):
     """The process 'dies' in training step ``step`` (from 1) from now on; 0: never."""
     original, seen = Engine.__dict__["step"], [0]
@@ -84,6 +101,19 @@ def kill_at(monkeypatch, step):
             raise Killed
         return original(self, batch)
     monkeypatch.setattr(Engine, "step", die)
+
+
+def signal_at(monkeypatch, step, signum=signal.SIGTERM):
+    """The process gets a signal after training step ``step`` (from 1); returns the list of the steps made."""
+    original, made = Engine.__dict__["step"], []
+
+    def signalled(self, batch):
+        original(self, batch)
+        made.append(1)
+        if len(made) == step:
+            os.kill(os.getpid(), signum)
+    monkeypatch.setattr(Engine, "step", signalled)
+    return made
 
 
 def killed(save, *flags, at, role="teacher"):
