@@ -1,5 +1,5 @@
-"""Batch norms by Triton against float64: here their operators of torch, and in a process of its own the kernels, by
-Triton's interpreter."""
+"""Batch norms by Triton against float64: on CUDA the kernels; on the CPU their operators of torch, and in a process of
+its own the kernels by Triton's interpreter."""
 import copy
 import os
 import subprocess
@@ -19,6 +19,7 @@ from tests.support.method_runs import MethodRun
 from tests.support.tiny import ROOT
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
 SHAPES = [(4, 16, 8, 8), (3, 5, 7, 3), (2, 1, 1, 1), (5, 20, 13, 11)]  # the last in tiles, see `tiles`
 USES = [(False, False, False), (False, True, False), (True, False, True), (True, True, False), (True, True, True)]
 EXACT = {torch.float32: 5e-6, torch.bfloat16: 0.02 if INTERPRETED else 0.008}  # the interpreter cuts digits off
@@ -37,7 +38,7 @@ def tiles(monkeypatch):
 
 def images(shape, dtype, seed, mean=0.0):
     x = torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * 2 + mean
-    return x.to(dtype).to(memory_format=torch.channels_last).requires_grad_()
+    return x.to(DEVICE, dtype).to(memory_format=torch.channels_last).requires_grad_()
 
 
 def a_norm(channels):
@@ -45,7 +46,7 @@ def a_norm(channels):
     norm = BatchNorm2d(channels, momentum=0.3)
     norm.weight.data.uniform_(-1, 2)
     norm.bias.data.uniform_(-1, 1)
-    return norm
+    return norm.to(DEVICE)
 
 
 def reference(norm, x, residual, relu):
@@ -103,7 +104,7 @@ def test_a_nan_is_not_hidden_by_the_relu(summed):
 @pytest.mark.skipif(INTERPRETED, reason="slow, and of other code than the kernels")
 def test_a_network_trains_as_it_does_by_torchs_norms():
     torch.manual_seed(0)
-    plain = model_dict["resnet8"](num_classes=5).to(memory_format=torch.channels_last).train()
+    plain = model_dict["resnet8"](num_classes=5).to(DEVICE, memory_format=torch.channels_last).train()
     ours = norms_by_triton(copy.deepcopy(plain))
     for seed in range(2):
         x = images((6, 3, 8, 8), torch.float32, seed)
@@ -117,7 +118,7 @@ def test_a_network_trains_as_it_does_by_torchs_norms():
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-4, msg=name)
     torch.testing.assert_close(ours.eval()(x), plain.eval()(x), rtol=1e-3, atol=1e-3)
     with pytest.raises(ValueError, match="more than 1 value"):
-        ours.train().bn1(torch.ones(1, 16, 1, 1))
+        ours.train().bn1(torch.ones(1, 16, 1, 1, device=DEVICE))
 
 
 @pytest.mark.skipif(INTERPRETED, reason="slow, and of other code than the kernels")

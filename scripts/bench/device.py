@@ -39,6 +39,12 @@ def side(bench: Bench) -> None:
         gradients_beside(fit.engine.model, torch.cuda.Stream() if bench.device.type == "cuda" else None)
 
 
+def norms(bench: Bench) -> None:
+    """Batch norm, sum and ReLU by Triton."""
+    for fit in bench.fits:
+        norms_by_triton(fit.engine.model)
+
+
 def ahead(bench: Bench) -> None:
     """The teacher a chunk ahead, on a stream of low priority."""
     for fit in bench.fits:
@@ -52,14 +58,8 @@ def casts(bench: Bench) -> None:
 
 
 def plans(bench: Bench) -> None:
-    """cuDNN tries all its plans, not ten."""
-    torch.backends.cudnn.benchmark_limit = 0
-
-
-def norms(bench: Bench) -> None:
-    """Batch norm, sum and ReLU by Triton."""
-    for fit in bench.fits:
-        norms_by_triton(fit.engine.model)
+    """cuDNN tries all its plans, not ten. It keeps what it found for a shape, so :func:`main` sets it for the whole
+    process: both figures are with it, those to compare with are another process's."""
 
 
 # Applied before a Bench's first step; several as side+norms.
@@ -256,6 +256,8 @@ def main(argv=None) -> None:
     words = [opt.variant] if opt.experiment in EXPERIMENTS else [opt.experiment, opt.variant]
     if unknown := [name for word in words for name in word.split("+") if name not in VARIANTS]:
         parser.error(f"{unknown[0]}: choose of {', '.join([*EXPERIMENTS, *VARIANTS])}")
+    if any("plans" in word.split("+") for word in words):
+        torch.backends.cudnn.benchmark_limit = 0
     result = work(opt)
     peak = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
     print(json.dumps({"experiment": opt.experiment, "variant": opt.variant, "device": describe(device),

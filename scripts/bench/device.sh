@@ -44,7 +44,8 @@ for precision in "${precisions[@]}"; do
     done
 done
 if [ -n "$cuda" ] && ((all - SECONDS > 20)); then
-    timeout -k 3 60 "$python" -m pytest -m cuda -x -q -p no:cacheprovider tests/test_cuda.py >"$out/pytest.txt" 2>&1
+    timeout -k 3 30 "$python" -m pytest -x -q -p no:cacheprovider -k "float64 and float32 and 13" tests/test_cuda_kernels.py >"$out/pytest.txt" 2>&1
+    timeout -k 3 60 "$python" -m pytest -m cuda -x -q -p no:cacheprovider tests/test_cuda.py >>"$out/pytest.txt" 2>&1
     tail -n 3 "$out/pytest.txt"
 fi
 run 40 epochs --variant side
