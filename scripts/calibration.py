@@ -2,7 +2,7 @@
 
     python -m scripts.calibration --paths TEACHER.pth STUDENT.pth
 
-Each figure is taken of the logits as they are and of logits scaled by their own standard deviation (MIX-KD eq. 5), both
+Each figure is computed for the plain logits and for logits scaled by their own standard deviation (MIX-KD eq. 5), both
 divided by every temperature of ``--temperatures``. Confidence is the largest probability; bins are (0, 1/15], ...,
 (14/15, 1] (see :func:`reliability`, which defines the errors too). Writes to ``--out``:
 

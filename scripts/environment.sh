@@ -5,7 +5,7 @@ mixkd_python() {
   local candidate
   if [ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ]; then
     PYTHON=${VIRTUAL_ENV:-$CONDA_PREFIX}/bin/python
-    [ -x "$PYTHON" ] || { echo "error: the active environment has no $PYTHON; deactivate it or make it anew" >&2; return 2; }
+    [ -x "$PYTHON" ] || { echo "error: the active environment has no $PYTHON; deactivate it or create it again" >&2; return 2; }
     return 0
   fi
   PYTHON=$PWD/.venv/bin/python
@@ -25,7 +25,7 @@ mixkd_install() {
   if cat requirements.txt requirements-dev.txt | cmp -s - "$stamp"; then return 0; fi
   echo "==> installing requirements-dev.txt (torch's CUDA build is several GB; this takes minutes, once)"
   "$PYTHON" -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt ||
-    { echo "error: pip could not install requirements-dev.txt; mend what it says above and start again" >&2; return 2; }
+    { echo "error: pip could not install requirements-dev.txt; correct the errors above and start again" >&2; return 2; }
   { cat requirements.txt requirements-dev.txt > "$stamp"; } 2> /dev/null || true
 }
 

@@ -32,7 +32,7 @@ def parse(argv):
     group.add_argument("--path", type=path, required=True, metavar="CKPT",
                        help="checkpoint, of this project or of RepDistiller")
     group.add_argument("--model", type=name_from(any_model, "model"), default=None,
-                       help="its architecture (default: what it says, else its name or its folder's)")
+                       help="its architecture (default: the one in the file, else from its name or folder's)")
     group.add_argument("--json", type=file_path(".json"), default=None, metavar="FILE",
                        help="write the figures here too")
     return parser.parse(argv)
@@ -40,7 +40,7 @@ def parse(argv):
 
 @torch.no_grad()
 def measure(model, batches) -> dict[str, Accuracy]:
-    """What :func:`helper.evaluate.evaluate` finds on the logits as they are and scaled, from one pass."""
+    """The figures of :func:`helper.evaluate.evaluate` for the logits, plain and scaled, from one pass."""
     outputs = [(model(images).float(), labels) for images, labels in batches]
     return {"plain": evaluate(lambda logits: logits, outputs),
             "std-scaled": evaluate(lambda logits: logits, outputs, std_scaled)}

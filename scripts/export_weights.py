@@ -2,7 +2,7 @@
 
     python -m scripts.export_weights --path save/models/resnet56_.../resnet56_last.pth
 
-NAME.pth holds the weights and the architecture; table.md (index.json for programs) says for each file its last-epoch
+NAME.pth holds the weights and the architecture; table.md (index.json for programs) has for each file its last-epoch
 top-1 before and after rounding (measured here, on the test set), the command that trained it and its digest.
 ``--path_t models/pretrained/NAME.pth`` distils from it, ``$PYTHON -m scripts.evaluate --path ...`` checks it.
 A network trained alone is called as its architecture, by which tables find it as a teacher; a distilled student is
@@ -30,8 +30,8 @@ from helper.teacher import build, read_teacher
 
 from .table.markdown import markdown_table
 
-# What index.json says of each file.
-SAID = {"top1": (int, float), "top1_half": (int, float), "command": str, "sha256": str, "sha256_full": str}
+# The fields of each file in index.json.
+FIELDS = {"top1": (int, float), "top1_half": (int, float), "command": str, "sha256": str, "sha256_full": str}
 
 
 def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -96,8 +96,8 @@ def refuse_unlisted(folder: Path, entries: dict) -> None:
     there = {str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("*.pth")}
     if unlisted := sorted(there - entries.keys()):
         more = f" and {len(unlisted) - 1} more" if unlisted[1:] else ""
-        raise UserError(f"--out {folder}: its index.json says nothing of {unlisted[0]}.pth{more}; put index.json back, "
-                        "move what it doesn't know away, or name another --out")
+        raise UserError(f"--out {folder}: its index.json has no entry for {unlisted[0]}.pth{more}; put index.json "
+                        "back, move the files without an entry away, or name another --out")
 
 
 def refuse_reduced(opt, file) -> None:
@@ -123,11 +123,11 @@ def read_index(folder: Path) -> dict[str, dict]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise UserError(f"--out {folder}: its index.json can't be read ({error}); mend or delete it") from None
-    whole = isinstance(entries, dict) and all(isinstance(e, dict) and SAID.keys() <= e.keys() and all(
-        isinstance(e[name], kind) for name, kind in SAID.items()) for e in entries.values())
+        raise UserError(f"--out {folder}: its index.json can't be read ({error}); correct or delete it") from None
+    whole = isinstance(entries, dict) and all(isinstance(e, dict) and FIELDS.keys() <= e.keys() and all(
+        isinstance(e[name], kind) for name, kind in FIELDS.items()) for e in entries.values())
     if not whole:
-        raise UserError(f"--out {folder}: its index.json is no index of weights; mend or delete it")
+        raise UserError(f"--out {folder}: its index.json is no index of weights; correct or delete it")
     return entries
 
 

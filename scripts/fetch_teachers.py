@@ -30,7 +30,7 @@ def parse(argv):
     parser.add_argument("archs", nargs="*", type=name_from(archs, "teacher"), metavar="ARCH",
                         help=f"some of {', '.join(archs)} (default: all)")
     parser.add_argument("--check", action=argparse.BooleanOptionalAction, default=True,
-                        help="print each teacher's accuracy on the test images beside the published one (default True)")
+                        help="print each teacher's accuracy on the test images with the published one (default True)")
     parser.add_argument("--zoo", type=zoo, default="chenyaofo", help=argparse.SUPPRESS)
     opt = parser.parse(argv)
     opt.archs = opt.archs or archs

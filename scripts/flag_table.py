@@ -63,10 +63,10 @@ def _names(action: argparse.Action) -> str:
 
 
 def _default(action: argparse.Action) -> str:
-    """The parser's default; where it has none, what the help says of it."""
-    said = DEFAULT.search(action.help)
-    if action.default is None and said:
-        return said["default"]
+    """The parser's default; where it has none, the one in the flag's help."""
+    described = DEFAULT.search(action.help)
+    if action.default is None and described:
+        return described["default"]
     if isinstance(action.default, list):
         return ",".join(map(str, action.default))
     return "none" if action.default is None else f"{action.default}"

@@ -1,4 +1,4 @@
-"""The generated tables of the READMEs, between their markers: equal to what the parsers and result/ say, by a test.
+"""The generated tables of the READMEs, between their markers. A test compares them with the parsers and result/.
 
     <!-- table:NAME -->          or NAME/reduced-...: a folder under result/ with a table.md
     <!-- table:flags -->         the flags of both scripts, from their parsers
@@ -23,7 +23,7 @@ MARKED = re.compile(r"(<!-- table:([^\n]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def refreshed(text: str, out: Path) -> str:
-    """``text`` with what stands between each pair of markers replaced. UserError: a marker without its table."""
+    """``text`` with the text between each pair of markers replaced. UserError: a marker without its table."""
     if text.count("<!-- table:") != len(MARKED.findall(text)):
         raise UserError("a <!-- table:NAME --> has no <!-- end -->")
     return MARKED.sub(lambda match: match[1] + excerpt(out, match[2]) + match[3], text)

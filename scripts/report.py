@@ -32,7 +32,7 @@ from helper.run import default_flags, identity
 from helper.stored_runs import FOLDERS, StoredRun, stored_runs
 
 from .table.render import WIDEST, failures
-from .table.spec import filled
+from .table.spec import non_empty
 
 LONGEST = 400  # rows of a CSV that are shown; the file is linked
 KINDS = {"models": "teachers and students alone", "student_model": "distilled students"}
@@ -154,7 +154,7 @@ def owner(folder: Path, out: Path) -> Path:
 
 
 def size_of(folder: Path) -> str:
-    """reduced: 4 of 240 epochs, ... of a table that is less than the full recipe; '' for a full one."""
+    """reduced: 4 of 240 epochs, ... of a reduced table; '' for a full one."""
     lines = read_csv(folder / "table.csv") if (folder / "table.csv").is_file() else []
     if lines and "last_top1_mean" not in lines[0]:
         return lines[0].get("size") or "reduced"
@@ -203,8 +203,8 @@ def matrix(file: Path) -> dict[str, Any]:
     texts = {(line["row"], line["column"]): numbers(line) for line in lines}
     there = {(line["row"], line["column"]) for line in lines if line["seeds"] != "0"}
     published = {(line["row"], line["column"]) for line in lines if line.get("published")}
-    rows, columns = filled(rows, columns, there.__contains__, published)
-    if any("last_top1_mean" not in line for line in lines):  # a head must say it too
+    rows, columns = non_empty(rows, columns, there.__contains__, published)
+    if any("last_top1_mean" not in line for line in lines):  # the heads are labelled too
         texts = {(row, f"{column} (reduced)"): text for (row, column), text in texts.items()}
         columns = [f"{column} (reduced)" for column in columns]
     if len(columns) > WIDEST:
@@ -288,7 +288,7 @@ def run_blocks(runs: list[StoredRun], page: Path) -> list[dict]:
 
 
 def teacher_of(run: StoredRun) -> str:
-    """The zoo that a teacher is from, else its mixing and seed where its run's folder is still there, else the first
+    """The zoo that a teacher is from, else its mixing and seed where its run's folder is still exists, else the first
     digits of its weights' digest."""
     config = run.config
     path_t, digest = str(config.get("path_t") or ""), str(config.get("teacher_sha256") or "")
@@ -302,7 +302,7 @@ def teacher_of(run: StoredRun) -> str:
 
 
 def other_flags(run: StoredRun) -> str:
-    """The flags that decide a run's numbers, differ from their defaults and have no column of their own."""
+    """The flags of a run's identity that differ from their defaults and have no column of their own."""
     config, student = run.config, "distill" in run.config
     defaults = {**default_flags(student), "learning_rate": default_rate(config.get("model_s" if student else "model"))}
     if method := distiller_dict.get(str(config.get("distill"))):

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Every check and run that wants a GPU, in order. Stop it when you like; started again, it goes on where it was.
+# Every check and run that needs a GPU, in order. It may be stopped at any time; started again, it continues.
 #   bash scripts/reproduce.sh --jobs 4                                   # arguments go to every table
 #   bash scripts/reproduce.sh --epochs 8 --train_fraction 0.1 --trial 1  # reduced, and labelled so everywhere
 #   STEPS="tests speed" bash scripts/reproduce.sh                        # some of: tests speed first rows tables report
 #   TABLES="main cutmix" bash scripts/reproduce.sh                       # some of the tables
-#   IMAGENET=DIR bash scripts/reproduce.sh                               # and ImageNet's, last; nobody can download it
+#   IMAGENET=DIR bash scripts/reproduce.sh                               # and ImageNet's, last, whose images can't be downloaded
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/environment.sh
@@ -38,10 +38,10 @@ run_table() {
 }
 
 on_cuda() { # on_cuda MODULE ARGUMENTS...: without a device it would pass and prove nothing
-  "$PYTHON" -c 'import torch; assert torch.cuda.is_available(), "torch sees no CUDA device, which this is for"' \
+  "$PYTHON" -c 'import torch; assert torch.cuda.is_available(), "torch finds no CUDA device, which this script needs"' \
     && "$PYTHON" -m "$@"
 }
-speed() { # with a thread a core the classic path's host side stands in its own way; two are its best
+speed() { # with a thread per core the classic path's host side is slower; two threads are its best
   OMP_NUM_THREADS=${OMP_NUM_THREADS:-2} on_cuda scripts.benchmark --pairs resnet56:resnet20,wrn_40_2:wrn_16_2 "$@"
 }
 

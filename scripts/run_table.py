@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""Run a table of the paper and set it beside the published numbers.
+"""Run a table of the paper and compare it with the published numbers.
 
-    python -m scripts.run_table                         # the tables there are
-    python -m scripts.run_table main --dry_run          # its runs, which are done, how long the rest may take
+    python -m scripts.run_table                         # lists the tables
+    python -m scripts.run_table main --dry_run          # its runs, which are done, what the rest costs
     python -m scripts.run_table main --only "MIXSTD*resnet56*" --trial 1,2,3 --jobs 4
     python -m scripts.run_table main --gpus 0,1 --at_once auto      # a process per GPU, several runs in each
     python -m scripts.run_table main --executor ray --address auto --gpus_per_run 0.25     # see scripts/SCALING.md
     python -m scripts.run_table imagenet --data_dir DIR     # DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg
     python -m scripts.run_table main --epochs 8 --train_fraction 0.1        # reduced, and labelled so everywhere
-    python -m scripts.run_table main --print            # its commands as a shell script, which scripts/run_main.sh is
+    python -m scripts.run_table main --print            # its commands as a shell script: scripts/run_main.sh
     python -m scripts.run_table --readme                # refresh the generated tables of the READMEs
 
 Teachers are trained first, or taken from --teacher_dir, from models/pretrained/ or from where
-fetch_pretrained_teachers.sh puts them. Interrupt it as you like: the same command goes on where it was.
-Tables, pictures and logs go to result/NAME/, runs to --save_dir as the training scripts have them.
+fetch_pretrained_teachers.sh puts them. A table may be interrupted at any time; the same command continues it.
+Tables, pictures and logs go to result/NAME/, runs to --save_dir as with the training scripts.
 """
 from __future__ import annotations
 
@@ -43,27 +43,27 @@ from .table.plan import Plan, Training
 from .table.results import Store
 from .table.spec import Cell, Size, Table
 
-MODES = {"--dry_run": "dry_run", "--print": "print_script", "--readme": "readme"}  # what is done in place of training
+MODES = {"--dry_run": "dry_run", "--print": "print_script", "--readme": "readme"}  # what to do in place of training
 
 
 def parse(argv=None) -> argparse.Namespace:
     parser = Parser(description=__doc__)
     parser.add_argument("table", nargs="?", default=None, metavar="NAME",
-                        help=f"one of {', '.join(spec.names())}, or a .json file of your own")
+                        help=f"one of {', '.join(spec.names())}, or a .json file")
     parser.add_argument("--dry_run", action="store_true", default=False, help="print the plan, train and write nothing")
     parser.add_argument("--only", action="append", default=None, metavar="PATTERN",
-                        help="cells 'ROW, TEACHER > STUDENT' that contain it; * and ? are wild, case doesn't matter; "
-                             "given several times: the cells of each")
+                        help="cells whose 'ROW, TEACHER > STUDENT' contains it; * and ? are wildcards, case is ignored "
+                             "(several times: the cells of each)")
     parser.add_argument("--trial", type=trial_list, default=None, metavar="IDS", help="seeds (default: the table's)")
     parser.add_argument("--epochs", type=number(int, low=1), default=None, help="less than the recipe's is reduced")
     parser.add_argument("--train_fraction", type=number(float, above=0, high=1), default=1.0, help="below 1 is reduced")
     parser.add_argument("--holdout", type=number(int, low=0), default=0, metavar="N",
                         help="validate on N training images; counts as reduced")
     parser.add_argument("--dataset", type=name_from(NAMES, "data set"), default=None,
-                        help="another than the recipe's counts as reduced")
+                        help="one other than the recipe's counts as reduced")
     parser.add_argument("--jobs", type=number(int, low=1, high=64), default=1, help="runs at once on each device")
     parser.add_argument("--at_once", type=several.at_once, default=None, metavar="N",
-                        help="share the runs out over the --jobs of all devices and train N side by side in each "
+                        help="distribute the runs over the --jobs of all devices and train N side by side in each "
                              "process, or auto: 2 on the CPU, on CUDA as many as raise the rate (default: a process "
                              "per run)")
     parser.add_argument("--gpus", type=gpu_list, default=[], metavar="IDS", help="CUDA devices to spread over, as 0,1")
@@ -78,7 +78,7 @@ def parse(argv=None) -> argparse.Namespace:
     parser.add_argument("--teacher_dir", type=path, default=None,
                         help="folder with NAME_vanilla/ckpt_epoch_240.pth or NAME_chenyaofo/cifar100_NAME-*.pt")
     parser.add_argument("--save_dir", type=path, default="save", help="where run folders are (default ./save)")
-    parser.add_argument("--data_dir", type=path, default="data", help="where the data lies or goes (default ./data)")
+    parser.add_argument("--data_dir", type=path, default="data", help="where the data is or goes (default ./data)")
     parser.add_argument("--out", type=folder_path, default="result", help="where tables go (default ./result)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     parser.add_argument("--threads", type=number(int, low=0, high=1024), default=0,
@@ -136,7 +136,7 @@ def check_places(opt: argparse.Namespace, size: Size) -> None:
     if not opt.dry_run:
         check_writable(opt.save_dir)
         if size.dataset in FOLDERS and not Path(opt.data_dir, "train").is_dir():
-            raise UserError(f"--data_dir {opt.data_dir}: holds no train/CLASS/*.jpg; give the folder of the images' "
+            raise UserError(f"--data_dir {opt.data_dir}: has no train/CLASS/*.jpg; give the folder of the images' "
                             "train/ and val/")
     for gpu in opt.gpus:
         visible(gpu)
@@ -147,15 +147,15 @@ def check_places(opt: argparse.Namespace, size: Size) -> None:
 
 
 def chooser(table: Table, patterns: list[str] | None) -> Callable[[Cell], bool]:
-    """Whether a cell is like one of the patterns; all are where there is none. UserError: no cell is like one."""
-    def like(cell: Cell, pattern: str) -> bool:
+    """Whether a cell matches one of the patterns, or there are none. Raises UserError for a pattern without a cell."""
+    def matches(cell: Cell, pattern: str) -> bool:
         return fnmatch.fnmatchcase(cell.label.lower(), f"*{pattern.lower()}*")
 
     for pattern in patterns or []:
-        if not any(like(cell, pattern) for cell in table.cells):
-            raise UserError(f"--only {pattern}: no cell of table {table.name} is like that; rows: "
+        if not any(matches(cell, pattern) for cell in table.cells):
+            raise UserError(f"--only {pattern}: no cell of table {table.name} matches; rows: "
                             f"{'; '.join(row.name for row in table.rows)}; columns: {'; '.join(table.columns)}")
-    return lambda cell: not patterns or any(like(cell, pattern) for pattern in patterns)
+    return lambda cell: not patterns or any(matches(cell, pattern) for pattern in patterns)
 
 
 def run(plan: Plan, opt: argparse.Namespace) -> None:
@@ -173,7 +173,7 @@ def run(plan: Plan, opt: argparse.Namespace) -> None:
         return {label: problem for label, problem in found.items() if problem}
 
     def write() -> None:
-        plan.look()
+        plan.refresh()
         unfinished = {run.label for run in plan.runs.values() if not run.complete}
         failed = {label: problem for label, problem in {**earlier, **problems()}.items() if label in unfinished}
         figures = render.write(plan, folder, failed)
@@ -215,7 +215,7 @@ def make_executor(opt: argparse.Namespace) -> Local | RayExecutor:
 
 
 def show(plan: Plan, opt: argparse.Namespace) -> None:
-    """The plan in words: teachers first, then the rows' runs, then what it may cost."""
+    """Print the plan: teachers, the rows' runs, what they cost."""
     print(f"{plan.table.name}: {plan.table.title}")
     print(f"size: {plan.size.text} ({plan.size.epochs} epochs, {plan.size.dataset}). "
           f"{plan.size.schedule}".rstrip())
@@ -247,15 +247,15 @@ def show(plan: Plan, opt: argparse.Namespace) -> None:
 
 
 def warn_of_code(plan: Plan) -> None:
-    """Say so where finished runs were trained by other code than this, as far as git tells."""
+    """Warn of finished runs that were trained by other code than this, as far as git shows."""
     here = git_commit()
-    found = {result.folder: commits_in(result.git_commit)  # once, where a run stands in several cells
+    found = {result.folder: commits_in(result.git_commit)  # once per run, which may be in several cells
              for cell in plan.table.cells for result in plan.results(cell)}
     runs = [commits for commits in found.values() if other_code(commits, here)]
     if runs:
         other = other_code([commit for commits in runs for commit in commits], here)
-        print(f"WARNING {len(runs)} finished runs were trained by the code of {other}; another --save_dir trains them "
-              "anew")
+        print(f"WARNING {len(runs)} finished runs were trained by the code of {other}; to train them "
+              "again give another --save_dir")
 
 
 def origin(path: Path) -> str:
@@ -265,10 +265,10 @@ def origin(path: Path) -> str:
 
 
 def state(run: Training) -> str:
-    """'done', '1/3 done' or 'to do', and how far the rest has come."""
+    """'done', '1/3 done' or 'to do', and the epochs that the rest has been trained."""
     if not run.missing:
         return "done"
-    done, epochs = len(run.wanted) - len(run.missing), sum(run.begun.get(trial, 0) for trial in run.missing)
+    done, epochs = len(run.wanted) - len(run.missing), sum(run.unfinished.get(trial, 0) for trial in run.missing)
     return (f"{done}/{len(run.wanted)} done" if done else "to do") + (f", {epochs} epochs trained" if epochs else "")
 
 

@@ -29,7 +29,7 @@ def finished_runs(save_dir: Path) -> list[StoredRun]:
 
 
 def by_seed(runs: list[StoredRun]) -> dict[str, list[StoredRun]]:
-    """Runs that differ in nothing but their seed, under what they are called: label, and share of the images."""
+    """Runs that differ in nothing but their seed, by their name: label, and share of the images."""
     groups: dict[tuple, list[StoredRun]] = {}
     for run in runs:
         config = identity({**run.config, "trial": ""})
@@ -43,7 +43,7 @@ def by_seed(runs: list[StoredRun]) -> dict[str, list[StoredRun]]:
 
 
 def mean_and_std(values: list[float]) -> str:
-    """93.24 ± 0.90, the unbiased deviation; of one value the value alone."""
+    """93.24 ± 0.90, with the unbiased deviation; a single value without one."""
     std = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
     return f"{statistics.fmean(values):.2f}{std}"
 
@@ -63,7 +63,7 @@ def print_table(runs: list[StoredRun]) -> None:
 
 
 def draw(runs: list[StoredRun], target: Path) -> None:
-    """Held-out accuracy by epoch: the mean over the seeds, and one standard deviation as a band."""
+    """Validation accuracy by epoch: the mean over the seeds, with a band of one standard deviation."""
     from matplotlib.figure import Figure
     figure = Figure(figsize=(8, 5.5), layout="constrained")
     axis = figure.subplots()
@@ -84,7 +84,7 @@ def draw(runs: list[StoredRun], target: Path) -> None:
         if len(rows) > 1:
             std = np.std(rows, axis=0, ddof=1)
             axis.fill_between(epochs, mean - std, mean + std, color=line.get_color(), alpha=0.2, linewidth=0)
-    axis.set(xlabel="epoch", ylabel="held-out accuracy, %")
+    axis.set(xlabel="epoch", ylabel="validation accuracy, %")
     axis.grid(alpha=0.3)
     axis.set_ylim(0, 101)
     figure.legend(loc="outside lower center", fontsize=9)
@@ -97,7 +97,7 @@ def draw(runs: list[StoredRun], target: Path) -> None:
 
 def main(argv=None):
     parser = Parser(description=__doc__)
-    parser.add_argument("--save_dir", type=path, default="save", help="where the runs lie (default ./save)")
+    parser.add_argument("--save_dir", type=path, default="save", help="where the runs are (default ./save)")
     parser.add_argument("--picture", type=file_path(".png", ".pdf", ".svg", ".jpg"), default=None,
                         help="write the learning curves here")
     parser.add_argument("--find", default=None, metavar="START", help="print the one run folder whose name starts so")

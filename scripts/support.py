@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--methods", type=list_of(name_from(distiller_dict, "method")), default=list(distiller_dict),
                         metavar="LIST", help="as fsp,crd (default all)")
     parser.add_argument("--json", type=file_path(".json"), default=None, metavar="FILE",
-                        help="write the answers here too")
+                        help="write the table here too")
     opt, flags = parser.parse_known_args(argv)
     answers = {name: {pair: why_not(name, *pair, flags) for pair in PAIRS} for name in opt.methods}
     print("\n".join(report(answers)))
@@ -78,7 +78,7 @@ def shapes(name: str, preact: bool) -> list[torch.Size]:
 
 
 def report(answers: dict[str, dict[tuple[str, str], str]]) -> list[str]:
-    """A row a pair and a column a method; below it every reason, with the pairs it holds for."""
+    """A row per pair and a column per method; below them every reason, with its pairs."""
     label = {pair: " > ".join(pair) for pair in PAIRS}
     width = max(map(len, label.values()))
     reasons: dict[tuple[str, str], list[str]] = {}

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Train with every combination of some flags' values, and set the results side by side.
+"""Train with every combination of some flags' values, and compare the results in a table.
 
     python -m scripts.sweep --vary distill=kd,mixstd --vary kd_T=1,4 --vary trial=1,2,3 -- \\
         --path_t save/models/resnet56_vanilla/ckpt_epoch_240.pth --model_s resnet20
     python -m scripts.sweep --vary model=resnet8,resnet20 --vary learning_rate=0.05,0.1 -- train_teacher.py --epochs 60
 
-After -- stand flags of train_student_mixstd.py, or train_teacher.py and its flags. Each combination is a run with a
+After -- come flags of train_student_mixstd.py, or train_teacher.py and its flags. Each combination is a run with a
 folder of its own and --resume auto: the same command continues where it was stopped and skips what is finished.
 Combinations that differ only in flags that their method doesn't read are one run. Runs share a process and its device
 (--at_once); several devices are several commands, each with its own values.
@@ -79,7 +79,7 @@ def parse(argv: Sequence[str]) -> Namespace:
         if name in ("resume", "overwrite"):
             raise UserError(f"--vary {name}: the runs of a sweep have --resume auto; leave it out")
         if name in NOT_IDENTITY:
-            raise UserError(f"--vary {name}: where and how a run computes makes no other run; give --{name} after --")
+            raise UserError(f"--vary {name}: it is not part of a run's identity; give --{name} after --")
     return opt
 
 
@@ -136,7 +136,7 @@ def combinations(vary: Sequence[tuple[str, list[str]]], script: str, common: lis
     names = [name for name, _ in vary]
     seeds = [seed_of(trial) for flag, trials in vary if flag == "trial" for trial in trials]
     if len(set(seeds)) < len(seeds):
-        raise UserError("--vary trial: two of one seed; each counts once")
+        raise UserError("--vary trial: two trials have one seed; leave one out")
     for name in (*names, "resume", "overwrite"):
         given = [word for word in common if word == f"--{name}" or word.startswith(f"--{name}=")
                  or name in SHORT and word.startswith(SHORT[name])]
@@ -159,7 +159,7 @@ def combinations(vary: Sequence[tuple[str, list[str]]], script: str, common: lis
 
 
 class Sweep:
-    """The outcomes of the runs so far, and the files that show them."""
+    """The outcomes of the runs so far, and the files with them."""
 
     def __init__(self, opt: Namespace, rest: list[str], points: list[Point], runs: list[Namespace]):
         self.vary, self.points = opt.vary, points
@@ -201,7 +201,7 @@ class Sweep:
             return {}
 
     def report(self, label: str, outcome: Outcome) -> None:
-        """A run is over. A table that can't be written doesn't stop the others."""
+        """A run has ended. A table that can't be written doesn't stop the other runs."""
         self.outcomes[label] = outcome
         try:
             self.write()

@@ -4,7 +4,7 @@
 
 t-SNE: van der Maaten and Hinton, JMLR 2008. Clean and mixed images of a network are laid out together, so that both
 rows of the picture have the same axes: above the clean images, below the mixed ones over them, in the two classes'
-colours in proportion to lambda, the weight of the first class (drawn from Beta(a, a), a = ``--beta_a``). Distances and
+colours in proportion to lambda, the weight of the first class (from Beta(a, a), a = ``--beta_a``). Distances and
 places can't be compared between networks. For that tsne_summary.csv has the silhouette of the clean images' classes in
 feature space (cosine distance; 1 is tight and apart, 0 overlapping). Writes tsne.csv, tsne_summary.csv, tsne.png and
 args.json.

@@ -1,11 +1,11 @@
-"""Train every method for a short while on one pair and set them side by side.
+"""Train every method briefly on one pair and compare them in a table.
 
     python -m scripts.zoo_table --path_t save/models/NAME/resnet20_last.pth --model_s resnet8
     python -m scripts.zoo_table --path_t ... --train_fraction 0.05 --epochs 1 --mixes none,partial,full,cutmix
 
 The table and its CSV go to result/zoo, the logs to zoo_logs under --save_dir. A method that fails is reported and the
-others go on; interrupt it as you like, the same command goes on where it was. So short a run shows that a method runs,
-what it costs and which terms its loss has, not how good it is: table.md says so.
+others continue. It may be interrupted at any time; the same command continues where it stopped. So short a run shows
+that a method works, what it costs and which terms its loss has, not how accurate it is; table.md has a note on it.
 """
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TOP1 = "reduced_last_top1_mean"
 
 @dataclass
 class Line:
-    """One method under one mix: its run, or why there is none."""
+    """One method with one kind of mixing: its run, or why it is refused."""
 
     method: str
     mix: str
@@ -67,10 +67,10 @@ def parse(argv=None) -> argparse.Namespace:
                         help="(default: the training script's)")
     parser.add_argument("--jobs", type=number(int, low=1, high=64), default=1, help="runs at once; blurs images/s")
     parser.add_argument("--save_dir", type=path, default="save", help="where run folders go (default ./save)")
-    parser.add_argument("--data_dir", type=path, default="data", help="where the data lies (default ./data)")
+    parser.add_argument("--data_dir", type=path, default="data", help="where the data is (default ./data)")
     parser.add_argument("--out", type=folder_path, default="result/zoo",
                         help="where the table goes (default result/zoo)")
-    parser.add_argument("--note", default="", metavar="TEXT", help="what readers of the table must know, for table.md")
+    parser.add_argument("--note", default="", metavar="TEXT", help="a note for the readers of table.md")
     opt = parser.parse(argv)
     if opt.path_t is None:
         raise UserError("--path_t: name the teacher's checkpoint")
@@ -91,7 +91,7 @@ def main(argv=None) -> None:
 
 
 class ZooTable:
-    """The lines of the table and what their runs came to."""
+    """The lines of the table and the results of their runs."""
 
     def __init__(self, opt: argparse.Namespace):
         self.opt = opt
@@ -128,7 +128,7 @@ class ZooTable:
         stored = self.store.find(run.opt, TRIAL, [Path(self.opt.path_t)])
         return stored if stored and is_finished(stored) else None
 
-    # What it shows ------------------------------------------------------------------------------------------------
+    # Output -------------------------------------------------------------------------------------------------------
 
     def write(self) -> None:
         self.store.refresh()

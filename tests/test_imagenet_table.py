@@ -71,16 +71,16 @@ def test_every_rows_weights_are_the_settings(tmp_path):
             assert config["path_t"] == f"torchvision:{config['model_t']}"
     own = parse_student(["--dataset", "folder", "--distill", "dkd", "--model_t", "resnet34", "--model_s", "resnet18"])
     assert own.dkd_beta == 0.5  # images in folders that are not all of ImageNet
-    assert plan.of["DKD", MV1][0].opt.dkd_beta == 2 and plan.of["KD", R18][0].opt.alpha == 0.5
+    assert plan.cell_runs["DKD", MV1][0].opt.dkd_beta == 2 and plan.cell_runs["KD", R18][0].opt.alpha == 0.5
 
 
 def test_a_teacher_of_torchvisions_has_the_accuracy_that_its_students_measured(tmp_path, no_network):
     argv = ["imagenet", "--save_dir", tmp_path / "save", "--data_dir", tmp_path]
     plan = table_runs.make_plan(argv)
     for column, top1 in ((R18, 73.25), (MV1, 76.05)):
-        table_runs.finish(plan, plan.of["KD", column][0], "1", 70.0, teacher_top1=top1)
+        table_runs.finish(plan, plan.cell_runs["KD", column][0], "1", 70.0, teacher_top1=top1)
     plan = table_runs.make_plan(argv)
-    assert plan.of["KD", R18][0].missing == [] and plan.of["AT", R18][0].missing == ["1"]
+    assert plan.cell_runs["KD", R18][0].missing == [] and plan.cell_runs["AT", R18][0].missing == ["1"]
     found = [plan.results(cell)[0].last_top1 for cell in plan.table.cells if cell.row.role == "teacher"]
     assert found == [73.25, 76.05]
 

@@ -55,7 +55,7 @@ def test_a_comparison_has_its_standard_error(tmp_path):
     for row, accuracies in (("KD", (1.0, 2.0, 3.0)), ("MIXSTD", (4.0, 6.0, 8.0))):
         for trial, accuracy in enumerate(accuracies, 1):
             table_runs.finish(plan, table_runs.run_of(plan, row), str(trial), accuracy)
-    for trials, expected in (("1,2,3", "+4.00 | 2.58 | 3, 3 | yes"), ("1", "+3.00 |  | 1, 1 | can't be told")):
+    for trials, expected in (("1,2,3", "+4.00 | 2.58 | 3, 3 | yes"), ("1", "+3.00 |  | 1, 1 | needs more seeds")):
         folder = tmp_path / trials
         render.write(table_runs.make_plan([*argv, "--trial", trials]), folder)
         assert f"| MIXSTD | KD | resnet14 > resnet8 | {expected}" in (folder / "table.md").read_text()
@@ -88,7 +88,7 @@ def test_reduced_and_full_never_meet(tmp_path):
 
 
 def test_a_full_table_shows_published_rows_in_the_columns_that_were_run(tmp_path):
-    assert spec.filled(["a"], ["x"], lambda key: False) == (["a"], ["x"])  # all, where nothing was run
+    assert spec.non_empty(["a"], ["x"], lambda key: False) == (["a"], ["x"])  # all, where nothing was run
     changes = {"columns": ["resnet14 > resnet8", "wrn_16_1 > resnet8"],
                "rows": [{**row, **({"published": [50.0, 60.0]} if "published" in row else {})}
                         for row in table_runs.SMALL["rows"]]}
@@ -204,7 +204,7 @@ def test_only_columns_with_a_distilled_run_have_a_panel(tmp_path):
     figures = {("Student", "resnet56 > resnet20"): Figure(3, 69.0, 0.2),
                ("Student", "resnet110 > resnet20"): Figure(3, 69.0, 0.2),
                ("KD, T=4", "resnet56 > resnet20"): Figure(3, 70.5, 0.3)}
-    canvas = plots._points(plan.table.shown(plan.size, figures), figures, True)
+    canvas = plots._points(plan.table.run_part(plan.size, figures), figures, True)
     panel, = (axis for axis in canvas.axes if axis.get_title())
     assert panel.get_title() == "resnet56 > resnet20"
     assert [len(bars.get_children()) for bars in panel.containers] == [4, 4]  # a point, its bar and two caps

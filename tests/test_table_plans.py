@@ -50,7 +50,7 @@ def test_a_begun_run_is_shown_and_only_the_rest_is_estimated(argv, capsys):
     run_table.main([*map(str, argv), "--dry_run"])
     assert "[1/2 done, 180 epochs trained] KD, resnet14 > resnet8" in capsys.readouterr().out
     table_runs.save_teacher(plan.teachers["resnet14", ""].path)
-    assert kd(argv).begun == {}  # distilled from another teacher
+    assert kd(argv).unfinished == {}  # distilled from another teacher
 
 
 def test_finished_runs_are_found_by_configuration_and_only_missing_trials_run(argv):

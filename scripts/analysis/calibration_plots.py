@@ -22,7 +22,7 @@ def add_legend(figure, study: common.Study, *more: tuple[str, dict]) -> None:
 
 
 def by_temperature(axis, label: str, logarithmic: bool = False) -> None:
-    """Temperature along x, logarithmic as T acts by ratios; y as asked. Ticks at 1, 2, 5, 10, ..."""
+    """Temperature along x, logarithmic as T acts by ratios. Ticks at 1, 2, 5, 10, ..."""
     ticker = drawing.need("matplotlib.ticker", "matplotlib")
     axis.set_xscale("log")
     axis.set(xlabel="temperature T", ylabel=label)
@@ -51,7 +51,7 @@ def draw_errors(study: common.Study, rows: list[dict]):
 def draw_reliability(study: common.Study, rows: list[dict], bins: list[dict]):
     """Accuracy of every bin of confidence: a row for each network, a column for each scaling and temperature.
 
-    Above each stand its expected calibration error and overconfidence.
+    Above each are its expected calibration error and overconfidence.
     """
     columns = list(product(LINES, study.opt.diagrams))
     figure, axes = drawing.make_figure(f"Reliability\n{study.scope}", len(study.networks), len(columns), (2.7, 2.6),

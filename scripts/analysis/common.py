@@ -1,7 +1,7 @@
 """What the analyses of trained networks share: flags, loading, test images, tables and pictures.
 
 An analysis looks at networks through their pixels, in [0, 1]: the normalisation is part of the network. It writes
-its tables (CSV), its pictures (PNG) and args.json, which says how they came to be, into the folder ``--out``.
+its tables (CSV), its pictures (PNG) and args.json, with their command and versions, into the folder ``--out``.
 """
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def make_parser(description: str | None) -> Parser:
     group = parser.add_argument_group("data and running")
     add_dataset(group)
     group.add_argument("--limit", type=number(int, low=1), default=None, metavar="N",
-                       help="only N test images, class-balanced, for quick looks; the outputs say so (default: all)")
+                       help="only N test images, class-balanced, as the outputs are then labelled (default: all)")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     group.add_argument("--precision", type=name_from(("fp32", "tf32"), "precision"), default=None,
                        help="default: as in training, tf32 convolutions on CUDA, fp32 on the CPU")
@@ -56,13 +56,13 @@ def add_networks(parser: Parser, out: str) -> None:
     group.add_argument("--paths", type=path, nargs="+", required=True, metavar="CKPT",
                        help="checkpoints, of this project or RepDistiller's, all trained on --dataset")
     group.add_argument("--models", type=model, nargs="+", default=None, metavar="NAME",
-                       help="their architectures (default: what a checkpoint says, else its folder's name)")
+                       help="their architectures (default: the one in the checkpoint, else from its folder's name)")
     group.add_argument("--labels", nargs="+", default=None, metavar="TEXT",
                        help="what tables and pictures call them (default: from the run, else the folder's name)")
     group.add_argument("--out", type=folder_path, default=out, metavar="FOLDER", help=f"outputs (default {out})")
     group.add_argument("--batch_size", type=number(int, low=1, high=65536), default=250, help="(default 250)")
     group.add_argument("--seed", type=number(int, low=0, high=2**32 - 1), default=0,
-                       help="of everything drawn at random (default 0)")
+                       help="of all random numbers (default 0)")
 
 
 def list_of(kind: Callable) -> Callable[[str], list]:
@@ -104,7 +104,7 @@ class Network:
 
 
 def default_label(file: TeacherFile) -> str:
-    """What the run's args.json says of itself, else the architecture and the rest of the folder's name."""
+    """From the run's args.json, else the architecture and the rest of the folder's name."""
     folder = file.path.resolve().parent
     if folder.parent.name in FOLDERS and (label := StoredRun(folder).label):
         return label + less_of(file)
@@ -113,13 +113,13 @@ def default_label(file: TeacherFile) -> str:
 
 
 def less_of(file: TeacherFile) -> str:
-    """', reduced: --epochs 3' of a network that says it was trained on less than the full recipe."""
+    """', reduced: --epochs 3' of a network whose file states less than the full recipe."""
     less = file.less_than({name: value for name, value in FULL.items() if name != "dataset"})
     return f", reduced: {' '.join(less)}" if less else ""
 
 
 def label_all(opt: Namespace, files: Sequence[TeacherFile]) -> list[str]:
-    """--labels, or the default ones, where equal ones are told apart by file, else by path."""
+    """--labels, or the default ones, where equal ones are distinguished by file, else by path."""
     if opt.labels:
         labels = opt.labels
         if len(set(labels)) < len(labels):
@@ -146,13 +146,13 @@ def read_files(opt: Namespace) -> list[TeacherFile]:
 
 
 def take_dataset(opt: Namespace, checkpoints: Sequence[TeacherFile]) -> None:
-    """Without --dataset: the one that the checkpoints say they were trained on, if they say one."""
-    said = {file.trained["dataset"] for file in checkpoints if file.trained.get("dataset") in dataset.NAMES}
-    if "dataset" not in opt.given and said:
-        if len(said) > 1:
-            raise UserError(f"--paths: trained on different data sets, {', '.join(sorted(said))}; name one with "
+    """Without --dataset: the one stored in the checkpoints, if there is one."""
+    stated = {file.trained["dataset"] for file in checkpoints if file.trained.get("dataset") in dataset.NAMES}
+    if "dataset" not in opt.given and stated:
+        if len(stated) > 1:
+            raise UserError(f"--paths: trained on different data sets, {', '.join(sorted(stated))}; name one with "
                             "--dataset")
-        opt.dataset, = said
+        opt.dataset, = stated
 
 
 def load_data(opt: Namespace, checkpoints: Sequence[TeacherFile] = ()) -> tuple[Data, int]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from helper.errors import UserError
 
-# Okabe and Ito's colours, told apart by colour-blind readers too; dark ones first.
+# Okabe and Ito's colours, distinguishable for colour-blind readers; dark ones first.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31", "#7F7F7F", "#6A3D9A")
 MARKERS = "osD^vP*X<>"
 LONGEST = 30  # characters of a legend's line

@@ -1,4 +1,4 @@
-"""From a table to its runs: which commands, in which order, what is done, what the rest costs."""
+"""From a table to its runs: the commands, their order, which are finished, what the rest costs."""
 from __future__ import annotations
 
 import contextlib
@@ -37,9 +37,9 @@ class Training:
     trials: list[str] = field(default_factory=list)
     source: TeacherSource | None = None  # of a student's teacher
     done: dict[str, Result] = field(default_factory=dict)
-    begun: dict[str, int] = field(default_factory=dict)  # epochs of an unfinished trial, from which it continues
+    unfinished: dict[str, int] = field(default_factory=dict)  # epochs that an unfinished trial has been trained
     wanted: set[str] = field(default_factory=set)  # the trials that --only selects
-    again: set[str] = field(default_factory=set)  # done, but the weights that a student needs are gone
+    retrain: set[str] = field(default_factory=set)  # done, but the weights that a student needs are gone
 
     def add(self, trials: list[str]) -> None:
         self.trials += [trial for trial in trials if trial not in self.trials]
@@ -65,7 +65,7 @@ class Training:
 
     @property
     def missing(self) -> list[str]:
-        return [trial for trial in self.trials if trial in self.wanted - (self.done.keys() - self.again)]
+        return [trial for trial in self.trials if trial in self.wanted - (self.done.keys() - self.retrain)]
 
     @property
     def complete(self) -> bool:
@@ -76,7 +76,7 @@ class Training:
         """Epochs that all missing trials have still to train, first stages included."""
         two_stage = self.kind == "student_model" and distiller_dict[self.opt.distill].two_stage
         whole = self.opt.epochs + (self.opt.init_epochs if two_stage else 0)
-        return sum(max(0, whole - self.begun.get(trial, 0)) for trial in self.missing)
+        return sum(max(0, whole - self.unfinished.get(trial, 0)) for trial in self.missing)
 
     def argv(self, trials: Sequence[str]) -> list[str]:
         return [self.script, *self.flags, "--trial", ",".join(trials), "--resume", "auto"]
@@ -108,20 +108,20 @@ class Plan:
             raise UserError(f"--teacher_dir {opt.teacher_dir}: no such folder")
         self.runs: dict[tuple, Training] = {}
         self.teachers: dict[tuple[str, str], TeacherSource] = {}
-        self.of: dict[tuple[str, str], tuple[Training | None, list[str]]] = {}
+        self.cell_runs: dict[tuple[str, str], tuple[Training | None, list[str]]] = {}
         for cell in table.cells:
             run, trials = self._run_of(cell)
-            self.of[cell.key] = run, trials
+            self.cell_runs[cell.key] = run, trials
             if run is not None:
                 run.add(trials)
                 run.wanted |= set(trials) if only(cell) else set()
-        self.look()
+        self.refresh()
         for run in list(self.runs.values()):
             if run.missing and run.source:
                 self._want_teacher(run.source)
 
-    def look(self) -> None:
-        """Find what is done."""
+    def refresh(self) -> None:
+        """Find the finished and unfinished runs."""
         self.store.refresh()
         for run in self.runs.values():
             opt, files = self._parsed(run), run.source.files if run.source else []
@@ -130,7 +130,7 @@ class Plan:
                 if found and is_finished(found):
                     run.done[trial] = result_of(found)
                 elif found:
-                    run.begun[trial] = len(found.log)
+                    run.unfinished[trial] = len(found.log)
 
     def _parsed(self, run: Training) -> Namespace:
         try:
@@ -140,14 +140,14 @@ class Plan:
 
     @property
     def waiting(self) -> list[Training]:
-        """What has to be trained, teachers first."""
+        """The runs to train, teachers first."""
         runs = [run for run in self.runs.values() if run.missing]
         return sorted(runs, key=lambda run: run.kind != "models")
 
     def results(self, cell: Cell) -> list[Result]:
         """The finished runs of a cell under --save_dir; of a teacher that came as a file its accuracy, which is of the
         full recipe and so belongs into full tables only."""
-        run, trials = self.of[cell.key]
+        run, trials = self.cell_runs[cell.key]
         if run is not None:
             return [run.done[trial] for trial in trials if trial in run.done]
         return [] if self.size.label else self._of_file(self.source_of(cell).path)
@@ -175,8 +175,8 @@ class Plan:
         return (*cell.key, self.configuration(cell), self.size.text)
 
     def configuration(self, cell: Cell) -> str:
-        """All that decides a cell's numbers but the teacher's weights: the run's flags without its places."""
-        run, _ = self.of[cell.key]
+        """All that determines a cell's numbers except the teacher's weights: its flags without folders and devices."""
+        run, _ = self.cell_runs[cell.key]
         if run is None:
             return "taken as a file"
         words, kept = iter(run.flags), []
@@ -279,7 +279,7 @@ class Plan:
         if source.run:
             source.run.wanted.add(TEACHER_TRIAL)
             if not source.path.is_file():
-                source.run.again.add(TEACHER_TRIAL)
+                source.run.retrain.add(TEACHER_TRIAL)
 
 
 def torchvision_path(arch: str, table: Table) -> Path | None:
@@ -289,7 +289,7 @@ def torchvision_path(arch: str, table: Table) -> Path | None:
 
 
 def stated(path: Path) -> float | None:
-    """The accuracy, in per cent, that the file or index.json beside it states. UserError: it can't be one."""
+    """The accuracy, in per cent, that the file or index.json beside it states. UserError: an impossible one."""
     accuracy = checkpoint.load(path).get("accuracy", index_entry(path).get("top1"))
     try:
         return None if accuracy is None else per_cent(str(float(accuracy)))

@@ -1,4 +1,4 @@
-"""Pictures of tables: points beside the published ones, curves over a flag, surfaces over two depths."""
+"""Pictures of tables: points with the published ones, curves over a flag, surfaces over two depths."""
 from __future__ import annotations
 
 import io
@@ -20,7 +20,7 @@ LABEL = "last epoch's top-1, %"
 
 def draw(table: Table, size: Size, figures: dict, folder: Path) -> None:
     """NAME.png into ``folder``, and of surfaces result_heatmap.png too. A reduced size is in the title."""
-    table, title = table.shown(size, figures), table.title + (f"\n{size.label}" if size.label else "")
+    table, title = table.run_part(size, figures), table.title + (f"\n{size.label}" if size.label else "")
     figures = {key: figure for key, figure in figures.items() if figure.n}
     if table.picture == "surfaces":
         _save(_heat_maps(table, figures), folder / f"{table.name}.png", title)

@@ -1,7 +1,7 @@
-"""What a table comes to: seeds into mean and deviation, and the Markdown and CSV files of result/NAME/.
+"""The figures of a table, mean and deviation over seeds, and the Markdown and CSV files of result/NAME/.
 
-result/NAME/ holds the full recipe only. Every other size has a folder of its own below, named by what it leaves out,
-and says so in its title, its column heads, its CSV fields and its picture.
+result/NAME/ holds the full recipe only. Every other size has a folder of its own in it, named by what is reduced, and
+is labelled as reduced in its title, its column heads, its CSV fields and its picture.
 """
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .plan import Plan
 from .results import Record, Result
 from .spec import Cell, Size, Table
 
-DETAILS = "<!-- cells -->"  # what is above goes into the README
+DETAILS = "<!-- cells -->"  # the part above is copied into the README
 FAILED = "## Failed"  # the head of the list in table.md
 NONE: Mapping[str, str] = MappingProxyType({})
-WIDEST = 8  # columns; a wider table is turned
+WIDEST = 8  # columns; a wider table is transposed
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Figure:
     std: float | None = None
     best: float | None = None  # mean of the best epochs' accuracies
     trials: tuple[str, ...] = ()
-    teacher: str = ""  # where it came from and its accuracy
+    teacher: str = ""  # its origin and its accuracy
     hardware: str = ""
     seconds: float = 0.0  # mean of the runs; 0 for a teacher that came as a file
     code: str = ""  # the commits that trained them
@@ -62,7 +62,7 @@ class Figure:
 
 
 def _teacher(results: Sequence[Result]) -> str:
-    """'someone (example.org/zoo), 72.61 %' of the runs of one teacher, as far as they say it."""
+    """'someone (example.org/zoo), 72.61 %' of the runs of one teacher, as far as it is stored."""
     top1 = [f"{result.teacher_top1:.2f} %" for result in results if result.teacher_top1 is not None]
     return ", ".join(text for text in (results[0].teacher_origin, *top1[:1]) if text)
 
@@ -79,14 +79,14 @@ def write(plan: Plan, folder: Path, failed: Mapping[str, str] = NONE) -> dict[tu
     figures = {}
     for cell in cells:
         teacher = plan.source_of(cell).path if cell.row.role == "distil" else None
-        figures[cell.key] = Figure.of(record.at(places[cell.key], teacher))
+        figures[cell.key] = Figure.of(record.runs_at(places[cell.key], teacher))
     save_text(table_csv(plan, figures), folder / "table.csv")
     save_text(markdown(plan, figures, failed), folder / "table.md")
     return figures
 
 
 def table_csv(plan: Plan, figures: dict) -> str:
-    """One line a cell. Of a reduced size the fields are called so, and published numbers are left out."""
+    """One line per cell. The fields of a reduced size begin with reduced_, and published numbers are left out."""
     table, reduced, rows = plan.table, bool(plan.size.label), []
     prefix = "reduced_" if reduced else ""
     for cell in table.cells:
@@ -117,7 +117,7 @@ def markdown(plan: Plan, figures: dict, failed: Mapping[str, str] = NONE) -> str
     names = [table.name, "result_heatmap"] if table.picture == "surfaces" else [table.name]
     pictures = [f"![{markdown_cell(title)}]({name}.png)" for name in names]
     lines = [f"# {title}", "", *_paragraphs(notes), *_matrix(table, size, figures), "",
-             *_comparisons(table, figures), *_paragraphs([*_made(table, figures), *sources]), DETAILS,
+             *_comparisons(table, figures), *_paragraphs([*_training_times(table, figures), *sources]), DETAILS,
              "", *_paragraphs(pictures), *_failures(failed), "## Cells", "", *_details(plan, figures), "",
              "## Commands", "", "```", *commands, "```"]
     return "\n".join(lines) + "\n"
@@ -138,16 +138,16 @@ def failures(text: Path) -> dict[str, str]:
 
 
 def command(plan: Plan, cell: Cell, figure: Figure) -> str:
-    """What trained the cell's seeds, or what would."""
-    run = plan.of[cell.key][0]
+    """The command that trained the cell's seeds, or that would."""
+    run = plan.cell_runs[cell.key][0]
     return run.command(figure.trials) if run else f"# taken from {plan.source_of(cell).path}"
 
 
 def _matrix(table: Table, size: Size, figures: dict) -> list[str]:
-    """Rows x columns of numbers, turned where there are too many columns."""
+    """Rows x columns of numbers, transposed where there are too many columns."""
     mark = " (reduced)" if size.label else ""
     cells = {cell.key: cell for cell in table.cells}
-    table = table.shown(size, figures)
+    table = table.run_part(size, figures)
     names, columns = [row.name for row in table.rows], table.columns
 
     def text(name: str, column: str) -> str:
@@ -168,13 +168,13 @@ def _matrix(table: Table, size: Size, figures: dict) -> list[str]:
 
 
 def _comparisons(table: Table, figures: dict) -> list[str]:
-    """Each row with ``compare`` against that row: the difference of the means beside twice its standard error."""
+    """Each row with ``compare`` against that row: the difference of the means and twice its standard error."""
     lines = []
     for cell in table.cells:
         one, other = figures[cell.key], figures.get((cell.row.compare, cell.column), Figure(0))
         if not (one.n and other.n):
             continue
-        error, verdict = standard_error(one, other), "can't be told from one seed"
+        error, verdict = standard_error(one, other), "needs more seeds"
         if error is not None:
             verdict = "yes" if abs(one.mean - other.mean) > 2 * error else "no"
         lines.append([cell.row.name, cell.row.compare, cell.column, _signed(one.mean - other.mean),
@@ -190,21 +190,21 @@ def standard_error(one: Figure, other: Figure) -> float | None:
     return math.sqrt(one.std**2 / one.n + other.std**2 / other.n)
 
 
-def _made(table: Table, figures: dict) -> list[str]:
+def _training_times(table: Table, figures: dict) -> list[str]:
     """How long, on what and from which teachers, over the whole table."""
     trained = [figure for figure in figures.values() if figure.seconds]
     if not trained:
         return []
     times = dict.fromkeys(duration(extreme(figure.seconds for figure in trained)) for extreme in (min, max))
     hardware = dict.fromkeys(figure.hardware for figure in trained if figure.hardware)
-    told = {f"{cell.teacher}: {figures[cell.key].teacher}" for cell in table.cells if figures[cell.key].teacher}
-    teachers = sorted(text for text in told if not any(other != text and other.startswith(text) for other in told))
+    known = {f"{cell.teacher}: {figures[cell.key].teacher}" for cell in table.cells if figures[cell.key].teacher}
+    teachers = sorted(text for text in known if not any(other != text and other.startswith(text) for other in known))
     made = f"A run's training steps took {' to '.join(times)}" + (f" ({'; '.join(hardware)})" if hardware else "")
     return [f"{made}." + (f" Teachers: {'; '.join(teachers)}." if teachers else "")]
 
 
 def _details(plan: Plan, figures: dict) -> list[str]:
-    """A line a cell with a run; table.csv has the others too."""
+    """A line per cell with a run; table.csv has the others too."""
     reduced = bool(plan.size.label)
     numbers = ("last epoch, mean", "standard deviation", "best epoch, mean")
     head = ["row", "column", "seeds", *(f"{name}{', reduced' if reduced else ''}" for name in numbers), "teacher",

@@ -175,7 +175,7 @@ class Record:
         for result in results:
             self.lines[(*place, result.teacher, result.trial)] = place, result
 
-    def at(self, place: tuple[str, ...], teacher: Path | None) -> list[Result]:
+    def runs_at(self, place: tuple[str, ...], teacher: Path | None) -> list[Result]:
         """The runs of one place and one teacher: of the file ``teacher``, or where it doesn't exist (only records were
         kept) of the teacher with the most seeds."""
         groups: dict[str, list[Result]] = {}

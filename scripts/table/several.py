@@ -1,4 +1,4 @@
-"""Commands of the training scripts, carried out side by side in one process: for sweep.py and run_table --at_once.
+"""Commands of the training scripts, run side by side in one process: for sweep.py and run_table --at_once.
 
     python -m scripts.table.several FILE --at_once N        # 0: auto
 
@@ -40,15 +40,15 @@ def train(runs: Mapping[str, tuple[str, Namespace]], at_once: int,
 
     Raises Interrupted after a signal, with every run saved.
     """
-    labels, over, failed = [*runs], [], {}
+    labels, ended, failed = [*runs], [], {}
 
     def leave(place: int, outcome: Outcome) -> None:
         label = labels[place]
-        over.append(label)
+        ended.append(label)
         if outcome.problem:
             failed[label] = outcome.problem
         what = f"FAILED: {outcome.problem}" if outcome.problem else f"{outcome.status}, last top-1 {outcome.last:.2f}"
-        print_line(f"==> {len(over)} of {len(labels)}, {label}: {what}")
+        print_line(f"==> {len(ended)} of {len(labels)}, {label}: {what}")
         report(label, outcome)
 
     def prepare(script: str, opt: Namespace, cache: Cache):

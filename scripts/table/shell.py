@@ -1,4 +1,4 @@
-"""A table as the shell script that people read and edit: a command a line, as scripts/run_NAME.sh has it."""
+"""A table as a shell script to read and edit, one command per line: scripts/run_NAME.sh."""
 from __future__ import annotations
 
 import shlex
@@ -30,7 +30,7 @@ def script(table: Table) -> str:
     teachers = f"# Its teachers come first: bash scripts/run_cifar_vanilla.sh {' '.join(needed)}\n" if needed else ""
     mine = table.name in names()
     file = f"scripts/tables/{table.name}.json" if mine else f"{table.name}.json"
-    own = table.recipe["dataset"] in FOLDERS  # images that nobody can download
+    own = table.recipe["dataset"] in FOLDERS  # images that can't be downloaded
     lines, seen = [HEAD.format(title=table.title, name=table.name, teachers=teachers, file=file,
                                given=table.name if mine else file, place=" --data_dir DIR" if own else "",
                                flags="--data_dir DIR" if own else "--trial 1 --epochs 60")], set()
@@ -58,7 +58,7 @@ def _command(table: Table, cell: Cell) -> str:
 
 
 def _teacher(table: Table, cell: Cell, seen: set[str]) -> list[str]:
-    """The lines that set the variable with the teacher's checkpoint, unless they stand above already."""
+    """The lines that set the variable with the teacher's checkpoint, unless they are in the script already."""
     if cell.row.role == "student" or _variable(cell) in seen or _torchvision(table, cell):
         return []
     seen.add(_variable(cell))
@@ -70,7 +70,7 @@ def _teacher(table: Table, cell: Cell, seen: set[str]) -> list[str]:
 
 
 def _ready(table: Table, cell: Cell) -> bool:
-    """Whether teachers.sh knows the cell's teacher: trained as the recipe has it, on the recipe's data set."""
+    """Whether teachers.sh finds the cell's teacher: trained without flags of its own, on the data set of the papers."""
     return not cell.row.teacher and table.recipe["dataset"] == FULL["dataset"]
 
 

@@ -5,12 +5,12 @@ A table is rows x columns of cells, each cell one training command. Keys of a fi
     title, about (lines), recipe (flags of every run)
     columns     "teacher > student", or "network" where every row trains one network alone
     trial       default of --trial (else 1,2,3);  picture: points, curves or surfaces;  x_label: of curves
-    reduced     where the table's own recipe is less than the papers': in what, in words
+    reduced     where the table's own recipe is less than the papers': a description
     rows        name; role: distil (default), student (alone), teacher (the one the column distils from); flags;
                 teacher: flags of the teacher's training; published: "KEY: METHOD" of dataset/published.json ("KEY"
                 where the row trains networks alone), or one number or null per column, with source, a text;
                 column_flags: column -> more flags; skip: columns whose networks the method can't train;
-                series and x: curve and position of a row in the picture; surface: drawn as one;
+                series and x: curve and position of a row in the picture; surface: plot it as one;
                 compare: the row that this one is compared with, by the difference and its standard error
 """
 from __future__ import annotations
@@ -30,7 +30,7 @@ from helper.errors import UserError, near
 from models import imagenet_dict, model_dict
 
 FOLDER = Path(__file__).parents[1] / "tables"
-# Flags that neither a row nor a recipe may set: the table, its columns and the command line do.
+# Flags that neither a row nor a recipe may set, because the table, its columns or the command line set them.
 DECIDED = {"dataset", "epochs", "lr_decay_epochs", "train_fraction", "holdout", "trial", "save_dir", "data_dir",
            "device", "model", "model_s", "model_t", "path_t", "resume", "overwrite"}
 PICTURES = ("points", "curves", "surfaces")
@@ -79,7 +79,7 @@ class Cell:
 
     @property
     def published_as(self) -> str:
-        """What dataset/published.json calls it: the pair, or the network that is trained alone."""
+        """Its key in dataset/published.json: the pair, or the network that is trained alone."""
         return {"teacher": self.teacher, "student": self.student}.get(self.row.role, self.column)
 
     @property
@@ -89,7 +89,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Size:
-    """How much of the recipe is run. ``folder`` is empty for all of it, and only then; ``label`` too, unless the
+    """How much of the recipe is run. For all of it, and only then, ``folder`` is empty, and so is ``label`` unless the
     table's own recipe is reduced."""
 
     recipe_epochs: int
@@ -98,8 +98,8 @@ class Size:
     train_fraction: float
     holdout: int
     dataset: str
-    reduced: str = ""  # in what the table's own recipe is less
-    data_dir: str = "data"  # where images of one's own are counted
+    reduced: str = ""  # what is reduced in the table's own recipe
+    data_dir: str = "data"  # where a user's images are counted
 
     @cached_property
     def _changes(self) -> list[tuple[str, str]]:
@@ -152,7 +152,7 @@ class Size:
 
     @property
     def schedule(self) -> str:
-        """What a change of the number of epochs does to the schedule, in words."""
+        """A description of what a change of the number of epochs does to the schedule."""
         return ("The learning rate drops, first stages and warm-ups come at the same shares of the epochs."
                 if self.epochs != self.recipe_epochs else "")
 
@@ -180,10 +180,10 @@ class Table:
         """Where the published figures are from."""
         return list(dict.fromkeys(row.source for row in self.rows if row.published))
 
-    def shown(self, size: Size, figures: dict) -> Table:
-        """What a matrix or a picture shows: the columns with a run, the rows with one or a published figure there."""
+    def run_part(self, size: Size, figures: dict) -> Table:
+        """The part that has been run: the columns with a run, and the rows with a run or a published figure in them."""
         published = set() if size.label else {cell.key for cell in self.cells if cell.published is not None}
-        rows, columns = filled([row.name for row in self.rows], self.columns,
+        rows, columns = non_empty([row.name for row in self.rows], self.columns,
                                lambda key: key in figures and figures[key].n > 0, published)
         kept = [self.columns.index(column) for column in columns]
         return replace(self, columns=columns, rows=[
@@ -204,7 +204,7 @@ class Table:
         return size
 
 
-def filled(rows: Sequence[str], columns: Sequence[str], has: Callable,
+def non_empty(rows: Sequence[str], columns: Sequence[str], has: Callable,
            published: Container[tuple[str, str]] = ()) -> tuple[list[str], list[str]]:
     """(rows, columns) to show of a table of which only a part has been run: the columns with a result, and the rows
     with a result or a published figure in them; all where there is no result."""

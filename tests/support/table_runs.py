@@ -65,7 +65,7 @@ def finish(plan, run, trial, last, best=None, **summary):
 
 def run_of(plan, row):
     """The run behind the cell of a row of a one-column table."""
-    return plan.of[row, plan.table.columns[0]][0]
+    return plan.cell_runs[row, plan.table.columns[0]][0]
 
 
 def save_teacher(path, seed=0, **state):
