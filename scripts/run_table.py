@@ -43,14 +43,13 @@ from .table.plan import Plan, Training
 from .table.results import Store
 from .table.spec import Cell, Size, Table
 
-MODES = {"--dry_run": "dry_run", "--print": "print_script", "--readme": "readme"}  # what to do in place of training
-
 
 def parse(argv=None) -> argparse.Namespace:
     parser = Parser(description=__doc__)
     parser.add_argument("table", nargs="?", default=None, metavar="NAME",
                         help=f"one of {', '.join(spec.names())}, or a .json file")
-    parser.add_argument("--dry_run", action="store_true", default=False, help="print the plan, train and write nothing")
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument("--dry_run", action="store_true", default=False, help="print the plan, train and write nothing")
     parser.add_argument("--only", action="append", default=None, metavar="PATTERN",
                         help="cells whose 'ROW, TEACHER > STUDENT' contains it; * and ? are wildcards, case is ignored "
                              "(several times: the cells of each)")
@@ -83,13 +82,11 @@ def parse(argv=None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     parser.add_argument("--threads", type=number(int, low=0, high=1024), default=0,
                         help="CPU threads of each run (default: all cores, shared by --jobs)")
-    parser.add_argument("--print", action="store_true", default=False, dest="print_script",
+    modes.add_argument("--print", action="store_true", default=False, dest="print_script",
                         help="print the full table's commands as a shell script to read and edit, train nothing")
-    parser.add_argument("--readme", action="store_true", default=False,
+    modes.add_argument("--readme", action="store_true", default=False,
                         help="refresh the generated tables of the READMEs, train nothing")
     opt = parser.parse(argv)
-    if len(alone := [flag for flag, name in MODES.items() if getattr(opt, name)]) > 1:
-        raise UserError(f"{' and '.join(alone)} exclude each other; give one")
     refuse_other_executors(opt)
     return opt
 

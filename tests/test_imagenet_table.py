@@ -56,7 +56,7 @@ def test_the_plan_asks_for_no_network_and_no_images(tmp_path, no_network):
     argv = ["imagenet", "--data_dir", str(tmp_path / "none"), "--save_dir", str(tmp_path / "save")]
     printed = call(run_table.main, [*argv, "--dry_run"]).out
     assert "teacher resnet34: torchvision:resnet34\n" in printed and "18 runs, 0 done, 18 to do" in printed
-    with pytest.raises(UserError, match="--data_dir .*none: holds no train/CLASS"):
+    with pytest.raises(UserError, match="--data_dir .*none: has no train/CLASS"):
         run_table.main(argv)
     with pytest.raises(UserError, match="--dataset digits: the networks of table imagenet"):
         run_table.main(["imagenet", "--dataset", "digits", "--dry_run"])

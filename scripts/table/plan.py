@@ -4,7 +4,7 @@ from __future__ import annotations
 import contextlib
 import io
 import shlex
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,15 +12,14 @@ from pathlib import Path
 
 from dataset import FOLDERS
 from distiller_zoo import distiller_dict
-from helper import checkpoint
-from helper.errors import UserError, in_short
+from helper.errors import UserError
 from helper.known_teachers import TORCHVISION, teacher_files
 from helper.options import parse_student, parse_teacher
 from helper.run import teacher_name
 from helper.teacher import read_teacher
 
 from .costs import epoch_cost
-from .results import Result, Store, digests, index_entry, is_finished, networks, per_cent, result_of
+from .results import Result, Store, digests, is_finished, networks, result_of
 from .spec import Cell, Size, Table
 
 PLACES = ("--path_t", "--save_dir", "--data_dir", "--device", "--threads")
@@ -145,27 +144,21 @@ class Plan:
         return sorted(runs, key=lambda run: run.kind != "models")
 
     def results(self, cell: Cell) -> list[Result]:
-        """The finished runs of a cell under --save_dir; of a teacher that came as a file its accuracy, which is of the
-        full recipe and so belongs into full tables only."""
+        """The finished runs of a cell under --save_dir. Of a teacher that came as a file, its accuracy as one of its
+        students measured it at the start; it is of the full recipe and so belongs into full tables only."""
         run, trials = self.cell_runs[cell.key]
         if run is not None:
             return [run.done[trial] for trial in trials if trial in run.done]
-        return [] if self.size.label else self._of_file(self.source_of(cell).path)
-
-    def _of_file(self, path: Path) -> list[Result]:
-        """The accuracy that a teacher's file or index.json beside it states, else what one of its students measured
-        when it started. torchvision's weights are no file: their students are the runs with that --path_t."""
-        exists = path.is_file()
-        top1, origin = stated(path) if exists else None, ""
-        if top1 is None:
-            students = [result for run in self.runs.values() if exists or str(path) in run.flags
-                        for result in run.done.values() if result.teacher_top1 is not None]
-            names = digests(path) if exists else [result.teacher for result in students]
-            students = [result for result in students if result.teacher in names]
-            if not students:
-                return []
-            top1, origin = students[0].teacher_top1, students[0].teacher_origin
-        return [Result(TEACHER_TRIAL, top1, top1, 0, 0.0, "", "", str(path.parent), teacher_origin=origin)]
+        path = self.source_of(cell).path
+        exists = path.is_file()  # else it is torchvision's: its students are the runs with that --path_t
+        students = [result for run in self.runs.values() if exists or str(path) in run.flags
+                    for result in run.done.values() if result.teacher_top1 is not None]
+        names = digests(path) if exists else [result.teacher for result in students]
+        for student in students if not self.size.label else ():
+            if student.teacher in names:
+                return [Result(TEACHER_TRIAL, student.teacher_top1, student.teacher_top1, 0, 0.0, "", "",
+                               str(path.parent), teacher_origin=student.teacher_origin)]
+        return []
 
     def source_of(self, cell: Cell) -> TeacherSource:
         return self.teachers[cell.teacher, cell.row.teacher]
@@ -286,13 +279,3 @@ def torchvision_path(arch: str, table: Table) -> Path | None:
     """The --path_t of torchvision's weights, which a run downloads when it first reads them; None for a table whose
     networks are not torchvision's."""
     return Path(f"{TORCHVISION}{arch}") if table.recipe["dataset"] in FOLDERS else None
-
-
-def stated(path: Path) -> float | None:
-    """The accuracy, in per cent, that the file or index.json beside it states. UserError: an impossible one."""
-    accuracy = checkpoint.load(path).get("accuracy", index_entry(path).get("top1"))
-    try:
-        return None if accuracy is None else per_cent(str(float(accuracy)))
-    except (TypeError, ValueError, RuntimeError, ArgumentTypeError) as error:  # RuntimeError: several values
-        raise UserError(f"teacher {path}: states an impossible accuracy ({in_short(error)}); take another copy of it, "
-                        "or of index.json beside it") from None

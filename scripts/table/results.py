@@ -2,6 +2,7 @@
 recorded in runs.csv of a result folder, which stay when their folders are gone."""
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import statistics
@@ -121,20 +122,13 @@ def _same_teacher(config: Mapping[str, Any], teachers: Sequence[Path]) -> bool:
 
 
 def digests(path: Path) -> list[str]:
-    """The weights in a file, as :attr:`Result.teacher` has them, and those that it is the half-precision copy of."""
-    names, entry = [_digest(path, path.stat().st_mtime_ns)], index_entry(path)
-    if "sha256_full" in entry and entry.get("sha256") == names[0]:
-        names.append(entry["sha256_full"])
-    return [str(name)[:DIGITS] for name in names]
-
-
-def index_entry(path: Path) -> dict:
-    """The entry of an exported checkpoint in index.json beside it; empty where there is none that can be read."""
-    try:
+    """The weights in a file, as :attr:`Result.teacher` has them, and those that it is the half-precision copy of by
+    index.json beside it, which scripts/export_weights.py writes."""
+    names = [_digest(path, path.stat().st_mtime_ns)]
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, RecursionError):  # no such index.json
         entry = json.loads(path.with_name("index.json").read_text())[path.stem]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return {}
-    return entry if isinstance(entry, dict) else {}
+        names += [entry["sha256_full"]] if entry["sha256"] == names[0] else []
+    return [name[:DIGITS] for name in names]
 
 
 @cache
