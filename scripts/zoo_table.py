@@ -119,7 +119,7 @@ class ZooTable:
         try:
             full = Training("student_model", tuple(flags), label).opt
         except UserError as why:
-            return Line(name, mix, None, str(why))
+            return Line(name, mix, None, str(why).removeprefix(f"{label}: "))
         flags += self.size.scaled(full, method.per_epoch, method.per_image)
         return Line(name, mix, Training("student_model", tuple(flags), label, [TRIAL], wanted={TRIAL}))
 

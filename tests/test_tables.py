@@ -128,7 +128,7 @@ MISTAKES = [
         ({"column_flags": None}, "column_flags"), ({"x": "a"}, "x must be"), ({"x": float("nan")}, "x must be"),
         ({"flags": "--train_fraction 0.5"}, "--train_fraction is decided"), ({"flags": "--holdout=9"}, "--holdout is"),
         ({"teacher": "--epochs 9"}, "--epochs is decided"), ({"compare": "a"}, "compare 'a' is no other row"),
-        ({"flags": "--distil kd"}, "KD|a, resnet14 > resnet8: .*--distil"),
+        ({"flags": "--distil kd"}, "a, resnet14 > resnet8: .*--distil"),
         ({"column_flags": {"resnet14 > resnet8": "--path_t x"}}, "--path_t is")))]
 
 
@@ -137,7 +137,7 @@ def test_a_mistake_in_a_file_is_one_line(tmp_path):
         path = table_runs.small_table(tmp_path, **changes)
         with pytest.raises(UserError, match=words) as caught:
             table_runs.make_plan([path, "--save_dir", tmp_path])
-        assert "small" in str(caught.value) and "\n" not in str(caught.value)
+        assert "\n" not in str(caught.value)
 
 
 def test_mistakes_on_the_command_line_are_one_line(tmp_path):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 120  # seconds a stopped run may take to save before it is killed
 AGAIN = 60.0  # seconds between two tries of a run that another process trains
-UPDATE = 60.0  # seconds between two updates of a table while no process ends: one may train many runs
+UPDATE = 30.0  # seconds between two updates of a table while no process ends: one may train many runs
 COMMAND = "$ "  # first characters of the line in a log that holds the command
 
 

@@ -60,7 +60,7 @@ class Training:
             with contextlib.redirect_stderr(complaint):
                 return (parse_teacher if self.kind == "models" else parse_student)(list(self.flags))
         except SystemExit:
-            raise UserError(complaint.getvalue().split("error: ", 1)[-1].strip()) from None
+            raise UserError(f"{self.label}: {complaint.getvalue().split('error: ', 1)[-1].strip()}") from None
 
     @property
     def missing(self) -> list[str]:
@@ -116,26 +116,21 @@ class Plan:
                 run.wanted |= set(trials) if only(cell) else set()
         self.refresh()
         for run in list(self.runs.values()):
-            if run.missing and run.source:
-                self._want_teacher(run.source)
+            if run.missing and run.teacher:
+                run.teacher.wanted.add(TEACHER_TRIAL)
+                if not run.source.path.is_file():
+                    run.teacher.retrain.add(TEACHER_TRIAL)
 
     def refresh(self) -> None:
         """Find the finished and unfinished runs."""
         self.store.refresh()
         for run in self.runs.values():
-            opt, files = self._parsed(run), run.source.files if run.source else []
             for trial in run.trials:
-                found = self.store.find(opt, trial, files)
+                found = self.store.find(run.opt, trial, run.source.files if run.source else ())
                 if found and is_finished(found):
                     run.done[trial] = result_of(found)
                 elif found:
                     run.unfinished[trial] = len(found.log)
-
-    def _parsed(self, run: Training) -> Namespace:
-        try:
-            return run.opt
-        except UserError as error:
-            raise UserError(f"table {self.table.name}, {run.label}: {error}") from None
 
     @property
     def waiting(self) -> list[Training]:
@@ -202,7 +197,7 @@ class Plan:
             return self._run("models", ["--model", cell.student, *cell.flags], f"{cell.student} alone"), trials
         source = self._teacher(cell.teacher, row.teacher)
         flags = ["--path_t", str(source.path), "--model_t", cell.teacher, "--model_s", cell.student, *cell.flags]
-        flags += self._scaled(self._parsed(Training("student_model", (*flags, *self._common()), cell.label)))
+        flags += self._scaled(Training("student_model", (*flags, *self._common()), cell.label).opt)
         run = self._run("student_model", flags, cell.label)
         run.source = source
         return run, trials
@@ -243,7 +238,7 @@ class Plan:
         if (arch, flags) in self.teachers:
             return self.teachers[arch, flags]
         words, label = ["--model", arch, *shlex.split(flags)], f"teacher {arch} {flags}".strip()
-        opt = self._parsed(Training("models", (*words, *self._common()), label))
+        opt = Training("models", (*words, *self._common()), label).opt
         expected = Path(self.opt.save_dir, "models", teacher_name(opt, TEACHER_TRIAL), f"{arch}_last.pth")
         stored = self.store.find(opt, TEACHER_TRIAL)
         own = last = stored.folder / expected.name if stored else expected
@@ -267,12 +262,6 @@ class Plan:
         if less := read_teacher(str(path), arch).less_than(full):
             raise UserError(f"teacher {path}: trained on less than the recipe of table {self.table.name} "
                             f"({', '.join(less)}); put another in its place, or remove it and it is trained")
-
-    def _want_teacher(self, source: TeacherSource) -> None:
-        if source.run:
-            source.run.wanted.add(TEACHER_TRIAL)
-            if not source.path.is_file():
-                source.run.retrain.add(TEACHER_TRIAL)
 
 
 def torchvision_path(arch: str, table: Table) -> Path | None:
