@@ -141,8 +141,3 @@ def test_a_missing_teacher_says_how_to_get_one(commands, tmp_path):
         shutil.copy(file, clone)
     done, lines = commands("run_beta_a.sh", root=clone, TEACHER_DIR=str(tmp_path / "nowhere"))
     assert done.returncode == 2 and "run_cifar_vanilla.sh resnet56" in done.stderr and not lines
-
-
-def test_scripts_are_shell():
-    for script in (ROOT / "scripts").glob("*.sh"):
-        subprocess.run(["bash", "-n", str(script)], check=True, timeout=240)

@@ -2,7 +2,6 @@
 import csv
 import os
 import re
-import shutil
 import signal
 import statistics
 import time
@@ -112,21 +111,6 @@ def test_a_second_start_is_refused_while_the_first_trains(teacher, tmp_path):
         os.kill(other, signal.SIGKILL)
         os.waitpid(other, 0)
     assert run(tmp_path, teacher, "--vary", "trial=1").status == 0 and not (folder / ".lock").exists()
-
-
-def test_runs_of_equal_teachers_do_not_train_in_one_folder(teacher, tmp_path):
-    """Two paths of the same weights are one run."""
-    copy = tmp_path / "resnet8_copy" / "b.pth"
-    copy.parent.mkdir()
-    shutil.copy(teacher, copy)
-    vary = ["--vary", f"path_t={teacher},{copy}"]
-    command = [*vary, "--at_once", "2", "--out", tmp_path / "out", "--", *DATA["student"], "--device", "cpu",
-               "--threads", 1, "--save_dir", tmp_path / "save", "--epochs", 1, "--model_t", "resnet8"]
-    refused(call(sweep.main, command), "1 of 2 runs failed")
-    first, second = table(tmp_path)[0]
-    assert first["status"] == "done" and "another run of this command" in second["problem"]
-    assert call(sweep.main, command).status == 0
-    assert [row["status"] for row in table(tmp_path)[0]] == ["finished"] * 2
 
 
 def test_dry_run_prints_commands_alone(teacher, tmp_path):

@@ -116,18 +116,6 @@ def test_ctrl_c_lets_every_run_save_and_leaves_none(tmp_path, capsys):
     assert [run.process.poll() for run in runs[:2]] == [143, 143] and runs[2].process is None
 
 
-def test_a_shared_log_gives_a_run_its_own_reason(tmp_path):
-    """Two tables that train one run at once write to one log."""
-    run = job(tmp_path, "run", "")
-    run.log = tmp_path / "log"
-    run.log.write_text("train.py: error: of an earlier day\n$ python x\n")
-    run.log_start = run.log.stat().st_size
-    assert run.last_error() == ""
-    with run.log.open("a") as file:
-        file.write("train.py: error: process 7 is training in this folder\n$ python x\nEpoch 1/2\n\n")
-    assert run.last_error() == "train.py: error: process 7 is training in this folder"
-
-
 # Real tables ----------------------------------------------------------------------------------------------------------
 
 def seeds(folder):
