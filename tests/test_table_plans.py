@@ -120,6 +120,8 @@ def test_costs_are_multiply_adds_at_the_rate_of_finished_runs(argv, capsys):
     plan = table_runs.make_plan(argv)
     run, cost = table_runs.run_of(plan, "KD"), 240 * 2 * (50_000 * (t + 3 * s) + 10_000 * s)
     assert plan.cost(run) == cost and costs.epoch_cost("resnet8", None, 0, 10) == 10 * s
+    other = table_runs.finish(plan, table_runs.run_of(plan, "MIXSTD"), "8", 30.0) / "args.json"
+    other.write_text(other.read_text().replace('"resnet8"', '"a network of another version"'))
     table_runs.finish(plan, table_runs.run_of(plan, "MIXSTD"), "7", 30.0)
     run_table.main([*map(str, argv), "--dry_run"])
     units, hours = cost / costs.unit(), cost / (t + 3 * s) / 2000 / 3600  # the median of 1000 and 3000 images/s

@@ -21,6 +21,7 @@ from helper.known_teachers import known_teachers
 from helper.run import SET_AT_START, config_of, identity
 from helper.stored_runs import FOLDERS, StoredRun, stored_runs
 from helper.teacher import read_teacher
+from models import any_model
 
 from .costs import image_cost
 
@@ -93,18 +94,19 @@ class Store:
     def rate(self, cuda: bool) -> float | None:
         """Multiply-adds per second in training, the median over the runs on CUDA, or on the CPU; None without any."""
         rates = [run.images_per_s * image_cost(*networks(run.config)) for runs in self.runs.values() for run in runs
-                 if run.images_per_s and str(run.config.get("device")).startswith("cuda") == cuda]
+                 if run.images_per_s and str(run.config.get("device")).startswith("cuda") == cuda
+                 and {*networks(run.config)} <= {*any_model, None}]  # another version may have had other networks
         return statistics.median(rates) if rates else None
 
 
 def is_finished(run: StoredRun) -> bool:
     """Whether it has trained all its epochs, whose number may have grown since its summary was written."""
-    return run.summary.get("epochs") == run.config["epochs"]
+    return run.summary.get("epochs") == run.config.get("epochs", 0)
 
 
-def networks(config: Mapping[str, Any]) -> tuple[str, str | None]:
-    """The network that is trained, and its teacher."""
-    return (config["model_s"], config["model_t"]) if "model_s" in config else (config["model"], None)
+def networks(config: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The network that is trained, and its teacher or None."""
+    return config.get("model_s", config.get("model")), config.get("model_t")
 
 
 def _key(config: Mapping[str, Any]) -> str:
