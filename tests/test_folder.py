@@ -3,7 +3,7 @@ import math
 import os
 import pickle
 import shutil
-from dataclasses import replace
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -23,20 +23,25 @@ from helper.pair import pair_of
 from helper.setup import make_engine
 from models import any_model
 from scripts import evaluate, tsne
-from tests.support.images import make_tree
+from tests.support.images import make_tree, small_images
 from tests.support.small_runs import call, refused
 from tests.support.training import options
 
 MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 
 
+load = folder.load
+
+
+@pytest.fixture(autouse=True)
+def small():
+    with small_images():
+        yield
+
+
 @pytest.fixture
 def tree(tmp_path):
     return make_tree(tmp_path / "images")
-
-
-def small(tree, size=64):
-    return replace(dataset.load("folder", tree), image=size, resized=size + 8)
 
 
 def all_batches(loader, *args, **kwargs):
@@ -58,7 +63,7 @@ def crop_box(numbers, width, height):
 
 
 def test_training_batches_follow_the_plan(tree):
-    data = small(tree)
+    data = dataset.load("folder", tree)
     loader = TorchLoader(data, 5, MixSpec("none"), num_workers=0)
     plan, batches = loader.plan(3, 1), all_batches(loader, 3, 1)
     found = torch.cat([batch.images for batch in batches])
@@ -74,7 +79,7 @@ def test_training_batches_follow_the_plan(tree):
 
 
 def test_crops_depend_on_seed_epoch_and_sample_alone(tree):
-    data, spec = small(tree), MixSpec("mixup")
+    data, spec = dataset.load("folder", tree), MixSpec("mixup")
     state = torch.get_rng_state()
     alone = all_batches(TorchLoader(data, 4, spec, num_workers=0), 1, 2)
     assert torch.equal(torch.get_rng_state(), state)
@@ -86,7 +91,7 @@ def test_crops_depend_on_seed_epoch_and_sample_alone(tree):
 
 
 def test_validation_images_are_resized_and_cut_from_the_centre(tree):
-    data = small(tree)
+    data = dataset.load("folder", tree)
     found = torch.cat([images for images, _ in make_test_batches(data, "cpu", num_workers=0)()])
     for path, image in zip(data.test.paths, found, strict=True):
         whole = Image.open(path).convert("RGB")
@@ -97,8 +102,13 @@ def test_validation_images_are_resized_and_cut_from_the_centre(tree):
         torch.testing.assert_close(image, (torch.from_numpy(cut).permute(2, 0, 1) - MEAN) / STD, rtol=0, atol=1e-5)
 
 
+def test_images_are_cut_to_224_pixels(tree):
+    data = load("folder", tree)
+    assert data.training_images()[0, (1, 2), False].shape == data.test_images()[0].shape == (3, 224, 224)
+
+
 def test_images_can_be_sent_to_another_process(tree):
-    data = small(tree)
+    data = dataset.load("folder", tree)
     training, test = (pickle.loads(pickle.dumps(images)) for images in (data.training_images(), data.test_images()))
     assert torch.equal(training[3, (5, 6), False], data.training_images()[3, (5, 6), False])
     assert torch.equal(test[2], data.test_images()[2])
@@ -180,7 +190,7 @@ def test_a_class_without_images_is_named(tree):
 RECIPE = {"batch_size": 256, "epochs": 100, "learning_rate": 0.1, "lr_decay_epochs": [30, 60, 90], "weight_decay": 1e-4}
 
 
-def test_recipe_of_the_field():
+def test_the_recipe_of_imagenet_is_the_default():
     for name, parse in product(folder.NAMES, (parse_teacher, parse_student)):
         opt = parse(["--dataset", name])
         assert {flag: getattr(opt, flag) for flag in RECIPE} == RECIPE
@@ -198,7 +208,8 @@ def test_a_stored_run_keeps_what_it_was_given(tmp_path):
 
 
 @pytest.mark.slow
-def test_teacher_and_student_train_from_the_folder(tree, tmp_path):
+def test_teacher_and_student_train_from_the_folder(tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "load", load)  # at full size, for which these networks are made
     common = ["--dataset", "folder", "--data_dir", tree, "--epochs", 1, "--batch_size", 6, "--num_workers", 1,
               "--save_dir", tmp_path / "save", "--device", "cpu", "--threads", 1]
     done = call(train_teacher.main, [*common, "--model", "resnet18"])
@@ -210,7 +221,7 @@ def test_teacher_and_student_train_from_the_folder(tree, tmp_path):
 
 
 @pytest.mark.slow
-def test_another_folders_run_is_not_taken_for_this_one(tmp_path):
+def test_a_run_on_another_folder_is_another_run(tmp_path):
     """--resume auto: the same flags on other images are another run, not one that is finished."""
     common = ["--dataset", "folder", "--model", "resnet8", "--epochs", 1, "--batch_size", 9, "--num_workers", 0,
               "--save_dir", tmp_path / "save", "--device", "cpu", "--resume", "auto", "--data_dir"]
@@ -264,8 +275,8 @@ def test_a_damaged_validation_image_costs_no_training(tree, tmp_path):
 
 
 @pytest.mark.slow
-def test_other_classes_are_not_this_networks(tree, tmp_path):
-    """As many, in another order: the labels would mean something else."""
+def test_a_network_of_other_classes_is_refused(tree, tmp_path):
+    """As many, in another order: the labels have another meaning."""
     words = ["--dataset", "folder", "--data_dir", tree, "--device", "cpu"]
     training = ["--epochs", 1, "--batch_size", 9, "--num_workers", 0, "--save_dir", tmp_path / "save"]
     assert call(train_teacher.main, [*words, "--model", "resnet8", *training]).status == 0
@@ -280,7 +291,7 @@ def test_other_classes_are_not_this_networks(tree, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_network_of_other_data_is_told(tree, tmp_path, capsys):
+def test_a_network_trained_on_other_data_is_warned_of(tree, tmp_path, capsys):
     """As many classes as digits has, and none of their names is known there."""
     ten = make_tree(tmp_path / "ten", "abcdefghij", train=1, val=1)
     done = call(train_teacher.main, ["--dataset", "folder", "--data_dir", ten, "--device", "cpu", "--model", "resnet8",
@@ -295,7 +306,7 @@ def test_a_network_of_other_data_is_told(tree, tmp_path, capsys):
     assert "WARNING" not in call(evaluate.main, [*words[:-1], ten]).out
 
 
-def test_images_of_more_than_eight_bits(tree):
+def test_images_of_sixteen_bits_are_read_and_of_floats_refused(tree):
     file = tree / "train" / "ant" / "deep.png"
     levels = np.arange(0, 2**16, 97, dtype=np.uint16).reshape(26, 26)
     Image.fromarray(levels).save(file)
@@ -315,14 +326,14 @@ def test_a_link_that_doubles_images_is_refused(tree, link, target):
         dataset.load("folder", tree)
 
 
-def test_a_pipe_is_no_image(tree):
+def test_a_pipe_is_refused(tree):
     os.mkfifo(tree / "train" / "ant" / "pipe.jpg")
     with pytest.raises(DataError, match="pipe.jpg: not a readable image .*no file"):
         folder.read(str(tree / "train" / "ant" / "pipe.jpg"))
 
 
 @pytest.mark.slow
-def test_files_that_are_no_images_are_told(tree, tmp_path):
+def test_files_that_are_no_images_are_warned_of(tree, tmp_path):
     (tree / "train" / "ant" / "x.gif").write_text("")
     (tree / "val" / "ant" / "notes.txt").write_text("")
     assert [path.rpartition("/")[2] for path in dataset.load("folder", tree).left_out] == ["x.gif", "notes.txt"]
@@ -331,13 +342,13 @@ def test_files_that_are_no_images_are_told(tree, tmp_path):
     assert done.status == 0 and "WARNING 2 files under --data_dir are no images" in done.out
 
 
-def test_classes_that_differ_in_case_alone(tree):
+def test_classes_that_differ_in_case_alone_are_refused(tree):
     (tree / "val" / "ant").rename(tree / "val" / "Ant")
     with pytest.raises(DataError, match="'Ant' is in val/ but not in train/ .2 classes.*capital"):
         dataset.load("folder", tree)
 
 
-def test_what_programs_leave_beside_images_is_no_image(tree):
+def test_hidden_files_and_folders_are_no_images(tree):
     wanted = dataset.load("folder", tree)
     for folder_ in (".ipynb_checkpoints", "@eaDir", "__MACOSX", "ant/.thumbnails"):
         (tree / "train" / folder_).mkdir()
@@ -348,7 +359,8 @@ def test_what_programs_leave_beside_images_is_no_image(tree):
     assert found.sha256 == wanted.sha256
 
 
-def test_a_network_for_small_images_is_warned_of(tree, tmp_path):
+def test_a_network_for_small_images_is_warned_of(tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "load", load)
     done = call(train_teacher.main, ["--dataset", "folder", "--data_dir", tree, "--model", "resnet8", "--epochs", 1,
                                      "--batch_size", 9, "--num_workers", 0, "--save_dir", tmp_path, "--device", "cpu"])
     assert done.status == 0 and "WARNING resnet8 was made for 32x32 images" in done.out, done.err
@@ -357,10 +369,15 @@ def test_a_network_for_small_images_is_warned_of(tree, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("teacher, student", [("resnet34", "resnet18"), ("resnet50", "mobilenet_v1")])
 def test_every_method_that_fits_the_pair_trains(tree, teacher, student):
-    data, trained = small(tree), []
+    data, trained = dataset.load("folder", tree), []
     batch = next(TorchLoader(data, 6, MixSpec("none"), num_workers=0).epoch(1, 1))
     torch.manual_seed(0)
     model_t = any_model[teacher](num_classes=3).eval().requires_grad_(False)
+
+    @cache
+    def ask(preact):
+        return model_t(batch.images, True, preact)
+
     model_s = any_model[student](num_classes=3)
     for name, method in distiller_dict.items():
         own = {flag: kwargs["default"] for flag, kwargs in method.flags.items()}
@@ -373,7 +390,7 @@ def test_every_method_that_fits_the_pair_trains(tree, teacher, student):
         if method.unsupported(opt, pair):
             continue
         engine = make_engine(opt, student, 3, torch.device("cpu"), lambda seed, m=method, o=opt, p=pair: m(o, p),
-                             lambda images, m=method: model_t(images, True, m.teacher_preact()))
+                             lambda images, m=method: ask(m.teacher_preact()))
         fit, before = Fit(opt, engine, None, None, {}), {k: v.clone() for k, v in engine.model.state_dict().items()}
         while not fit.done:
             fit.begin_epoch()

@@ -61,7 +61,8 @@ def method_flags(name: str) -> list[str]:
 def kill_jobs(teacher: Path, quick: bool) -> dict[str, Job]:
     """What is killed: title -> job."""
     epochs = ["--epochs", "4", "--lr_decay_epochs", "2", "--save_freq", "2"]
-    jobs = {"SIGKILL, teacher": Job("teacher", [*DATA, *epochs, "--model", "resnet8", "--mix", "mixup"]),
+    jobs = {"SIGKILL, teacher": Job("teacher", [*DATA, *epochs, "--model", "resnet8", "--mix", "mixup"],
+                                     picture=True),
             "SIGKILL, 3 teachers at once": Job("teacher", [*DATA, *epochs, "--model", "resnet8", "--trial", "1,2,3"])}
     student = [*DATA, "--model_s", "resnet8", "--path_t", str(teacher), "--epochs", "3", "--save_freq", "2"]
     kept = methods()

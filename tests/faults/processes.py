@@ -24,6 +24,7 @@ import train_student_mixstd
 import train_teacher
 from helper import checkpoint
 from helper.errors import guard
+from helper.run import Run
 
 SCRIPTS = {"teacher": train_teacher, "student": train_student_mixstd}
 LIMIT = 240  # seconds after which a process counts as hung
@@ -32,6 +33,7 @@ SERVER.set_forkserver_preload(["tests.faults.warm", "tests.faults.disks"])
 # A process that is started makes multiprocessing ask for every other's status. It can be read once: of two threads that
 # read one at the same time the second finds nothing and calls it 255.
 STATUS = threading.Lock()
+WHOLE, EXPECTED = threading.Lock(), {}  # of whole()
 
 
 def nothing() -> None:
@@ -44,6 +46,7 @@ class Job:
 
     role: str
     flags: Sequence[str]
+    picture: bool = False  # whether curves.png is drawn, which costs more than the training
 
     @property
     def folder(self) -> str:
@@ -55,7 +58,7 @@ class Job:
     def start(self, save: Path, *more: str, before: Callable[[], None] = nothing) -> Training:
         """Start it, going on with what lies in ``save``; ``before``, a function of a module (or a partial of one), runs
         in the new process."""
-        return Training(self.role, self.argv(save, "--resume", "auto", *more), Path(f"{save}.log"), before)
+        return Training(self, self.argv(save, "--resume", "auto", *more), Path(f"{save}.log"), before)
 
     def run(self, save: Path, *more: str, before: Callable[[], None] = nothing) -> Training:
         training = self.start(save, *more, before=before)
@@ -67,13 +70,13 @@ class Job:
 
 
 class Training:
-    """A process of its own. ``status`` as a shell has it, but -9 for a death by signal 9; ``log`` is all it said."""
+    """A process of its own. ``status`` as a shell has it, but -9 for a death by signal 9; ``log`` is all its output."""
 
-    def __init__(self, role: str, argv: Sequence[str], log: Path, before: Callable[[], None]):
+    def __init__(self, job: Job, argv: Sequence[str], log: Path, before: Callable[[], None]):
         self.file = log
         log.parent.mkdir(parents=True, exist_ok=True)
         self.skip = log.stat().st_size if log.exists() else 0
-        self.process = SERVER.Process(target=become, args=(role, list(argv), log, before))
+        self.process = SERVER.Process(target=become, args=(job.role, list(argv), log, before, job.picture))
         with STATUS:
             self.process.start()
         self.pid = self.process.pid
@@ -117,7 +120,7 @@ class Training:
         return [int(word) for word in file.read_text().split()] if file.exists() else []
 
 
-def become(role: str, argv: list[str], log: Path, before: Callable[[], None]) -> None:
+def become(role: str, argv: list[str], log: Path, before: Callable[[], None], picture: bool) -> None:
     """In the new process: a session, an output and a command line of its own, then the training script."""
     status = 1
     try:
@@ -131,6 +134,8 @@ def become(role: str, argv: list[str], log: Path, before: Callable[[], None]) ->
         # data workers start as they do in a script of its own, not as this process was started
         multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
         before()
+        if not picture:
+            Run.write_curves = lambda self, history: None
         status = guard(SCRIPTS[role].main, argv)
     except SystemExit as leave:
         status = leave.code
@@ -200,8 +205,13 @@ def ends_as(job: Job, save: Path, expected: dict, *say: str) -> str:
 
 
 def whole(job: Job, save: Path) -> dict:
-    job.run(save / "whole")
-    return results(job, save / "whole")
+    """Results of the job undisturbed, which is trained once in each folder above ``save``."""
+    with WHOLE:
+        key = (save.parent, job.role, *job.flags)
+        if key not in EXPECTED:
+            job.run(save / "whole")
+            EXPECTED[key] = results(job, save / "whole")
+        return EXPECTED[key]
 
 
 def halfway(job: Job, save: Path, epoch: int = 3) -> Training:
