@@ -144,7 +144,7 @@ def bombs(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
     """Pickles that run code, as teacher, as data and as resume files."""
     expected, crater, found = whole(job, save), save / "crater", []
     zipped, plain = save / "resnet8_bomb" / "zipped.pth", save / "resnet8_bomb" / "plain.pth"
-    zipped.parent.mkdir()
+    zipped.parent.mkdir(parents=True)
     torch.save({"model": Bomb(crater), "arch": "resnet8"}, zipped)
     plain.write_bytes(pickle.dumps({"model": Bomb(crater)}))
     for file in (zipped, plain):
