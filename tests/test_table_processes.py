@@ -14,7 +14,7 @@ import torch
 from helper.errors import Interrupted, UserError
 from helper.files import lock_folder
 from scripts import run_table
-from scripts.table import jobs
+from scripts.table import jobs, plots
 from scripts.table.jobs import Job, Local
 from tests.support import table_runs
 from tests.support.small_runs import call, no_pictures, refused  # noqa: F401 - a fixture
@@ -126,10 +126,11 @@ def seeds(folder):
 @pytest.mark.slow
 def test_a_killed_table_continues_where_it_was(tmp_path, monkeypatch):
     """SIGKILL to the table while its student trains, with the teacher finished."""
-    argv = [table_runs.small_table(tmp_path, columns=["resnet8 > resnet8"]), *DIGITS, "--epochs", 12, "--save_dir",
+    argv = [table_runs.small_table(tmp_path, columns=["resnet8 > resnet8"]), *DIGITS, "--epochs", 8, "--save_dir",
             tmp_path / "save", "--out", tmp_path / "result", "--only", "Teacher", "--only", "KD"]
     with monkeypatch.context() as patch:
         table_runs.train_in_process(patch)
+        patch.setattr(plots, "draw", lambda *_: None)
         assert call(run_table.main, argv[:-2]).status == 0
         students = tmp_path / "save" / "student_model"
         killed = subprocess.Popen([sys.executable, "-m", "scripts.run_table", *map(str, argv)], cwd=tmp_path,

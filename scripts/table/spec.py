@@ -103,17 +103,11 @@ class Size:
 
     @cached_property
     def _changes(self) -> list[tuple[str, str]]:
-        changes = []
-        if self.epochs != self.recipe_epochs:
-            changes.append((f"epochs={self.epochs}", f"{self.epochs} of {self.recipe_epochs} epochs"))
-        if self.train_fraction != 1:
-            changes.append((f"train_fraction={self.train_fraction}",
-                            f"{100 * self.train_fraction:.10g} % of the training images"))
-        if self.holdout:
-            changes.append((f"holdout={self.holdout}", f"validated on {self.holdout} images held out of training"))
-        if self.dataset != self.recipe_dataset:
-            changes.append((f"dataset={self.dataset}", f"data set {self.dataset}"))
-        return changes
+        changes = (("epochs", self.recipe_epochs, f"{self.epochs} of {self.recipe_epochs} epochs"),
+                   ("train_fraction", 1, f"{100 * self.train_fraction:.10g} % of the training images"),
+                   ("holdout", 0, f"validated on {self.holdout} images held out of training"),
+                   ("dataset", self.recipe_dataset, f"data set {self.dataset}"))
+        return [(f"{name}={getattr(self, name)}", text) for name, full, text in changes if getattr(self, name) != full]
 
     @property
     def label(self) -> str:
