@@ -1,4 +1,4 @@
-"""The table of finished runs and its picture: what is drawn, and what is said of damaged runs and odd names."""
+"""The table of finished runs and its picture: figures, curves, and errors for damaged runs and odd names."""
 import json
 import shutil
 

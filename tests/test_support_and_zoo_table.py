@@ -16,7 +16,7 @@ from tests.support.small_runs import no_pictures  # noqa: F401 - a fixture
 # Which pairs ----------------------------------------------------------------------------------------------------------
 
 
-def test_support_says_what_runs_and_why_not(tmp_path, capsys):
+def test_support_lists_what_runs_and_why_not(tmp_path, capsys):
     support.main(["--methods", "kd,fsp", "--json", str(tmp_path / "support.json")])
     rows = json.loads((tmp_path / "support.json").read_text())
     assert {(row["teacher"], row["student"]) for row in rows} == set(PAIRS) and len(rows) == 2 * len(PAIRS)
@@ -57,7 +57,7 @@ def test_support_takes_the_training_flags(monkeypatch, capsys):
 # The table ------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.slow
-def test_the_table_goes_on_past_a_failure_and_where_it_was(tmp_path, capsys, monkeypatch):
+def test_the_table_continues_after_a_failure_and_a_stop(tmp_path, capsys, monkeypatch):
     """resnet8x4 > resnet8: fsp is refused by the training script; a second call runs only what is missing."""
     table_runs.train_in_process(monkeypatch)
     save, out, data = tmp_path / "runs", tmp_path / "out", tmp_path / "there"

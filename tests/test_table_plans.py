@@ -80,8 +80,8 @@ def test_a_teacher_file_is_taken_where_its_images_are_the_tables(argv, tmp_path)
     plan = table_runs.make_plan(argv)
     assert table_runs.run_of(plan, "KD").opt.path_t == str(path) and all(r.kind != "models" for r in plan.waiting)
     assert table_runs.make_plan([*argv, "--epochs", 9]).teachers["resnet14", ""].path == path
-    held = table_runs.make_plan([*argv, "--holdout", 100])  # that teacher saw the images held out
-    assert held.teachers["resnet14", ""].path != path
+    other = table_runs.make_plan([*argv, "--holdout", 100])  # that teacher saw the images held out
+    assert other.teachers["resnet14", ""].path != path
 
 
 @pytest.mark.parametrize("state", [{"epoch": 1, "accuracy": 1.0}, {"opt": {"epochs": 3}}, {"opt": {"holdout": 100}},
