@@ -42,7 +42,7 @@ from .table import several
 from .table.jobs import slug
 from .table.markdown import markdown_table
 from .table.plots import draw_sweep
-from .table.render import Figure
+from .table.render import Figure, two
 
 SCRIPT = "train_student_mixstd.py"
 SHORT = {"gamma": "-r", "alpha": "-a", "beta": "-b"}
@@ -250,10 +250,6 @@ class Sweep:
         rows = [[*row, *(figures[(*row, value)].text or "–" for value in across)]
                 for row in itertools.product(*(values for _, values in down))]
         return markdown_table(head, rows)
-
-
-def two(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
 
 
 if __name__ == "__main__":

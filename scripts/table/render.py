@@ -92,11 +92,11 @@ def table_csv(plan: Plan, figures: dict) -> str:
     for cell in table.cells:
         figure = figures[cell.key]
         row = {"row": cell.row.name, "column": cell.column, "size": plan.size.text, "seeds": figure.n,
-               f"{prefix}last_top1_mean": _two(figure.mean), f"{prefix}last_top1_std": _two(figure.std)}
+               f"{prefix}last_top1_mean": two(figure.mean), f"{prefix}last_top1_std": two(figure.std)}
         if not reduced:
-            row |= {"published": _two(cell.published), "difference": _signed(_difference(cell, figure)),
+            row |= {"published": two(cell.published), "difference": _signed(_difference(cell, figure)),
                     "source": cell.row.source if cell.published is not None else ""}
-        rows.append({**row, f"{prefix}best_top1_mean": _two(figure.best), "command": command(plan, cell, figure)})
+        rows.append({**row, f"{prefix}best_top1_mean": two(figure.best), "command": command(plan, cell, figure)})
     return csv_text(rows, list(rows[0]))
 
 
@@ -178,7 +178,7 @@ def _comparisons(table: Table, figures: dict) -> list[str]:
         if error is not None:
             verdict = "yes" if abs(one.mean - other.mean) > 2 * error else "no"
         lines.append([cell.row.name, cell.row.compare, cell.column, _signed(one.mean - other.mean),
-                      _two(None if error is None else 2 * error), f"{one.n}, {other.n}", verdict])
+                      two(None if error is None else 2 * error), f"{one.n}, {other.n}", verdict])
     head = ["row", "against", "column", "difference", "two standard errors", "n", "more than two standard errors"]
     return [*markdown_table(head, lines), ""] if lines else []
 
@@ -214,11 +214,11 @@ def _details(plan: Plan, figures: dict) -> list[str]:
         figure = figures[cell.key]
         if not figure.n:
             continue
-        lines.append([cell.row.name, cell.column, str(figure.n), _two(figure.mean), _two(figure.std),
-                      _two(figure.best), figure.teacher, figure.hardware,
+        lines.append([cell.row.name, cell.column, str(figure.n), two(figure.mean), two(figure.std),
+                      two(figure.best), figure.teacher, figure.hardware,
                       duration(figure.seconds) if figure.seconds else "", figure.code])
         if not reduced:
-            lines[-1] += [_two(cell.published), _signed(_difference(cell, figure))]
+            lines[-1] += [two(cell.published), _signed(_difference(cell, figure))]
     return markdown_table(head + ([] if reduced else ["published", "difference of the last epoch"]), lines)
 
 
@@ -230,7 +230,8 @@ def _difference(cell: Cell, figure: Figure) -> float | None:
     return None if cell.published is None or figure.mean is None else figure.mean - cell.published
 
 
-def _two(value: float | None) -> str:
+def two(value: float | None) -> str:
+    """With two decimals; '' for None."""
     return "" if value is None else f"{value:.2f}"
 
 
