@@ -136,6 +136,7 @@ def test_a_captured_step_is_the_eager_one_of_torchs_norms(monkeypatch):
     torch.testing.assert_close(found, sums, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(INTERPRETED, reason="this is its process")
 def test_the_kernels_by_the_interpreter():
     pytest.importorskip("triton")

@@ -172,8 +172,10 @@ def test_half_an_imagenet_is_refused(tree, tmp_path):
     words = ["--dataset", "imagenet", "--data_dir", tree, "--model", "resnet18", "--save_dir", tmp_path / "save"]
     done = call(train_teacher.main, [*words, "--device", "cpu"])
     assert done.status == 2 and "has 3 of ImageNet's 1000 classes" in done.err and done.err.count("\n") == 1, done.err
-    whole = make_tree(tmp_path / "whole", [f"n{i:04d}" for i in range(1000)], train=1, val=1)
-    data = dataset.load("imagenet", whole)
+    for part, i in product(("train", "val"), range(1000)):
+        (tmp_path / "whole" / part / f"n{i:04d}").mkdir(parents=True)
+        (tmp_path / "whole" / part / f"n{i:04d}" / "0.jpg").touch()  # no image is opened
+    data = dataset.load("imagenet", tmp_path / "whole")
     assert data.num_classes == 1000 and len(data.train) == len(data.test) == 1000
 
 
@@ -359,10 +361,11 @@ def test_hidden_files_and_folders_are_no_images(tree):
     assert found.sha256 == wanted.sha256
 
 
-def test_a_network_for_small_images_is_warned_of(tree, tmp_path, monkeypatch):
-    monkeypatch.setattr(folder, "load", load)
+def test_a_network_for_small_images_is_warned_of(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "load", load)  # at full size
+    tree = make_tree(tmp_path / "few", train=2, val=1)
     done = call(train_teacher.main, ["--dataset", "folder", "--data_dir", tree, "--model", "resnet8", "--epochs", 1,
-                                     "--batch_size", 9, "--num_workers", 0, "--save_dir", tmp_path, "--device", "cpu"])
+                                     "--batch_size", 3, "--num_workers", 0, "--save_dir", tmp_path, "--device", "cpu"])
     assert done.status == 0 and "WARNING resnet8 was made for 32x32 images" in done.out, done.err
 
 

@@ -21,7 +21,7 @@ SHAPES = {  # stages as (channels, side), then the pooled width, at 32x32
     "ShuffleV1": [(24, 32), (240, 16), (480, 8), (960, 4), 960],
     "ShuffleV2": [(24, 32), (116, 16), (232, 8), (464, 4), 1024],
 }
-FAMILIES = list(SHAPES)
+FAMILIES = [pytest.param(name, marks=pytest.mark.slow) if name == "ResNet50" else name for name in SHAPES]
 
 
 def images(batch, side=32, dtype=torch.float32):
