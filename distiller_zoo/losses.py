@@ -39,12 +39,15 @@ def std_scaled(logits: Tensor) -> Tensor:
     """MIX-KD eq. 5: each row of logits (B, K) divided by its own unbiased standard deviation.
 
     The mean is removed as well, where the original leaves it: no softmax differs by that, and it makes the scaling a
-    layer norm, one kernel each way. The original gives NaN for a row of equal logits; here such a row is left as it is,
-    with a finite gradient.
+    layer norm, one kernel each way. The original gives NaN for a row of equal logits; here such a row stays one, and its
+    gradient is that of the logits as they are.
     """
     logits = at_least_single(logits)
     classes = logits.shape[1]
-    scaled = F.layer_norm(logits, [classes], eps=torch.finfo(logits.dtype).tiny) * ((classes - 1) / classes) ** 0.5
+    unbiased = logits.new_full([classes], ((classes - 1) / classes) ** 0.5)
+    scaled = F.layer_norm(logits, [classes], unbiased, eps=torch.finfo(logits.dtype).tiny)
+    if not logits.requires_grad:
+        return scaled
     least, most = logits.detach().aminmax(dim=1, keepdim=True)
     return torch.where(most > least, scaled, logits)
 
@@ -63,12 +66,15 @@ class MIXSTDLoss(nn.Module):
         self.gamma, self.alpha = opt.gamma, opt.alpha
 
     def forward(self, logit_s: Tensor, logit_t: Tensor | None, target: Tensor) -> tuple[Tensor, Tensor]:
+        # The weights enter the targets, where the backward pass doesn't see them.
         log_p_s = F.log_softmax(self.scale(logit_s), dim=1)
-        loss_cls = -self.gamma / len(target) * (target.to(log_p_s.dtype) * log_p_s).sum()
+        y = target.to(log_p_s.dtype) * (-self.gamma / len(target))
+        loss_cls = (y * log_p_s).sum()
         if not self.alpha:
             return loss_cls, loss_cls.new_zeros(())
-        p_t = F.softmax(self.scale(logit_t), dim=1)
-        return loss_cls, self.alpha / len(target) * F.kl_div(log_p_s, p_t, reduction="sum")
+        log_p_t = F.log_softmax(self.scale(logit_t), dim=1)
+        p_t = log_p_t.exp() * (-self.alpha / len(target))
+        return loss_cls, (p_t * (log_p_s - log_p_t)).sum()
 
     @staticmethod
     def scale(logits: Tensor) -> Tensor:

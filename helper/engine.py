@@ -95,7 +95,7 @@ class Engine:
 
     def backward(self, loss: Tensor) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward(self.unit)
 
     def student(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
         """The student's (features, logits); features only where the method reads them."""
