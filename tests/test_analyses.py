@@ -113,7 +113,7 @@ def test_fgsm_agrees_with_torchattacks():
 
 
 def test_accuracies_of_both_attacks_are_those_of_the_worst_case():
-    """With two classes and a linear model the worst image within epsilon is a corner, known in closed form; FGSM steps
+    """With two classes and a linear model the worst image within epsilon is a corner, in closed form; FGSM steps
     there and PGD gets there, as steps of 2.5 epsilon / steps cross the whole range."""
     model, pixels, labels = linear_case(classes=2)
     batches = list(zip(pixels.split(16), labels.split(16), strict=True))

@@ -1,4 +1,4 @@
-"""The commands of the analyses on small networks: their files, their labels, and what they say to bad input."""
+"""The commands of the analyses on small networks: files, labels, refusals of bad input."""
 import subprocess
 import sys
 from argparse import Namespace
@@ -78,7 +78,7 @@ def test_tsne_command(paths, tmp_path):
     assert_picture(tmp_path / "a/tsne.png")
 
 
-def test_equal_labels_are_told_apart(tmp_path):
+def test_equal_labels_get_different_names(tmp_path):
     def file(path):
         return TeacherFile(tmp_path / path, "resnet8", {})
 

@@ -26,7 +26,7 @@ def state():
             "names": ["x", None, True], "best": {"top1": float("nan")}}
 
 
-def test_round_trip(state, tmp_path):
+def test_a_saved_state_is_loaded_as_it_was(state, tmp_path):
     checkpoint.save(state, tmp_path / "a.pth")
     found = checkpoint.load(tmp_path / "a.pth", digest_needed=True)
     assert found.keys() == state.keys() and checkpoint.digest(found) == checkpoint.digest(state)
@@ -99,8 +99,8 @@ def test_a_flipped_bit_is_refused_or_means_nothing(state, tmp_path):
     assert refusals > 20
 
 
-def test_a_tensor_altered_within_a_valid_file(state, tmp_path):
-    """The zip file's own sums are right, only our digest can tell."""
+def test_an_altered_tensor_in_a_valid_file_is_refused(state, tmp_path):
+    """The zip file's own sums are right; the digest is not."""
     checkpoint.save(state, tmp_path / "a.pth")
     kept = torch.load(tmp_path / "a.pth", weights_only=True)
     kept["model"]["a"][0, 0] += 1
@@ -117,7 +117,7 @@ def test_resume_files_need_a_digest(state, tmp_path):
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_bombs_do_not_go_off(tmp_path, legacy):
+def test_pickles_that_run_code_are_refused(tmp_path, legacy):
     crater = tmp_path / "crater"
     bomb = Bomb(crater)
     for i, content in enumerate((bomb, {"model": bomb}, {"model": {"w": torch.ones(1)}, "opt": bomb})):
@@ -249,7 +249,7 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_files_people_have(tmp_path, capsys, variant):
+def test_weights_in_common_forms_are_loaded(tmp_path, capsys, variant):
     state, said = VARIANTS[variant]
     torch.save(state, tmp_path / "resnet8.pth")
     file = read_teacher(str(tmp_path / "resnet8.pth"))
@@ -289,7 +289,7 @@ def test_weights_that_are_not_loaded_are_one_line(tmp_path, state, words):
     refused(call(lambda argv: build(read_teacher(*argv), 10), [tmp_path / "resnet8.pth"]), "--path_t", words)
 
 
-def test_safetensors(tmp_path, monkeypatch, capsys):
+def test_safetensors_are_loaded(tmp_path, monkeypatch, capsys):
     file = tmp_path / "resnet8.safetensors"
     file.write_bytes(b"damaged")
     monkeypatch.setattr(checkpoint, "LIBRARY", "no.such.library")
@@ -317,7 +317,7 @@ def test_a_mismatch_names_the_first_keys(tmp_path):
         checkpoint.load_weights(model, good | {"1.weight": torch.full((4, 3), float("nan"))}, file, "net")
 
 
-def test_a_teacher_of_other_classes_and_of_no_name(tmp_path):
+def test_a_teacher_of_other_classes_or_an_unknown_name_is_refused(tmp_path):
     (tmp_path / "resnt8_x").mkdir()
     file = tmp_path / "resnt8_x" / "a.pth"
     checkpoint.save({"model": model_dict["resnet8"](num_classes=10).state_dict()}, file)
@@ -357,7 +357,7 @@ def test_a_student_of_the_originals_is_evaluated(tmp_path, capsys):
     assert "resnet8: " in capsys.readouterr().out
 
 
-def test_nothing_loads_pickles_freely():
+def test_no_code_loads_pickles_unchecked():
     """torch.load only with weights_only=True, no pickle.load, eval, exec, os.system or shell=True outside the tests."""
     root = Path(__file__).resolve().parent.parent
     rooms = ("helper", "dataset", "models", "distiller_zoo", "scripts", ".")

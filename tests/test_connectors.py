@@ -15,7 +15,7 @@ def normed(x):
 @pytest.mark.parametrize(("s", "t", "kernel", "how"), [
     ((3, 8, 8), (5, 4, 4), (3, 3), {"stride": 2, "padding": 1}), ((3, 8, 8), (5, 8, 8), (1, 1), {}),
     ((3, 8, 9), (5, 7, 7), (2, 3), {}), ((3, 4, 4), (5, 8, 8), (4, 4), {"stride": 2, "padding": 1})])
-def test_conv_reg(s, t, kernel, how):
+def test_conv_reg_bridges_sizes(s, t, kernel, how):
     """A convolution that leads from one size to the other (transposed to a larger one), batch norm, ReLU."""
     module, x = ConvReg((2, *s), (2, *t), use_relu=True).double(), draw(2, *s)
     convolve = F.conv_transpose2d if t[1] > s[1] else F.conv2d
@@ -40,7 +40,7 @@ def test_embeddings():
         assert list(module.state_dict()) == ["linear.weight", "linear.bias"]
 
 
-def test_normalize():
+def test_normalize_divides_by_the_norm():
     x = draw(3, 4)
     for power in (2, 4):
         torch.testing.assert_close(Normalize(power)(x), x / (x**power).sum(1, keepdim=True) ** (1 / power))
@@ -49,7 +49,7 @@ def test_normalize():
     assert torch.isfinite(zeros.grad).all() and zeros.grad.abs().max() < 10
 
 
-def test_connector():
+def test_a_connector_maps_stage_by_stage():
     s, t = [(2, 3, 8, 8), (2, 4, 8, 8), (2, 6, 2, 2)], [(2, 3, 8, 8), (2, 5, 4, 4), (2, 7, 4, 4)]
     module, features = Connector(s, t), [draw(*shape).float() for shape in s]
     out = module(features)

@@ -1,6 +1,5 @@
 """The data sets: what is read, what is refused, what is held out."""
 import io
-import os
 import pickle
 import pickletools
 
@@ -12,6 +11,7 @@ from torchvision import datasets
 import dataset
 from dataset import DataError, data, digits
 from tests.support import tiny
+from tests.support.bombs import Bomb
 
 OFFICIAL = {"cifar100": datasets.CIFAR100, "cifar10": datasets.CIFAR10}
 
@@ -30,13 +30,13 @@ def test_reads_what_torchvision_reads(tiny_dir, name):
         assert (loaded.mean, loaded.std) == ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))
 
 
-def test_unknown_name():
+def test_an_unknown_data_set_is_refused():
     with pytest.raises(DataError, match=r"--dataset imagenet21k: choose one of cifar100, cifar10, digits"):
         dataset.load("imagenet21k", ".")
 
 
 @pytest.mark.parametrize("change", [lambda b: b[:-100], lambda b: b[:500] + b"\x00" + b[501:], lambda b: b""])
-def test_altered_file_is_named_and_kept(tmp_path, change):
+def test_an_altered_file_is_named_and_kept(tmp_path, change):
     tiny.write(tmp_path)
     with tiny.official(tmp_path):
         right = dict(datasets.CIFAR100.train_list)["train"]
@@ -49,7 +49,7 @@ def test_altered_file_is_named_and_kept(tmp_path, change):
     assert "\n" not in text and path.exists()
 
 
-def test_missing_files_without_download(tmp_path):
+def test_missing_files_are_named(tmp_path):
     with pytest.raises(DataError) as caught:
         dataset.load("cifar100", tmp_path, download=False)
     text = str(caught.value)
@@ -57,7 +57,7 @@ def test_missing_files_without_download(tmp_path):
     assert all(word in text for word in ("train", "test", datasets.CIFAR100.url, str(tmp_path / "cifar-100-python")))
 
 
-def test_unreadable_file(tmp_path):
+def test_an_unreadable_file_is_refused(tmp_path):
     tiny.write(tmp_path)
     path = tmp_path / "cifar-100-python" / "test"
     with tiny.official(tmp_path):
@@ -67,16 +67,6 @@ def test_unreadable_file(tmp_path):
             dataset.load("cifar100", tmp_path)
 
 
-class Bomb:
-    """Creates a file when it is unpickled."""
-
-    def __init__(self, mark):
-        self.mark = str(mark)
-
-    def __reduce__(self):
-        return os.mkdir, (self.mark,)
-
-
 def planted(folder, value):
     tiny.write(folder)
     path = folder / "cifar-100-python" / "train"
@@ -84,7 +74,7 @@ def planted(folder, value):
     return path
 
 
-def test_bomb_with_a_wrong_md5_is_never_unpickled(tmp_path, monkeypatch):
+def test_a_file_with_a_wrong_md5_is_never_unpickled(tmp_path, monkeypatch):
     with tiny.official(tiny.write(tmp_path)):
         path = planted(tmp_path, Bomb(tmp_path / "mark"))
         monkeypatch.setattr(dataset.cifar, "_NumpyOnly", lambda *a, **k: pytest.fail("unpickled before the md5"))
@@ -95,7 +85,7 @@ def test_bomb_with_a_wrong_md5_is_never_unpickled(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("wrap", [lambda bomb: bomb, lambda bomb: {"data": bomb, "fine_labels": [0]},
                                   lambda bomb: {"fine_labels": [bomb], "data": np.zeros((1, 3072), np.uint8)}])
-def test_bomb_whose_md5_is_right_runs_nothing(tmp_path, wrap):
+def test_a_pickle_that_runs_code_is_refused_whatever_its_md5(tmp_path, wrap):
     path = planted(tmp_path, wrap(Bomb(tmp_path / "mark")))
     with tiny.official(tmp_path), pytest.raises(DataError, match=f"{path}: not a CIFAR batch file.*mkdir"):
         dataset.load("cifar100", tmp_path)
@@ -123,7 +113,7 @@ def test_other_content_is_refused(tmp_path, entry):
 # --- hold-out and fractions
 
 
-def test_digits():
+def test_digits_are_split_by_class_and_normalised():
     loaded = dataset.load("digits", "nowhere")
     assert (len(loaded.train), len(loaded.test)) == dataset.SIZES["digits"]
     both = torch.cat([loaded.train.images, loaded.test.images])
@@ -187,7 +177,7 @@ def test_stratified_rounds_by_largest_remainder():
     ((-1, 1.0), "--holdout -1"),
     ((0, 0.0), "--train_fraction 0.0"), ((0, 1.5), "--train_fraction 1.5"), ((0, -0.1), "--train_fraction -0.1"),
     ((0, float("nan")), "--train_fraction nan"), ((999, 0.4), "--train_fraction 0.4: leaves none")])
-def test_bad_reductions(arguments, flag):
+def test_reductions_that_leave_nothing_are_refused(arguments, flag):
     with pytest.raises(DataError, match=flag):
         data.reduced(numbered(), *arguments)
 
@@ -196,7 +186,7 @@ def test_bad_reductions(arguments, flag):
 
 
 def operations(path):
-    """Names of the pickle operations of a file, and the globals it asks for."""
+    """Names of the pickle operations of a file, and the globals it names."""
     found = [(op.name, arg) for op, arg, _ in pickletools.genops(path.read_bytes())]
     return {name for name, _ in found}, {arg for name, arg in found if name == "GLOBAL"}
 

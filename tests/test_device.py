@@ -40,8 +40,8 @@ def arithmetic():
         cudnn.allow_tf32, matmul.allow_tf32 = old
 
 
-@pytest.mark.parametrize("why, step", [("", "graph"), ("its loss asks the host", "eager")])
-def test_a_step_that_cannot_be_captured_is_eager_and_says_why(why, step, monkeypatch, capsys, arithmetic):
+@pytest.mark.parametrize("why, step", [("", "graph"), ("its loss reads the host", "eager")])
+def test_a_step_that_cannot_be_captured_is_eager_and_the_reason_is_printed(why, step, monkeypatch, capsys, arithmetic):
     monkeypatch.setattr("helper.device.pick_device", lambda name: torch.device("cuda"))
     opt = options(device="cuda", step=None, precision="fp32", resume_every=None, threads=0)
     resolve_device(opt, why)

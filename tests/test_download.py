@@ -27,12 +27,12 @@ def offered(tmp_path, monkeypatch):
         server.shutdown()
 
 
-def test_download(offered):
+def test_a_download_is_unpacked_once(offered):
     folder, archive = offered
     assert len(dataset.load("cifar100", folder).train) == 200
     assert sorted(p.name for p in folder.rglob("*")) == ["cifar-100-python", "meta", "test", "train"]
     archive.unlink()
-    dataset.load("cifar100", folder)  # which asks for nothing
+    dataset.load("cifar100", folder)  # without the archive
 
 
 def test_a_file_that_is_there_is_kept(offered):
@@ -65,7 +65,7 @@ def test_a_forged_or_cut_archive_is_not_unpacked(offered, local, monkeypatch):
     assert [p.name for p in folder.rglob("*")] == ([datasets.CIFAR100.filename] if local else [])
 
 
-def test_no_network(offered):
+def test_a_failed_download_leaves_no_folder(offered):
     folder, archive = offered
     archive.unlink()
     with pytest.raises(DataError, match="could not be fetched from http://.*404"):

@@ -39,7 +39,7 @@ def test_files_are_checked_evaluated_and_not_fetched_again(fetch):
     assert fetch("resnet32", "--no-check") == 0 and len(fetch.noted) == 2
 
 
-@pytest.mark.parametrize("offered", ["a page that says: not found", None])
+@pytest.mark.parametrize("offered", ["a page: not found", None])
 def test_a_wrong_or_missing_download_leaves_no_file(fetch, offered, capsys):
     for file in fetch.offer.iterdir():
         file.unlink() if offered is None else file.write_text(offered)
@@ -57,7 +57,7 @@ def test_a_wrong_file_that_is_there_is_kept(fetch, capsys):
 
 
 @pytest.mark.parametrize("words", [["vgg13"], ["--zoo", "repdistiller"]])
-def test_what_is_not_offered_is_one_line(fetch, words, capsys):
+def test_an_unknown_teacher_is_one_line(fetch, words, capsys):
     with pytest.raises(SystemExit, match="2"):
         fetch(*words)
     line, = capsys.readouterr().err.splitlines()

@@ -294,7 +294,7 @@ def test_a_network_of_other_classes_is_refused(tree, tmp_path):
 
 @pytest.mark.slow
 def test_a_network_trained_on_other_data_is_warned_of(tree, tmp_path, capsys):
-    """As many classes as digits has, and none of their names is known there."""
+    """As many classes as digits has, and other names."""
     ten = make_tree(tmp_path / "ten", "abcdefghij", train=1, val=1)
     done = call(train_teacher.main, ["--dataset", "folder", "--data_dir", ten, "--device", "cpu", "--model", "resnet8",
                                      "--epochs", 1, "--num_workers", 0, "--save_dir", tmp_path / "save"])

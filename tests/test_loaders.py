@@ -1,4 +1,4 @@
-"""Both loaders against each other, against torchvision and against what the plan says."""
+"""Both loaders against each other, against torchvision and against the plan."""
 import gc
 import multiprocessing as mp
 import os
@@ -96,7 +96,7 @@ def test_against_torchvision_transforms_themselves():
 
 
 @pytest.mark.parametrize("shape, pad, flip", [((1, 5, 9), 2, True), ((3, 8, 6), 0, True), ((3, 32, 32), 4, False)])
-def test_other_shapes(shape, pad, flip):
+def test_both_loaders_agree_on_other_shapes(shape, pad, flip):
     loaded, mix = made(30, shape, 3, pad, flip), MixSpec("mixup", partmixup=0.5)
     for layout in LAYOUTS:
         resident = DeviceLoader(loaded, 8, mix, memory_format=layout).epoch(0, 0)
@@ -153,7 +153,7 @@ def test_an_epoch_sees_each_sample_once_and_labels_follow():
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_eval_batches(layout):
+def test_test_batches_are_normalised_in_order(layout):
     loaded = made()
     batches = list(eval_batches(loaded.test, loaded, "cpu", 16, memory_format=layout))
     assert [len(labels) for _, labels in batches] == [16, 16, 16, 2]
@@ -169,12 +169,12 @@ def test_eval_batches(layout):
     (lambda d: DeviceLoader(d, 0, MixSpec()), "--batch_size 0"),
     (lambda d: TorchLoader(d, -1, MixSpec()), "--batch_size -1"),
     (lambda d: TorchLoader(d, 8, MixSpec(), num_workers=-1), "--num_workers -1")])
-def test_bad_options(make, flag):
+def test_impossible_sizes_are_refused(make, flag):
     with pytest.raises(DataError, match=flag):
         make(made())
 
 
-def test_empty_training_set():
+def test_an_empty_training_set_is_refused():
     with pytest.raises(DataError, match="no training images"):
         DeviceLoader(made(0), 8, MixSpec())
 
@@ -197,7 +197,7 @@ def test_workers_live_on_and_give_the_same_batches():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
-def test_seeds_drawn_in_turns_are_each_what_it_is_alone(workers):
+def test_seeds_drawn_in_turns_equal_each_alone(workers):
     loaded, mix = made(), MixSpec("mixup")
     loader = TorchLoader(loaded, 16, mix, num_workers=workers, at_once=2)
     for epoch in (1, 2, 3):
@@ -206,11 +206,11 @@ def test_seeds_drawn_in_turns_are_each_what_it_is_alone(workers):
         assert len(rows) == 10
         for a, b, alone_a, alone_b in zip(*zip(*rows, strict=True), *alone, strict=True):
             assert same(a, alone_a) and same(b, alone_b)
-    assert len(loader._idle) == 2 and len(workers_of(loader)) == workers  # no more than were asked for
+    assert len(loader._idle) == 2 and len(workers_of(loader)) == workers  # no more than num_workers
 
 
 @pytest.mark.slow
-def test_trials_through_torchs_loader_are_each_what_it_is_alone(tmp_path, no_pictures):  # noqa: F811
+def test_trials_through_torchs_loader_equal_each_alone(tmp_path, no_pictures):  # noqa: F811
     flags = ["--epochs", 2, "--loader", "torch", "--num_workers", 2, "--mix", "mixup"]
     small_runs.ok(tmp_path / "both", *flags, "--trial", "1,2")
     for trial in "12":
@@ -261,7 +261,7 @@ def test_a_process_ends_with_epochs_still_open():
 
 
 class Files:
-    """A data set whose images do not fit on a device, as far as the loaders know: `kept` behind another face."""
+    """`kept` as a data set whose images do not fit on a device."""
 
     resident = False
 
@@ -339,7 +339,7 @@ class Broken(data.PlannedImages):
         raise RuntimeError("a bug")
 
 
-def test_an_error_in_a_worker_is_not_called_its_death(monkeypatch):
+def test_an_error_in_a_worker_is_raised_as_it_is(monkeypatch):
     monkeypatch.setattr(data, "PlannedImages", Broken)
     with pytest.raises(RuntimeError, match="a bug"):
         next(TorchLoader(made(), 4, MixSpec(), num_workers=1).epoch(0, 0))
@@ -380,7 +380,7 @@ def test_cuda_gives_the_host_batches_without_waiting(mix, layout, monkeypatch):
         assert b.images.is_contiguous(memory_format=layout)
 
 
-def test_training_images_travel_to_workers_that_are_not_forked():
+def test_training_images_are_pickled_for_workers_that_are_not_forked():
     """Python 3.14 starts workers from a server on Linux, so what they are given is pickled."""
     images = made(n=4).training_images()
     item = (2, (1, 3), True)

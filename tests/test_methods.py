@@ -68,10 +68,6 @@ def faked(cls, opt, both):
     return terms
 
 
-def test_kdsvd_alone_is_not_captured():
-    assert [name for name, method in distiller_dict.items() if method.uncapturable] == ["kdsvd"]
-
-
 def test_hint_takes_every_layer_but_the_pooled_one():
     both, cls = pair_of_shapes(shapes("vgg8"), shapes("ResNet50")), distiller_dict["hint"]
     for layer in range(len(both.shapes_s)):

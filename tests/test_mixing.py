@@ -76,7 +76,7 @@ def test_mixing_leaves_order_and_crops_alone():
         assert len({getattr(plan, name).tobytes() for plan in plans}) == 1
 
 
-def test_bad_seeds_and_names():
+def test_bad_seeds_and_names_are_refused():
     for seeds in ({"seed": -1}, {"seed": 2**32}, {"epoch": -1}, {"phase": 2**32}):
         with pytest.raises(DataError, match=next(iter(seeds))):
             plan_of(FMU, **seeds)
@@ -129,13 +129,13 @@ def test_permutations_are_uniform_and_independent():
 def test_lambda_is_beta(beta_a):
     lam = plan_of(MixSpec("mixup", pmixup=False, beta_a=beta_a), n=20000).lam
     assert stats.kstest(lam, stats.beta(beta_a, beta_a).cdf).pvalue > 1e-3
-    assert stats.kstest(lam, stats.beta(1.2 * beta_a, 1.2 * beta_a).cdf).pvalue < 1e-3  # the test can tell
+    assert stats.kstest(lam, stats.beta(1.2 * beta_a, 1.2 * beta_a).cdf).pvalue < 1e-3  # another law is rejected
     partial = plan_of(MixSpec("mixup", partmixup=0.3, beta_a=beta_a), n=20000)
     assert stats.kstest(partial.lam[partial.lam < 1], stats.beta(beta_a, beta_a).cdf).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("amount, percent", [(0.9, 41), (0.5, 60), (1.0, 36), (0.0, 100)])
-def test_original_sampling_mixes_far_more_than_it_says(amount, percent):
+def test_original_sampling_mixes_more_than_its_amount(amount, percent):
     plan = plan_of(MixSpec("mixup", partmixup=amount), n=64 * 1000)
     theory = (1 - 1 / 64) ** int(64 * amount)
     share = (plan.lam < 1).mean()
@@ -153,7 +153,7 @@ def test_exact_sampling_is_exact(amount):
         assert stats.chisquare(np.bincount(mixed_slots(plan)[:9600] % 64, minlength=64)).pvalue > 1e-3
 
 
-def test_boxes():
+def test_boxes_stay_inside_and_give_lambda():
     size = (24, 40)
     plan = plan_of(CUTMIX, n=20000, size=size)
     top, bottom, left, right = plan.extra.T
@@ -173,7 +173,7 @@ def test_boxes():
     assert 0.5 < (half.lam < 1).mean() < 0.62
 
 
-def test_box_law():
+def test_box_sides_follow_lambda():
     """Side lengths against Yun et al.'s formula, from lambdas drawn anew with the same generator state."""
     from dataset.plan import _boxes
 
@@ -214,7 +214,7 @@ def by_hand(plan, part, images, labels, index, classes):
 
 
 @pytest.mark.parametrize("mix", MIXES)
-def test_mixing_by_hand(mix):
+def test_mixing_equals_plain_loops(mix):
     for layout in (torch.contiguous_format, torch.channels_last):
         for n, batch, shape, classes in ((150, 64, (3, 16, 16), 100), (20, 7, (1, 5, 9), 3), (4, 1, (3, 6, 6), 10)):
             mixed_by_hand(mix, n, batch, shape, classes, layout)
@@ -265,7 +265,7 @@ def test_each_kind_by_hand():
 
 @pytest.mark.parametrize("loader", ["device", "torch"])
 def test_a_new_kind_is_a_name_a_function_and_a_draw(loader, monkeypatch):
-    """As the README says: here each pixel is its partner's where a mask of the plan says so."""
+    """As in the README: here each pixel is its partner's where a mask of the plan is set."""
     original = plan_module._mixing
 
     def with_masks(rng, n, b, size, spec):
@@ -302,7 +302,7 @@ def test_without_mixing_nothing_moves():
     assert torch.equal(batch.targets, torch.eye(6)[:5]) and not batch.mixed.any()
 
 
-def test_half_precision():
+def test_images_in_half_precision_stay_so():
     images, labels, plan = torch.randn(64, 3, 32, 32), torch.arange(64), plan_of(PMU, 64)
     (low,), (full,) = (mixed_batches(plan, given, labels, 64, 1) for given in (images.bfloat16(), images))
     assert low.images.dtype == torch.bfloat16 and torch.allclose(low.images.float(), full.images, atol=0.05)

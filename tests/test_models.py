@@ -105,7 +105,7 @@ def test_feature_shapes_and_the_relations_between_them(name):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_initial_distributions(name):
-    """Normal by fan-out, or PyTorch's uniform of bound 1/sqrt(fan-in); told apart by spread and by the extremes."""
+    """Normal by fan-out, or PyTorch's uniform of bound 1/sqrt(fan-in); distinguished by spread and by the extremes."""
     torch.manual_seed(0)
     model = model_dict[name](num_classes=100)
     uniform = name.startswith("Shuffle")

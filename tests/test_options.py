@@ -1,4 +1,4 @@
-"""Flags: ranges, booleans, near names, defaults, warnings; and names that tell any two configurations apart."""
+"""Flags: ranges, booleans, near names, defaults, warnings; different names for different configurations."""
 import argparse
 import os
 from pathlib import Path
@@ -81,7 +81,7 @@ ALL = [(role, flag) for role in PARSERS for flag in RANGES] + [("student", flag)
 
 
 @pytest.mark.parametrize("role, flag", ALL)
-def test_values_that_are_taken_and_values_that_are_not(role, flag, capsys):
+def test_values_are_accepted_or_refused(role, flag, capsys):
     good, bad = (RANGES | STUDENT_RANGES)[flag]
     for value in good:
         assert flag in parse(role, f"--{flag}={value}").given
@@ -108,7 +108,7 @@ def test_no_number_breaks_a_flag(kind):
         assert len(str(error.value)) < 120
 
 
-def test_the_hottest_temperature_can_be_squared():
+def test_the_largest_temperature_can_be_squared():
     kd = distiller_dict["kd"](parse("student", "--distill", "kd", "--mix", "none", "--kd_T", "1e6"), None)
     assert torch.isfinite(kd.criterion_div(torch.randn(2, 10), torch.randn(2, 10)))
 
@@ -135,7 +135,7 @@ def test_one_seed_is_never_two_trials():
             trial_list(text)
 
 
-def test_booleans(capsys):
+def test_booleans_are_given_in_several_ways(capsys):
     for words, value in (([], True), (["--pmixup"], True), (["--no-pmixup"], False), (["--pmixup=True"], True),
                          (["--pmixup=ON"], True), (["--pmixup", "1"], True), (["--pmixup=False"], False),
                          (["--pmixup", "no"], False), (["--pmixup", "0"], False)):
@@ -161,7 +161,7 @@ def test_slow_students_rate_is_a_default_and_no_more():
             assert parse(role, flag, model, "--learning_rate", "0.2").learning_rate == 0.2
 
 
-def test_flags_that_do_nothing_are_named():
+def test_flags_without_effect_are_warned_of():
     for argv, words in (
             ("--kd_T 2", ["kd_T"]), ("--distill kd --kd_T 2", []), ("--distill kd --scale_T 2", ["scale_T"]),
             ("--distill kd -b 3", ["beta"]), ("--init_epochs 3", ["init_epochs"]), ("--nce_k 3", ["nce_k"]),
@@ -171,7 +171,7 @@ def test_flags_that_do_nothing_are_named():
         assert [w.split()[0] for w in parse("student", *argv.split()).warnings] == [f"--{w}" for w in words], argv
 
 
-def test_impossible_pairs():
+def test_contradicting_flags_are_refused():
     for argv, words in (("-r 0 -a 0", "nothing to train on"), ("--resume auto --overwrite", "exclude each other"),
                         ("--lr_decay_rate 1e308 --lr_decay_epochs 1,2,3 --epochs 9", "--lr_decay_rate")):
         with pytest.raises((UserError, DistillError), match=words):
@@ -190,7 +190,7 @@ def test_help_has_the_flags_of_the_method_that_is_given(capsys):
     assert everything - kd == {f"--{flag}" for method in distiller_dict.values() for flag in method.flags}
 
 
-def test_seeds():
+def test_names_of_trials_give_seeds():
     assert [seed_of(t) for t in ("0", "1", "007", "999999999")] == [0, 1, 7, 999999999]
     assert 0 <= seed_of("a") < 2**32 and seed_of("a") != seed_of("b")
 

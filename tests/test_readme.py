@@ -1,4 +1,4 @@
-"""The pages say only what is so: flags and their defaults, files, modules, anchors and figures exist."""
+"""The pages against the code: flags and their defaults, files, modules, anchors and figures exist."""
 import csv
 import re
 from pathlib import Path
@@ -28,8 +28,8 @@ def test_every_flag_is_in_the_table_and_exists():
     assert named - {"no"} == {*TEACHER.defaults, *STUDENT.defaults} - own
 
 
-def test_defaults():
-    """What the table says is what the parsers resolve to, where neither method nor device decides."""
+def test_defaults_are_those_of_the_parsers():
+    """Those of the table are the parsers', where neither method nor device decides."""
     rows = {flag: row[1] for row in flag_rows() for flag in re.findall(r"--([a-zA-Z_]+)", row[0])}
     for flag, shown in rows.items():
         for opt, default in ((STUDENT, shown.split(";")[0]), (TEACHER, shown.split("teachers ")[-1].split(";")[0])):
@@ -44,7 +44,7 @@ def test_generated_tables_are_up_to_date(page):
     assert readme_tables.refreshed(text, ROOT / "result") == text, "run python -m scripts.run_table --readme"
 
 
-def test_a_marker_without_its_table():
+def test_a_marker_without_its_table_is_refused():
     with pytest.raises(UserError, match="no .*table.md"):
         readme_tables.refreshed("<!-- table:none -->\nold\n<!-- end -->\n", ROOT / "result")
     with pytest.raises(UserError, match="has no <!-- end -->"):

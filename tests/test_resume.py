@@ -14,8 +14,6 @@ from distiller_zoo import distiller_dict
 from helper import checkpoint, commits
 from helper import run as run_module
 from helper.engine import Engine
-from helper.errors import UserError
-from helper.fit import Fit
 from helper.run import Run
 from helper.stored_runs import StoredRun
 from tests.support.small_runs import (
@@ -169,20 +167,6 @@ def test_with_rare_saves_a_signal_costs_nothing(whole, tmp_path, monkeypatch):
     assert checkpoint.load(folder / "resnet8_best.pth")["epoch"] == 1
     ok(tmp_path, *WHOLE, "--resume", "auto")  # with another interval
     assert compared(tmp_path) == compared(whole)
-
-
-def test_with_rare_saves_a_failing_trial_costs_the_others_nothing(tmp_path, monkeypatch):
-    real = Fit.check_finite
-
-    def fails(self, averages):
-        if (self.trial, self.epoch) == ("1", 1):
-            raise UserError("trial 1 is lost")
-        real(self, averages)
-    with monkeypatch.context() as patch:
-        patch.setattr(Fit, "check_finite", fails)
-        assert train(tmp_path, *RARE, "--trial", "1,2").status == 2
-    states = {folder.name.split("_trial_")[1][0]: folder / "resume.pth" for folder in tmp_path.glob("models/*/")}
-    assert checkpoint.load(states["2"])["epoch"] == 2
 
 
 def test_resume_of_a_folder_needs_no_other_flag(whole, tmp_path):
@@ -373,13 +357,6 @@ def test_a_trial_that_waits_for_another_keeps_what_it_began_with(tmp_path, monke
         patch.setattr(Engine, "step", interrupted)
         assert train(tmp_path, *flags).status == 128 + signal.SIGTERM
     assert "resumed after main epoch 1, step 1" in ok(tmp_path, *flags).out
-
-
-def test_auto_starts_anew_beside_a_damaged_shorter_run(tmp_path):
-    ok(tmp_path, "--epochs", 1)
-    (only_run(tmp_path) / "resume.pth").write_bytes(b"no state")
-    done = ok(tmp_path, "--epochs", 2, "--resume", "auto")
-    assert "WARNING not beginning with the shorter run" in done.out and "going on" not in done.out
 
 
 def test_a_shorter_run_of_no_use_leaves_no_trace(tmp_path):

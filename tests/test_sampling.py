@@ -57,7 +57,7 @@ def test_negatives_are_distinct_and_of_other_classes(relax):
         assert relax or torch.equal(idx[:, 0], y)
 
 
-def test_all_negatives_there_are():
+def test_as_many_negatives_as_there_are():
     sampler = ContrastSampler(N, 50, LABELS)
     idx = sampler(torch.arange(8))
     for i, row in enumerate(idx):

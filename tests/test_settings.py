@@ -34,7 +34,7 @@ def flat(tree, prefix=""):
 
 
 def upstream_flags(entry):
-    """What the entry's file says, as flags here."""
+    """The settings of the entry's file, as flags here."""
     if entry["file"].startswith("README.md, log "):
         rows = next(value for key, value in UPSTREAM[LSKD].items() if key.startswith("README rows"))
         log = entry["file"].removeprefix("README.md, log ")

@@ -78,7 +78,7 @@ def test_steps_equal_a_plain_loop():
 def test_the_teacher_computes_only_where_a_loss_reads_it(name, alpha, calls):
     opt, asked, teacher = options(alpha=alpha, rescale="std" if name == "mixstd" else "none"), [], a_teacher()
     engine = an_engine(opt, name="kd" if name == "abound" else name)
-    if name == "abound":  # its teacher speaks in the first stage alone
+    if name == "abound":  # the first stage alone reads its teacher
         assert not distiller_dict[name].needs_teacher(engine.method, "main")
         assert distiller_dict[name].needs_teacher(engine.method, "init")
     train(engine, opt, teacher=lambda images: asked.append(1) or teacher(images))
@@ -86,7 +86,7 @@ def test_the_teacher_computes_only_where_a_loss_reads_it(name, alpha, calls):
 
 
 def test_on_cuda_the_teacher_has_a_stream_beside_the_student(monkeypatch):
-    """What the host asks for, in its order, with streams that only write down: the teacher does not wait for the
+    """The operations in their order, with streams that only record: the teacher does not wait for the
     student's forward pass, and the loss waits for the teacher."""
     calls, now = [], ["current"]
 

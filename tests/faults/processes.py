@@ -56,7 +56,7 @@ class Job:
         return [*self.flags, "--save_dir", str(save), "--device", "cpu", "--threads", "1", "--print_freq", "1", *more]
 
     def start(self, save: Path, *more: str, before: Callable[[], None] = nothing) -> Training:
-        """Start it, going on with what lies in ``save``; ``before``, a function of a module (or a partial of one), runs
+        """Start it, resuming what is in ``save``; ``before``, a function of a module (or a partial of one), runs
         in the new process."""
         return Training(self, self.argv(save, "--resume", "auto", *more), Path(f"{save}.log"), before)
 
@@ -195,12 +195,12 @@ def refused(training: Training, *words: str) -> str:
     return f"{missing} not in: {lines[0]}" if missing else ""
 
 
-def ends_as(job: Job, save: Path, expected: dict, *say: str) -> str:
-    """Resume what lies in ``save``; '' if it says ``say`` and ends as expected."""
+def ends_as(job: Job, save: Path, expected: dict, *words: str) -> str:
+    """Resume what is in ``save``; '' if it prints ``words`` and ends as expected."""
     training = job.run(save)
-    missing = [word for word in say if word not in training.log]
+    missing = [word for word in words if word not in training.log]
     if training.status or missing:
-        return f"status {training.status}, unsaid {missing}: {tail(training)}"
+        return f"status {training.status}, not printed: {missing}: {tail(training)}"
     return difference(job, save, expected)
 
 

@@ -122,7 +122,7 @@ def twins(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
 
 
 def workers(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
-    """A data worker killed; the whole process group told to end."""
+    """A data worker killed; a signal to the whole process group."""
     job = Job(job.role, [*job.flags, "--loader", "torch", "--num_workers", "2"])
     expected = whole(job, save)
     training = halfway(job, save / "worker", 2)

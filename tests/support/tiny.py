@@ -31,7 +31,7 @@ BATCHES = {  # name: folder, label key, classes, training files, test files, nam
 
 
 class _Python2Pickler(pickle._Pickler):
-    """Protocol 2 as Python 2 wrote it, which is how the official files lie on disk: strings of bytes, numpy's old
+    """Protocol 2 as Python 2 wrote it, the form of the official files: strings of bytes, numpy's old
     module name."""
 
     dispatch = dict(pickle._Pickler.dispatch)
@@ -96,7 +96,7 @@ def _md5(path):
 
 @contextlib.contextmanager
 def official(folder):
-    """Within this context the files that lie under `folder` now are the official ones, for torchvision and for us."""
+    """Within this context the files that are under `folder` now are the official ones, for torchvision and for us."""
     from torchvision import datasets
 
     with contextlib.ExitStack() as stack:
@@ -122,7 +122,7 @@ def archive(folder, target, base="cifar-100-python", extra=()):
 def run_script(folder, script, *args, cwd=None, env=None, timeout=300):
     """Run ROOT/`script` with `args` in a process of its own, the files under `folder` taken for the official ones.
 
-    Returns subprocess.CompletedProcess with text output. The script is told of `folder` by its own flag in `args`.
+    Returns subprocess.CompletedProcess with text output. The script gets `folder` by its own flag in `args`.
     """
     command = [sys.executable, str(Path(__file__).resolve()), str(folder), str(ROOT / script), *map(str, args)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
