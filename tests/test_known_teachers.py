@@ -1,4 +1,4 @@
-"""Teachers trained by others: their accuracy on the real test images, and what a run says of where they came from."""
+"""Teachers trained by others: their accuracy on the real test images, and the origin that a run prints and stores."""
 import json
 from argparse import Namespace
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_published_accuracy(teacher_files, cifar100):
 
 
 @pytest.mark.parametrize("arch", PUBLISHED)
-def test_the_weights_tell_the_zoo_whatever_holds_them(teacher_files, tmp_path, arch):
+def test_weights_are_recognised_in_any_file(teacher_files, tmp_path, arch):
     file = teacher_files[arch]
     known = known_teachers()[file.sha256]
     assert (known.arch, known.zoo, known.top1) == (arch, "chenyaofo", PUBLISHED[arch])
@@ -79,7 +79,7 @@ def test_a_run_prints_and_stores_where_its_teacher_came_from(listed, tmp_path):
     assert f"teacher accuracy: {measured:.2f} on the hold-out" in done.out
 
 
-def test_evaluate_says_whose_the_published_figure_is(listed, monkeypatch, capsys):
+def test_evaluate_prints_the_origin_of_the_published_figure(listed, monkeypatch, capsys):
     """A zoo's own of its weights; else that of networks of this name trained alone; none of a distilled one."""
     evaluate_file.main(["--path", str(listed), "--dataset", "digits", "--device", "cpu"])
     assert "published top-1 55.50 (someone (example.org/zoo))" in capsys.readouterr().out
@@ -110,6 +110,7 @@ def test_a_teacher_of_ones_own_is_found_before_others_and_teacher_dir_before_all
     assert (find_teacher(arch, "mine"), capsys.readouterr().out) == (0, f"{given}\n")
 
 
+@pytest.mark.slow
 def test_other_teachers_are_unknown_or_trained_here(tmp_path):
     path = tmp_path / "resnet8_vanilla" / "ckpt.pth"
     path.parent.mkdir()
@@ -120,7 +121,8 @@ def test_other_teachers_are_unknown_or_trained_here(tmp_path):
     assert "teacher origin: trained here" in ok(tmp_path / "c", "--path_t", own, "--epochs", 1, role="student").out
 
 
-def test_runs_from_before_the_origin_was_stored_go_on(listed, tmp_path):
+@pytest.mark.slow
+def test_runs_without_a_stored_origin_are_resumed(listed, tmp_path):
     words = (tmp_path / "save", "--path_t", listed, "--resume", "auto")
     ok(*words, "--epochs", 1, role="student")
     args = next(tmp_path.glob("save/student_model/*/args.json"))

@@ -26,7 +26,8 @@ def trained(emulated, name, **changes):
     return emulated.races
 
 
-@pytest.mark.parametrize("name", ["mixstd", "hint", "crd", "abound"])
+@pytest.mark.parametrize("name", ["hint", "crd", *(pytest.param(name, marks=pytest.mark.slow)
+                                                  for name in ("mixstd", "abound"))])
 def test_a_graph_beside_its_teacher_has_no_race(name, emulated):
     assert not trained(emulated, name)
     assert emulated.captures >= 2
