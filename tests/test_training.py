@@ -1,6 +1,7 @@
 """The training step: against a plain float64 loop, alone and in company, its sums, its schedule."""
 import contextlib
 import gc
+import json
 from argparse import Namespace
 
 import pytest
@@ -9,6 +10,8 @@ import torch
 from dataset import DeviceLoader, MixSpec
 from distiller_zoo import Vanilla, distiller_dict
 from helper.engine import Engine
+from helper.evaluate import Accuracy
+from helper.fit import Fit
 from helper.graphs import CudaEngine
 from helper.recipe import learning_rate_at
 from helper.teacher import AnsweredBatch
@@ -179,3 +182,12 @@ def test_memory_does_not_grow_with_epochs(tmp_path, monkeypatch):
     small_runs.ok(tmp_path, "--epochs", 5, "--path_t", teacher, "--distill", "crd", "--nce_k", 20, role="student")
     second, fifth = held[len(held) // 5], held[4 * len(held) // 5]
     assert len(held) % 5 == 0 and 0 < fifth <= second
+
+
+def test_a_summary_has_the_last_accuracy_and_the_best(tmp_path, monkeypatch):
+    found = iter([Accuracy(50.0, 90.0, 1.0, 20), Accuracy(40.0, 80.0, 2.0, 20)])
+    monkeypatch.setattr(Fit, "evaluate", lambda self: next(found))
+    small_runs.ok(tmp_path, "--epochs", 2)
+    summary = json.loads((small_runs.only_run(tmp_path) / "summary.json").read_text())
+    assert (summary["last_top1"], summary["last_top5"], summary["last_test_loss"]) == (40.0, 80.0, 2.0)
+    assert (summary["best_top1"], summary["best_top5"], summary["best_epoch"]) == (50.0, 90.0, 1)
