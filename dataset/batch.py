@@ -11,8 +11,8 @@ import torch
 @dataclass(frozen=True)
 class Batch:
     """images: (B, C, H, W) normalised, mixed. targets: float32 (B, K) class probabilities. labels, index: int64 (B,),
-    class and place in the training set of the sample with the larger weight (at equal weights the first); the place
-    counts within the training set as loaded, that is after hold-out and train_fraction. mixed: bool (B,), whether a
+    class and position of the sample with the larger weight (at equal weights the first); positions count in the
+    training set after hold-out and train_fraction. mixed: bool (B,), whether a
     second sample has any weight. total: samples of the batch in all processes of torchrun, B where there is one."""
 
     images: torch.Tensor
@@ -25,8 +25,8 @@ class Batch:
 
 @dataclass(frozen=True)
 class Part:
-    """Some neighbouring batches of a plan (plan.EpochPlan), as tensors on a device: P samples for B slots (as many, but
-    in a process's share).
+    """Some neighbouring batches of a plan (plan.EpochPlan), as tensors on a device: P samples for B slots; P = B,
+    except in one process's share under torchrun.
 
     By sample, before mixing: index, int64 (P,), its place in the training set; crop, int64 (P, 2); flip, bool (P,).
     By slot: first, second, int64 (B,), the samples that meet there, counted from the part's first; lam, float32 (B,);
@@ -46,7 +46,7 @@ class Part:
 
     @property
     def samples(self):
-        """Positions to cut images for, as mix_batch takes them: the first samples of all slots, then the second ones;
+        """The samples to cut, in the order of mix_batch: the first samples of all slots, then the second ones;
         without mixing the first ones alone."""
         return self.first if self.mix == "none" else torch.cat([self.first, self.second])
 
@@ -97,8 +97,7 @@ def cutmix(images, partners, lam, box):
     return torch.where(rows & columns, partners, images)
 
 
-# By their names in plan.MIXES: from samples, their partners, the samples' weights and what else the plan drew for each
-# (its field `extra`) to the mixed samples.
+# Name in plan.MIXES -> function(images, partners, lam, extra) -> mixed images. extra: what else the plan drew per slot.
 MIXERS = {"mixup": mixup, "cutmix": cutmix}
 
 
@@ -110,7 +109,7 @@ def soft_targets(labels, partner_labels, lam, num_classes):
 
 
 def mix_batch(images, labels, part, num_classes):
-    """The fields of a Batch, but for the last, of the B slots that `part` makes of P samples.
+    """All fields of a Batch but `total`, for the B slots of `part`.
 
     images: (2 B, C, H, W), the first samples of all slots and then the second ones; without mixing (B, C, H, W).
     labels: (P,), of the samples in their order before mixing.

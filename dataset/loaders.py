@@ -31,8 +31,8 @@ class Loader(ABC):
     """Training batches of `data`.
 
     batch_size: samples per step; the last, short batch is kept. mix: MixSpec. device: of the batches.
-    memory_format: of Batch.images. share: (rank, size), the process of several for which it makes its share of every
-    batch (see EpochPlan.share). `steps` is the number of batches in an epoch, `n_data` of training images.
+    memory_format: of Batch.images. share: (rank, size), of the process whose share of every batch it makes (see
+    EpochPlan.share). `steps` is the number of batches in an epoch, `n_data` of training images.
 
     Raises DataError for a batch size below 1 or an empty training set.
     """
@@ -163,7 +163,7 @@ class DeviceLoader(Loader):
 
 
 class PlanSampler:
-    """Batch sampler that hands the workers their part of the plan along with the places."""
+    """Batch sampler that hands the workers their part of the plan with the images' positions."""
 
     plan, start = None, 0
 
@@ -221,7 +221,7 @@ class TorchLoader(Loader):
 
 
 def leave_group(_):
-    """In a worker: torchrun's signals go to whole groups, and a process that is to save itself needs its workers."""
+    """Called in a worker: torchrun signals process groups, and a process that saves at a signal needs its workers."""
     os.setpgid(0, 0)
 
 
@@ -254,8 +254,8 @@ def make_socket_folder():
 
 
 def _quietly(loader):
-    """iter(loader) without the signal handler it installs: that one throws a worker's death into whatever line the
-    main program is at, out of our reach; without it the loader notices by itself, within seconds, as it waits."""
+    """iter(loader) without torch's signal handler, which raises a worker's death in whatever line the main program is
+    executing, where nothing can catch it; without it the loader notices by itself, within seconds, as it waits."""
     before = signal.getsignal(signal.SIGCHLD)
     if before is None or threading.current_thread() is not threading.main_thread():
         return iter(loader)  # a handler that Python can't put back, or a thread in which torch installs none
@@ -281,8 +281,8 @@ def make_loader(data, batch_size, mix, device, kind="device", num_workers=2, at_
 
 def eval_batches(split, data, device, batch_size, memory_format=torch.contiguous_format, share=(0, 1)):
     """Iterator of (images (B, C, H, W) normalised by the mean and std of `data`, labels (B,)) over `split` in its
-    order, on `device`; the last batch may be short. split.to(device), kept, saves the copy of the images at each call.
-    share: (rank, size), of all batches every size-th from the rank-th on."""
+    order, on `device`; the last batch may be short. A split that is on the device already saves a copy at each call.
+    share: (rank, size), only the batches rank, rank + size, ..."""
     split, normalise = split.to(device), Normalise(data, device)
     batches = zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True)
     for pixels, labels in islice(batches, share[0], None, share[1]):

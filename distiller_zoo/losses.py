@@ -1,4 +1,4 @@
-"""Losses of logits that several methods share: soft cross-entropy, Hinton's KL divergence, scaling by deviation."""
+"""Losses of logits that several methods share: soft cross-entropy, Hinton's KL divergence, MIXSTD's scaling."""
 from __future__ import annotations
 
 from argparse import Namespace
@@ -39,8 +39,8 @@ def std_scaled(logits: Tensor) -> Tensor:
     """MIX-KD eq. 5: each row of logits (B, K) divided by its own unbiased standard deviation.
 
     The mean is removed as well, where the original leaves it: no softmax differs by that, and it makes the scaling a
-    layer norm, one kernel each way. The original gives NaN for a row of equal logits; here such a row stays one, and its
-    gradient is that of the logits as they are.
+    layer norm, one kernel each way. The original gives NaN for a row of equal logits; here its softmax is uniform, and
+    its gradient that of unscaled logits.
     """
     logits = at_least_single(logits)
     classes = logits.shape[1]
@@ -57,8 +57,8 @@ class MIXSTDLoss(nn.Module):
 
     Choi et al., WACV 2023. opt: has gamma and alpha. Call with logits of student and teacher (B, K) and target
     probabilities (B, K); returns the two weighted terms, batch means, as MIX-KD's class of this name does. With alpha 0
-    the second term is 0 and ``logit_t`` may be None. Also what every method under ``--rescale std`` computes in place
-    of its classification and KL terms, and :meth:`scale` is what the test loss applies.
+    the second term is 0 and ``logit_t`` may be None. Under ``--rescale std`` every method computes this in place of
+    its classification and KL terms. The test loss is the cross-entropy of :meth:`scale`'s logits, without ``forward``.
     """
 
     def __init__(self, opt: Namespace):
@@ -66,15 +66,15 @@ class MIXSTDLoss(nn.Module):
         self.gamma, self.alpha = opt.gamma, opt.alpha
 
     def forward(self, logit_s: Tensor, logit_t: Tensor | None, target: Tensor) -> tuple[Tensor, Tensor]:
-        # The weights enter the targets, where the backward pass doesn't see them.
+        # The weights are multiplied into the targets, which need no gradient: fewer operations.
         log_p_s = F.log_softmax(self.scale(logit_s), dim=1)
-        y = target.to(log_p_s.dtype) * (-self.gamma / len(target))
-        loss_cls = (y * log_p_s).sum()
+        weighted_y = target.to(log_p_s.dtype) * (-self.gamma / len(target))
+        loss_cls = (weighted_y * log_p_s).sum()
         if not self.alpha:
             return loss_cls, loss_cls.new_zeros(())
         log_p_t = F.log_softmax(self.scale(logit_t), dim=1)
-        p_t = log_p_t.exp() * (-self.alpha / len(target))
-        return loss_cls, (p_t * (log_p_s - log_p_t)).sum()
+        weighted_p_t = log_p_t.exp() * (-self.alpha / len(target))
+        return loss_cls, (weighted_p_t * (log_p_s - log_p_t)).sum()
 
     @staticmethod
     def scale(logits: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ def row_std(x: Tensor) -> Tensor:
 
 
 def centred(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of x (B, K) less their means, and the norms of those (B, 1), 0 where there is but rounding left."""
+    """Rows of x (B, K) less their means, and the norms of those (B, 1), 0 where only rounding error is left."""
     deviation = x - x.mean(1, keepdim=True)
     norm, whole = (torch.linalg.vector_norm(v, dim=1, keepdim=True) for v in (deviation, x))
     return deviation, torch.where(norm > 8 * torch.finfo(x.dtype).eps * whole, norm, torch.zeros_like(norm))

@@ -91,6 +91,7 @@ def load(path: Path, digest_needed: bool = False) -> Any:
         raise UserError(f"{path}: a folder; name the checkpoint in it, as NAME_last.pth")
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
+    mend = "" if digest_needed else "; take another copy"  # a run's own state has no other copy
     try:
         state = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
         expected = state.pop("sha256", None) if isinstance(state, dict) else None
@@ -101,10 +102,10 @@ def load(path: Path, digest_needed: bool = False) -> Any:
         why = in_short(error)
         if "Weights only load failed" in str(error):
             why = "it holds more than tensors and plain values, so it is refused and nothing in it was run"
-        raise UserError(f"{path}: not a readable checkpoint ({why}); take another copy") from None
+        raise UserError(f"{path}: not a readable checkpoint ({why}){mend}") from None
     if found != expected:
         raise UserError(f"{path}: altered since it was written (sha256 {found[:12]}..., written as "
-                        f"{str(expected)[:12]}...); take another copy")
+                        f"{str(expected)[:12]}...){mend}")
     if digest_needed and expected is None:
         raise UserError(f"{path}: has no sha256 of its contents, so no run of this project wrote it")
     return state
@@ -220,5 +221,5 @@ def load_weights(model: torch.nn.Module, weights: dict[str, Tensor], path: Path,
     if differ:
         more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
         raise UserError(f"{path}: not the weights of {name}: {', '.join(differ[:3])}{more}; "
-                        "name another architecture or take another checkpoint")
+                        "give its architecture, or another checkpoint")
     model.load_state_dict(weights)

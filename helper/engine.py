@@ -21,7 +21,7 @@ from .teacher import AnsweredBatch
 
 SUMS = ("top1", "top5", "mixed", "skipped", "images", "loss")  # over an epoch; the loss terms follow
 OLDER_SUMS = ("images", "loss", "top1", "top5", "mixed", "skipped")  # their order in states of older versions
-LOSSES = SUMS.index("images")  # where the sums begin that a batch adds to in proportion to its images
+PER_IMAGE = SUMS.index("images")  # from this sum on, a batch adds its means times its number of images
 
 
 class Engine:
@@ -37,7 +37,7 @@ class Engine:
         self.autocast = autocast(opt.precision, self.device)
         self.terms = method.terms
         self.sums = torch.zeros(len(SUMS) + len(self.terms), dtype=torch.float64, device=self.device)
-        self.unit = torch.ones((), device=self.device)
+        self.unit = torch.ones((), device=self.device)  # made once: backward() alone would make one in each step
         self.enter("init" if method.two_stage and opt.init_epochs else "main")
 
     def enter(self, stage: str) -> None:
@@ -109,7 +109,7 @@ class Engine:
         hits = torch.stack([*which_hit(logits, batch.labels), batch.mixed], 1).sum(0)
         losses = torch.stack([self.unit, loss, *terms.values()])  # means over the batch, so each counts n times
         self.sums[:len(hits)].add_(hits)
-        self.sums[LOSSES:LOSSES + len(losses)].add_(losses, alpha=len(batch.labels))
+        self.sums[PER_IMAGE:PER_IMAGE + len(losses)].add_(losses, alpha=len(batch.labels))
 
     def finite(self, loss: Tensor) -> bool:
         """Whether loss and gradients are finite; waits for the device."""

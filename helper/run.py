@@ -2,7 +2,8 @@
 
 Two runs are the same if :func:`identity` of their configurations is the same: the flags that the method and the mixing
 read, the data, the teacher's weights. Folder names are the originals', extended by every other flag of the identity, so
-that two different runs never share a folder. One process trains in a folder; nothing stored is overwritten unasked.
+that two different runs never share a folder. One process trains in a folder; nothing stored is overwritten without
+``--overwrite``.
 """
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ from .stored_runs import BEFORE, FOLDERS, NEWEST, StoredRun, stored_runs
 if TYPE_CHECKING:
     from .fit import Fit
 
-# Flags of where and how a run computes, not of what: a resumed run may have others.
+# Flags that set where and how a run computes, not what; they may differ when it is resumed.
 NOT_IDENTITY = {"save_dir", "data_dir", "print_freq", "tb_freq", "save_freq", "num_workers", "loader", "device",
                 "threads", "step", "kernels", "on_nan", "resume", "resume_every", "overwrite",
                 "teacher_origin"}  # follows from the weights, whose digest is compared
@@ -108,11 +109,11 @@ def differing(config: dict[str, Any], other: dict[str, Any]) -> list[str]:
     return differ
 
 
-def as_begun(config: dict[str, Any], stored: dict[str, Any], given: bool) -> dict[str, Any]:
-    """``config`` with a stored run's precision, unless one is ``given``: a run that began with one device's default
+def as_begun(config: dict[str, Any], stored: dict[str, Any], precision_given: bool) -> dict[str, Any]:
+    """``config`` with a stored run's precision, unless one was given: a run that began with one device's default
     keeps it on every device."""
     begun = stored.get("precision")
-    return {**config, "precision": begun} if not given and begun in DEFAULT_PRECISIONS else config
+    return {**config, "precision": begun} if not precision_given and begun in DEFAULT_PRECISIONS else config
 
 
 def _brief(name: str, value: Any) -> str:
@@ -130,7 +131,7 @@ def teacher_name(opt: Namespace, trial: str) -> str:
 
 def student_name(opt: Namespace, trial: str) -> str:
     """MIX-KD: S=.._T=.._cifar100_mixstd_r=.._a=.._b=.._pmix=.._.._betalpha=.._1, then what else was given. Unlike
-    there, mix=none stands in place of pmix and betalpha where nothing is mixed, and full mixup has no amount."""
+    MIX-KD, mix=none stands in place of pmix and betalpha where nothing is mixed, and full mixup has no amount."""
     amount = f"_{opt.partmixup}" if opt.pmixup else ""
     mixing = "mix=none" if opt.mix == "none" else f"pmix={opt.pmixup}{amount}_betalpha={opt.beta_a}"
     beta = 0.0 if "beta" in options.idle_loss(opt) else opt.beta
@@ -206,9 +207,9 @@ class Run:
         self.folder, self.tb_folder, self.config = folder, tb_folder, config
         self.finished = False  # whether all requested epochs were done before
         self.shorter: Path | None = None  # the folder of a run of fewer epochs, with whose state this one begins
-        self.commits: list[str] = []  # of the code that has trained it, in order
-        self.hardware: list[str] = []  # that has trained it, in order
-        self.command = [Path(sys.executable).name, *sys.argv]  # that first started it
+        self.commits: list[str] = []  # the commits of the code that trained it, in order
+        self.hardware: list[str] = []  # the devices that trained it, in order
+        self.command = [Path(sys.executable).name, *sys.argv]  # the command that first started it
         self.points: list[tuple[int, float]] = []  # what log_step was given, for a resumed run's TensorBoard
         self._logger: Any = None
         self._lock: IO[str] | None = None
@@ -355,13 +356,13 @@ class Run:
         return True
 
     def _begin_with(self, shorter: Path, fit: Fit) -> bool:
-        """Restore a shorter run's state and copy its best weights; False, and nothing restored, where that can't be."""
+        """Restore a shorter run's state and copy its best weights; False, with nothing restored, where it fails."""
         fresh = copy.deepcopy(fit.state_dict())  # a state may fit in part
         try:
             state = self._load(shorter / (NEWEST if (shorter / NEWEST).exists() else BEFORE), fit)
             for best in shorter.glob("*_best.pth"):
                 checkpoint.save(checkpoint.load(best), self.folder / best.name)
-            # Last: once the record of these epochs is written, the folder counts as a run, which needs a state.
+            # Saved last: with the record of these epochs the folder counts as a run, and a run needs a state.
             checkpoint.save({**state, "config": self.config}, self.folder / NEWEST)
         except UserError as problem:
             print(f"WARNING not beginning with the shorter run: {problem}", flush=True)

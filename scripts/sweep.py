@@ -8,7 +8,7 @@
 After -- come flags of train_student_mixstd.py, or train_teacher.py and its flags. Each combination is a run with a
 folder of its own and --resume auto: the same command continues where it was stopped and skips what is finished.
 Combinations that differ only in flags that their method doesn't read are one run. Runs share a process and its device
-(--at_once); several devices are several commands, each with its own values.
+(--at_once); for several devices start several commands, each with other values.
 
 OUT/FLAGS-DIGEST/ gets table.md (mean and standard deviation over the trials), runs.csv (a line per combination) and
 sweep.png (a curve over a flag with numbers, points for names, a heat map for two flags with numbers), written again
@@ -34,7 +34,7 @@ from helper.errors import Interrupted, UserError, guard
 from helper.files import lock_folder, save_csv, save_text
 from helper.fit import print_line
 from helper.recipe import less_than
-from helper.run import NOT_IDENTITY, config_of, identity
+from helper.run import NOT_IDENTITY, check_writable, config_of, identity
 from helper.teacher import read_teacher
 from helper.together import Outcome
 
@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if argv is None else argv)
     cut = words.index("--") if "--" in words else len(words)
     for word in words if "--" not in words else ():
-        if word.startswith("-") and word.split("=")[0] not in OWN:
+        if word.startswith("-") and word.split("=")[0] not in OWN or word.endswith(".py"):
             raise UserError(f"{word}: flags of the training go after --, as in --vary kd_T=1,4 -- {word} ...")
     opt, rest = parse(words[:cut]), words[cut + 1:]
     if rest and rest[0].endswith(".py") and rest[0] not in several.SCRIPTS:
@@ -110,7 +110,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"python {script} {shlex.join(words)}")
         print(f"{len(points)} combinations, {len(runs)} runs")
         return
-    for path_t, model_t in {(run.path_t, run.model_t) for _, run in runs.values() if "path_t" in run}:
+    for _, run in runs.values():
+        check_writable(run.save_dir)
+    for path_t, model_t in dict.fromkeys((run.path_t, run.model_t) for _, run in runs.values() if "path_t" in run):
         read_teacher(path_t, model_t)  # a missing file is refused before anything starts
     sweep = Sweep(opt, rest, points, [run for _, run in runs.values()])
     with sweep.lock():
@@ -163,7 +165,7 @@ class Sweep:
 
     def __init__(self, opt: Namespace, rest: list[str], points: list[Point], runs: list[Namespace]):
         self.vary, self.points = opt.vary, points
-        self.less = sorted({flag for run in runs for flag in less_than(vars(run))})  # than the full recipe
+        self.reduced = sorted({flag for run in runs for flag in less_than(vars(run))})  # than the full recipe
         vary = [word for name, values in opt.vary
                 for word in ("--vary", f"{name}={(';' if ',' in ''.join(values) else ',').join(values)}")]
         self.command = "python -m scripts.sweep " + shlex.join([*vary, "--", *rest])
@@ -222,7 +224,7 @@ class Sweep:
         note = f"Last epoch's top-1 (%), mean ± standard deviation over n trials; {finished} of {runs} runs finished."
         if runs < len(self.points):
             note += " Combinations that differ only in flags that their method doesn't read are one run."
-        reduced = f" (reduced: {', '.join(self.less)})" if self.less else ""
+        reduced = f" (reduced: {', '.join(self.reduced)})" if self.reduced else ""
         text = [f"# Sweep over {', '.join(names)}{reduced}", "", *self.table(), "",
                 f"{note} [All combinations](runs.csv).", "", "![sweep](sweep.png)", "", "```bash", self.command, "```"]
         save_text("\n".join(text) + "\n", self.folder / "table.md")

@@ -90,8 +90,18 @@ def test_a_teacher_of_less_than_the_recipe_is_refused(argv, tmp_path, state):
     path = tmp_path / "mine" / vanilla("resnet14")
     path.parent.mkdir(parents=True)
     torch.save({**state, "model": model_dict["resnet14"](num_classes=100).state_dict()}, path)
-    with pytest.raises(UserError, match="trained on less than the recipe"):
+    with pytest.raises(UserError, match="not of the recipe of table"):
         table_runs.make_plan([*argv, "--teacher_dir", tmp_path / "mine"])
+
+
+def test_a_stored_network_of_another_recipe_is_passed_over(tmp_path, capsys):
+    """models/pretrained/resnet20.pth, of CIFAR-100, in a table of CIFAR-10."""
+    table = {"title": "mine", "recipe": {"dataset": "cifar10", "epochs": 240, "lr_decay_epochs": [150]},
+             "columns": ["resnet20 > resnet8"], "rows": [{"name": "KD", "flags": "--distill kd"}]}
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps(table))
+    run_table.main([str(file), "--dry_run", "--save_dir", str(tmp_path / "save")])
+    assert "[to do] teacher resnet20" in capsys.readouterr().out
 
 
 def test_students_read_the_teacher_where_it_has_begun(argv):

@@ -13,7 +13,7 @@ from pathlib import Path
 from dataset import FOLDERS
 from distiller_zoo import distiller_dict
 from helper.errors import UserError
-from helper.known_teachers import TORCHVISION, teacher_files
+from helper.known_teachers import PRETRAINED, TORCHVISION, teacher_files
 from helper.options import parse_student, parse_teacher
 from helper.run import teacher_name
 from helper.teacher import read_teacher
@@ -246,22 +246,23 @@ class Plan:
         if not flags and not self.size.holdout and self.size.dataset == self.size.recipe_dataset:
             files = teacher_files(arch, own, self.opt.save_dir, self.opt.teacher_dir)
             last = torchvision_path(arch, self.table) or own
-        path = next((file for file in files if file.is_file()), last)
-        if path not in (own, last):
-            self._check(path, arch)
+        path = next((file for file in files if file.is_file() and (file == own or self._is_full(file, arch))), last)
         run = self._run("models", words, label) if path == own else None
         if run:
             run.add([TEACHER_TRIAL])
         self.teachers[arch, flags] = TeacherSource(path, run, [*files, expected])
         return self.teachers[arch, flags]
 
-    def _check(self, path: Path, arch: str) -> None:
-        """A teacher that comes as a file is used as one of the full recipe: refuse one that states that it is less."""
+    def _is_full(self, path: Path, arch: str) -> bool:
+        """Whether a teacher that comes as a file is one of the recipe, as far as it states: another is passed over, and
+        refused where the user has put it."""
         full = {"dataset": self.size.recipe_dataset, "epochs": self.size.recipe_epochs, "train_fraction": 1.0,
                 "holdout": 0}
-        if less := read_teacher(str(path), arch).less_than(full):
-            raise UserError(f"teacher {path}: trained on less than the recipe of table {self.table.name} "
-                            f"({', '.join(less)}); put another in its place, or remove it and it is trained")
+        less = read_teacher(str(path), arch).less_than(full)
+        if less and PRETRAINED not in path.resolve().parents:
+            raise UserError(f"teacher {path}: not of the recipe of table {self.table.name} ({', '.join(less)}); put "
+                            "another in its place, or remove it and it is trained")
+        return not less
 
 
 def torchvision_path(arch: str, table: Table) -> Path | None:

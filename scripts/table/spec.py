@@ -215,6 +215,8 @@ def names() -> list[str]:
 def load(name: str) -> Table:
     """The table of this name, or of a user's file. UserError: no such table, or a file that isn't one."""
     path = Path(name) if name.endswith(".json") else FOLDER / f"{name}.json"
+    if not path.is_file() and path != FOLDER / f"{name}.json":
+        raise UserError(f"table {name}: no such file")
     if not path.is_file():
         raise UserError(f"table {name!r}: unknown{near(name, names())}; tables: {', '.join(names())}, or a .json file")
     if path.resolve().parent != FOLDER.resolve() and path.stem in names():
