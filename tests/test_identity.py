@@ -95,7 +95,7 @@ def test_stored_rows_are_recognised_after_a_method_with_a_flag_is_added(file, wi
     if student:
         opt.teacher_sha256 = stored["teacher_sha256"]
     assert "l1_eps" not in stored and ("l1_eps" in vars(opt)) == student
-    assert differing(as_begun(config_of(opt, stored["trial"]), stored, given=False), stored) == []
+    assert differing(as_begun(config_of(opt, stored["trial"]), stored, precision_given=False), stored) == []
     old = tmp_path / file.parent.parent.name / "an older name"
     shutil.copytree(file.parent, old)
     (old / "x_last.pth").touch()  # the rows are stored without weights
