@@ -27,8 +27,11 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+from dataset import FOLDERS, sizes
+from distiller_zoo import distiller_dict
 from helper.argtypes import Parser, folder_path, seed_of
 from helper.errors import Interrupted, UserError, guard
 from helper.files import lock_folder, save_csv, save_text
@@ -38,6 +41,7 @@ from helper.run import NOT_IDENTITY, check_writable, config_of, identity
 from helper.teacher import read_teacher
 from helper.together import Outcome
 
+from .support import named_pair
 from .table import several
 from .table.jobs import slug
 from .table.markdown import markdown_table
@@ -110,10 +114,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"python {script} {shlex.join(words)}")
         print(f"{len(points)} combinations, {len(runs)} runs")
         return
-    for _, run in runs.values():
-        check_writable(run.save_dir)
-    for path_t, model_t in dict.fromkeys((run.path_t, run.model_t) for _, run in runs.values() if "path_t" in run):
-        read_teacher(path_t, model_t)  # a missing file is refused before anything starts
+    check(runs)
     sweep = Sweep(opt, rest, points, [run for _, run in runs.values()])
     with sweep.lock():
         sweep.write()
@@ -158,6 +159,23 @@ def combinations(vary: Sequence[tuple[str, list[str]]], script: str, common: lis
         if run == label:
             runs[label] = words, opt
     return points, dict(sorted(runs.items(), key=lambda item: item[1][1].trial))  # runs of one seed share batches
+
+
+def check(runs: dict[str, tuple[list[str], Namespace]]) -> None:
+    """Raises UserError for what would stop a run only at its turn: a folder, a teacher's file, a method that the pair
+    of networks doesn't support (in folders of images this depends on their size and is left to the run)."""
+    read = cache(lambda path_t, model_t: read_teacher(path_t, model_t).arch)
+    for label, (_, run) in runs.items():
+        check_writable(run.save_dir)
+        if "path_t" not in run:
+            continue
+        opt, method = Namespace(**{**vars(run), "model_t": read(run.path_t, run.model_t)}), distiller_dict[run.distill]
+        if opt.dataset in FOLDERS:
+            continue
+        images = round(opt.train_fraction * (sizes(opt.dataset, opt.data_dir)[0] - opt.holdout))
+        if why := method.unsupported(opt, named_pair(opt, method, images)):
+            raise UserError(f"{label}: --distill {opt.distill} with {opt.model_t} and {opt.model_s}: {why}; or leave "
+                            "the value out")
 
 
 class Sweep:

@@ -84,10 +84,11 @@ def test_what_is_wrong_is_refused_before_anything_starts(vary, words, teacher, t
         refused(call(sweep.main, line.split()), problem)
 
 
-def test_a_missing_teacher_is_refused_before_anything_starts(teacher, tmp_path):
+def test_a_missing_teacher_or_an_impossible_pair_is_refused_before_anything_starts(teacher, tmp_path):
     refused(run(tmp_path, teacher, "--vary", f"path_t={teacher},{tmp_path / 'none.pth'}"), "given after -- and with")
     command = ["--vary", f"path_t={teacher},{tmp_path / 'none.pth'}", "--out", tmp_path / "out", "--", *DATA["student"]]
     refused(call(sweep.main, command), "--path_t", "none.pth")
+    refused(run(tmp_path, teacher, "--vary", "distill=kd,fsp", more=("--model_s", "vgg8")), "distill=fsp", "channels")
     assert not any(tmp_path.iterdir())
 
 
