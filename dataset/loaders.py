@@ -46,13 +46,16 @@ class Loader(ABC):
         self.device, self.memory_format, self.share = torch.device(device), memory_format, share
         self.n_data = len(data.train)
         self.steps = -(-self.n_data // batch_size)
-        self._next_plan = self.plan
 
     def plan(self, seed, epoch, phase=0):
         """The EpochPlan that `epoch` with the same arguments follows, the same for all processes."""
         data = self.data
         return plan_epoch(self.n_data, self.batch_size, data.image_shape[1:], data.pad, data.flip, self.mix, seed,
                           epoch, phase)
+
+    def _next_plan(self, seed, epoch, phase):
+        # Not an attribute: a bound method makes the loader part of a cycle, which delays the end of each worker by 5 s.
+        return self.plan(seed, epoch, phase)
 
     def epoch(self, seed, epoch, phase=0, start=0):
         """Iterator of Batch over one epoch, from step `start` on (0: all of it, `steps`: none).

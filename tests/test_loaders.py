@@ -238,8 +238,10 @@ def test_workers_end_with_their_loader():
         batches.close()
     pids = workers_of(loader)
     assert len(pids) == 2
+    began = time.monotonic()
     del loader, epochs, batches
     gc.collect()
+    assert time.monotonic() - began < 5  # a loader in a cycle takes 5 s per worker
     for _ in range(100):  # torch before 2.14 ends a worker that is slow to leave, and doesn't wait for that
         mp.active_children()  # which takes leave of those that ended
         if not (left := [pid for pid in pids if os.path.exists(f"/proc/{pid}")]):
