@@ -284,7 +284,7 @@ def make_loader(data, batch_size, mix, device, kind="device", num_workers=2, at_
 
 def eval_batches(split, data, device, batch_size, memory_format=torch.contiguous_format, share=(0, 1)):
     """Iterator of (images (B, C, H, W) normalised by the mean and std of `data`, labels (B,)) over `split` in its
-    order, on `device`; the last batch may be short. A split that is on the device already saves a copy at each call.
+    order, on `device`; the last batch may be short. A split that is on the device already spares a copy at each call.
     share: (rank, size), only the batches rank, rank + size, ..."""
     split, normalise = split.to(device), Normalise(data, device)
     batches = zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True)

@@ -382,8 +382,10 @@ class Run:
             raise UserError(f"{path}: a state of another configuration: {'; '.join(differ)}")
         stored = StoredRun(path.parent)
         try:
+            if not all(type(step) is int and type(loss) in (int, float) for step, loss in state["points"]):
+                raise ValueError("its points are no numbers")
             fit.load_state_dict(state)
-            self.points = [(int(step), float(loss)) for step, loss in state["points"]]
+            self.points = state["points"]
             self.commits = list(map(str, state.get("commits") or stored.commits))
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             # torch complains of wrong shapes and types in many ways

@@ -58,11 +58,16 @@ def why_not(name: str, teacher: str, student: str, flags: Sequence[str] = ()) ->
     method = distiller_dict[name]
     try:
         opt = parse_student([*flags, "--distill", name, "--model_t", teacher, "--model_s", student])
-        n = round(opt.train_fraction * (IMAGES - opt.holdout))
+        n = images_of(opt, IMAGES)
         check_batches(opt, n, method)
     except UserError as why:
         return str(why)
     return method.unsupported(opt, named_pair(opt, method, n))
+
+
+def images_of(opt: Namespace, total: int) -> int:
+    """Training images of a data set of ``total`` that the flags leave."""
+    return round(opt.train_fraction * (total - opt.holdout))
 
 
 def named_pair(opt: Namespace, method, n: int) -> Pair:

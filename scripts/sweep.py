@@ -41,7 +41,7 @@ from helper.run import NOT_IDENTITY, check_writable, config_of, identity
 from helper.teacher import read_teacher
 from helper.together import Outcome
 
-from .support import named_pair
+from .support import images_of, named_pair
 from .table import several
 from .table.jobs import slug
 from .table.markdown import markdown_table
@@ -172,7 +172,7 @@ def check(runs: dict[str, tuple[list[str], Namespace]]) -> None:
         opt, method = Namespace(**{**vars(run), "model_t": read(run.path_t, run.model_t)}), distiller_dict[run.distill]
         if opt.dataset in FOLDERS:
             continue
-        images = round(opt.train_fraction * (sizes(opt.dataset, opt.data_dir)[0] - opt.holdout))
+        images = images_of(opt, sizes(opt.dataset, opt.data_dir)[0])
         if why := method.unsupported(opt, named_pair(opt, method, images)):
             raise UserError(f"{label}: --distill {opt.distill} with {opt.model_t} and {opt.model_s}: {why}; or leave "
                             "the value out")
