@@ -1,4 +1,4 @@
-"""Files of weights: whole or not at all, checked, unable to run code, and whatever form the originals gave them."""
+"""Checkpoint files: atomic writes, digests, refused pickles, and the formats of other projects."""
 import argparse
 import ast
 import os
@@ -26,7 +26,7 @@ def state():
             "names": ["x", None, True], "best": {"top1": float("nan")}}
 
 
-def test_a_saved_state_is_loaded_as_it_was(state, tmp_path):
+def test_a_saved_state_is_loaded_unchanged(state, tmp_path):
     checkpoint.save(state, tmp_path / "a.pth")
     found = checkpoint.load(tmp_path / "a.pth", digest_needed=True)
     assert found.keys() == state.keys() and checkpoint.digest(found) == checkpoint.digest(state)
@@ -35,7 +35,7 @@ def test_a_saved_state_is_loaded_as_it_was(state, tmp_path):
     assert (tmp_path / "a.pth").stat().st_mode & 0o777 == 0o666 & ~files.UMASK
 
 
-def test_digest_sees_every_change(state):
+def test_digest_changes_with_every_value(state):
     base = checkpoint.digest(state)
     assert checkpoint.digest({**state}) == base
     changed = [{**state, "epoch": 4}, {**state, "epoch": 3.0}, {**state, "epoch": "3"}, {**state, "more": 1},
@@ -63,7 +63,7 @@ def test_a_failing_write_leaves_the_old_file(state, tmp_path, monkeypatch):
             with pytest.raises(OSError, match="No space left") as caught:
                 checkpoint.save({**state, "epoch": 4}, file)
             assert caught.value.filename == str(file)
-    with monkeypatch.context() as patch:  # what was written does not read back
+    with monkeypatch.context() as patch:  # the file reads back with another digest
         real, calls = checkpoint.digest, []
         patch.setattr(checkpoint, "digest", lambda value: calls.append(1) or real(value) + str(len(calls)))
         with pytest.raises(UserError, match="altered"):
@@ -82,7 +82,7 @@ def test_every_truncation_is_refused(state, tmp_path):
         assert str(file) in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_flipped_bit_is_refused_or_means_nothing(state, tmp_path):
+def test_a_flipped_bit_is_refused_or_harmless(state, tmp_path):
     """Padding between the members of the zip file may change; no value may."""
     checkpoint.save(state, tmp_path / "a.pth")
     content, refusals = (tmp_path / "a.pth").read_bytes(), 0
@@ -100,7 +100,7 @@ def test_a_flipped_bit_is_refused_or_means_nothing(state, tmp_path):
 
 
 def test_an_altered_tensor_in_a_valid_file_is_refused(state, tmp_path):
-    """The zip file's own sums are right; the digest is not."""
+    """The checksums within the zip file are right, the digest is not."""
     checkpoint.save(state, tmp_path / "a.pth")
     kept = torch.load(tmp_path / "a.pth", weights_only=True)
     kept["model"]["a"][0, 0] += 1
@@ -132,7 +132,7 @@ def test_pickles_that_run_code_are_refused(tmp_path, legacy):
 
 
 def test_hostile_structures_are_refused(tmp_path):
-    """A list that holds itself, an endless nesting, a sparse tensor: no digest, but no traceback either."""
+    """A list that contains itself, a deep nesting and a sparse tensor have no digest and give no traceback."""
     circle = []
     circle.append(circle)
     deep = []
@@ -149,7 +149,7 @@ def test_hostile_structures_are_refused(tmp_path):
 
 
 class Reduced:
-    """Is pickled as the call and the state it is given."""
+    """An object whose pickle is the given result of __reduce__."""
 
     def __init__(self, *reduced):
         self.reduced = reduced
@@ -158,7 +158,7 @@ class Reduced:
         return self.reduced
 
 
-EMPTY = np.zeros(0).__reduce__()[:2]  # the call that begins every array
+EMPTY = np.zeros(0).__reduce__()[:2]  # how the pickle of every array begins
 SCALAR = np.float64(0).__reduce__()[0]
 
 
@@ -180,7 +180,7 @@ def test_hostile_numpy_values_are_refused_or_harmless(tmp_path, value):
 
 
 def repdistiller_last(model, prefix=""):
-    """What RepDistiller's train_teacher.py leaves: a Namespace, and after a drop a numpy rate in the optimiser."""
+    """A file of RepDistiller's train_teacher.py: with a Namespace, and a numpy scalar as the optimiser's rate."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
     state = {"opt": argparse.Namespace(model="resnet8", lr_decay_epochs=[150, 180, 210], learning_rate=0.05),
              "model": {prefix + k: v for k, v in model.state_dict().items()}, "optimizer": optimizer.state_dict()}
@@ -250,7 +250,7 @@ VARIANTS = {
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_weights_in_common_forms_are_loaded(tmp_path, capsys, variant):
-    state, said = VARIANTS[variant]
+    state, message = VARIANTS[variant]
     torch.save(state, tmp_path / "resnet8.pth")
     file = read_teacher(str(tmp_path / "resnet8.pth"))
     loaded = build(file, 10).state_dict()
@@ -260,7 +260,7 @@ def test_weights_in_common_forms_are_loaded(tmp_path, capsys, variant):
         torch.testing.assert_close(loaded[name], weight, rtol=tolerance, atol=1e-6 if tolerance else 0)
     build(file, 10)
     out = capsys.readouterr().out
-    assert out.count("\n") == bool(said) and said in out, out
+    assert out.count("\n") == bool(message) and message in out, out
 
 
 OTHER = {name: weight + 1 for name, weight in NET.items()}
@@ -284,7 +284,7 @@ REFUSED = {
 
 @pytest.mark.filterwarnings("ignore:.*(quantized|TypedStorage|sparse)")
 @pytest.mark.parametrize(("state", "words"), REFUSED.values(), ids=REFUSED)
-def test_weights_that_are_not_loaded_are_one_line(tmp_path, state, words):
+def test_unsupported_weights_are_refused_in_one_line(tmp_path, state, words):
     torch.save(state(), tmp_path / "resnet8.pth")
     refused(call(lambda argv: build(read_teacher(*argv), 10), [tmp_path / "resnet8.pth"]), "--path_t", words)
 
@@ -339,8 +339,8 @@ def test_a_teacher_of_other_classes_or_an_unknown_name_is_refused(tmp_path):
     ("downloads", "cifar100_resnet56-f2eff4c8.pt", "resnet56"),
     ("resnet8x4_vanilla", "epoch_1.pth", "resnet8x4"),
 ])
-def test_an_architecture_is_named_by_the_file_or_the_folder(tmp_path, folder, name, arch):
-    """Names of RepDistiller's teachers, of MIX-KD's and RepDistiller's students and of a plain state_dict."""
+def test_architecture_is_read_from_the_file_or_folder_name(tmp_path, folder, name, arch):
+    """Names of RepDistiller's teachers, students of MIX-KD and RepDistiller, and a plain state_dict."""
     (tmp_path / folder).mkdir()
     torch.save({"model": model_dict[arch](num_classes=10).state_dict()}, tmp_path / folder / name)
     file = read_teacher(str(tmp_path / folder / name))
@@ -348,7 +348,7 @@ def test_an_architecture_is_named_by_the_file_or_the_folder(tmp_path, folder, na
     build(file, 10)
 
 
-def test_a_student_of_the_originals_is_evaluated(tmp_path, capsys):
+def test_a_student_saved_by_mix_kd_is_evaluated(tmp_path, capsys):
     folder = tmp_path / "S=resnet8_T=resnet110_digits_mixstd_r=0.1_a=0.9_b=0.0_pmix=True_0.9_betalpha=1.0_1"
     folder.mkdir()
     torch.save({"opt": argparse.Namespace(), "model": model_dict["resnet8"](num_classes=10).state_dict()},
@@ -360,8 +360,8 @@ def test_a_student_of_the_originals_is_evaluated(tmp_path, capsys):
 def test_no_code_loads_pickles_unchecked():
     """torch.load only with weights_only=True, no pickle.load, eval, exec, os.system or shell=True outside the tests."""
     root = Path(__file__).resolve().parent.parent
-    rooms = ("helper", "dataset", "models", "distiller_zoo", "scripts", ".")
-    for file in [file for room in rooms for file in (root / room).glob("*.py")]:
+    folders = ("helper", "dataset", "models", "distiller_zoo", "scripts", ".")
+    for file in [file for folder in folders for file in (root / folder).glob("*.py")]:
         for node in ast.walk(ast.parse(file.read_text())):
             if not isinstance(node, ast.Call):
                 continue

@@ -1,4 +1,4 @@
-"""The CPU's 3x3 convolution and batch norm: against torch's in float64, and where torch must compute instead."""
+"""The CPU's 3x3 convolution and batch norm: compared with torch in float64; inputs that fall back to torch."""
 import copy
 import os
 import subprocess
@@ -36,7 +36,7 @@ def _compiled():
 
 @pytest.fixture
 def threads():
-    """Sets torch's number of threads for the length of a test."""
+    """Function that sets torch's number of threads; restored after the test."""
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
@@ -55,7 +55,7 @@ def images(*shape, offset=0.0):
 
 SHAPES = [(2, 16, 16, 8, 8), (3, 32, 16, 4, 12), (1, 16, 48, 20, 6), (3, 16, 32, 6, 10), (5, 48, 16, 4, 4),
           (1, 32, 64, 2, 34), (64, 64, 64, 8, 8)]  # N, C, K, H, W
-SERVED = [(n, c, k, h, w) for n, c, k, h, w in SHAPES if 64 * n * h * w // 4 >= c * k]  # enough tiles for the kernel
+SUPPORTED = [(n, c, k, h, w) for n, c, k, h, w in SHAPES if 64 * n * h * w // 4 >= c * k]  # enough tiles for the kernel
 
 
 def conv(c, k, bias=True):
@@ -83,32 +83,31 @@ def conv_outcome(net, x, dy, convert=lambda t: t):
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, LAST])
 @pytest.mark.parametrize("bias", [True, False])
-def test_convolutions_values_and_gradients_are_those_of_the_definition(bias, layout):
+def test_convolution_and_its_gradients_match_float64(bias, layout):
     for shape in SHAPES:
         n, c, k, h, w = shape
         exact, fast = conv(c, k, bias).double(), fast_conv(c, k, bias).to(memory_format=layout)
         x, dy = torch.randn(n, c, h, w).to(memory_format=layout), torch.randn(n, k, h, w)
-        assert uses_kernel(fast, x) or shape not in SERVED
+        assert uses_kernel(fast, x) or shape not in SUPPORTED
         for got, want in zip(conv_outcome(fast, x, dy), conv_outcome(exact, x, dy, torch.Tensor.double), strict=True):
             assert near(got, want, 1e-5), shape
 
 
-def test_convolution_in_bfloat16_rounds_only_what_is_held():
-    """Under autocast: output and input gradient are the exact ones of the rounded input, rounded; the filters' and the
-    bias's gradient keep single precision's digits."""
-    for n, c, k, h, w in SERVED:
+def test_bfloat16_convolution_rounds_only_output_and_input_gradient():
+    """Under autocast, output and input gradient are rounded to bfloat16; the other gradients stay float32."""
+    for n, c, k, h, w in SUPPORTED:
         exact, fast = conv(c, k).double(), fast_conv(c, k)
         x, dy = torch.randn(n, c, h, w).bfloat16(), torch.randn(n, k, h, w).bfloat16()
         with torch.autocast("cpu", dtype=torch.bfloat16):
             got = conv_outcome(fast, x.float(), dy)
         want = conv_outcome(exact, x, dy, torch.Tensor.double)
         assert [t.dtype for t in got] == [torch.bfloat16, *[torch.float32] * 3]
-        for one, other, held in zip(got, want, (True, True, False, False), strict=True):
-            assert ((one - other).abs() <= 1e-5 * other.abs().max() + (2 ** -8 * other.abs() if held else 0)).all()
+        for one, other, rounded in zip(got, want, (True, True, False, False), strict=True):
+            assert ((one - other).abs() <= 1e-5 * other.abs().max() + (2 ** -8 * other.abs() if rounded else 0)).all()
 
 
-def test_a_teachers_convolution_in_bfloat16():
-    """Filters held in bfloat16 too, as helper/teacher.py has them."""
+def test_bfloat16_convolution_of_a_frozen_teacher():
+    """The weights are bfloat16 too, as helper/teacher.py converts them."""
     fast, x = winograd.replace_convolutions(conv(16, 32).bfloat16()), torch.randn(4, 16, 8, 8).bfloat16()
     exact, shortcut = conv(16, 32).bfloat16().double(), torch.randn(4, 32, 8, 8).bfloat16()
     with torch.no_grad():
@@ -117,28 +116,28 @@ def test_a_teachers_convolution_in_bfloat16():
     assert ((got - want).abs() <= 1e-5 * want.abs().max() + 2 ** -8 * want.abs()).all()
 
 
-def test_threads_share_the_tiles(threads):
+def test_convolution_with_several_threads(threads):
     net, x, dy = fast_conv(16, 32), torch.randn(3, 16, 6, 6), torch.randn(3, 32, 6, 6)
     threads(1)
     alone = conv_outcome(net, x, dy)
     threads(3)
     shared, again = conv_outcome(net, x, dy), conv_outcome(net, x, dy)
-    assert all(map(torch.equal, shared, again))  # the same threads, the same bits
+    assert all(map(torch.equal, shared, again))  # bit for bit with the same number of threads
     for one, other in zip(alone, shared, strict=True):
         torch.testing.assert_close(one, other)
 
 
-def test_a_convolution_adds_and_rectifies():
+def test_convolution_with_fused_sum_and_relu():
     for side in (6, 8):
         exact, fast, x = conv(16, 32).double(), fast_conv(16, 32), images(3, 16, side, side)
         for residual in (None, images(3, 32, side, side), images(3, 32, side, side).contiguous(), images(1, 32, 1, 1)):
             want = exact(x.double()) if residual is None else exact(x.double()) + residual.double()
             with torch.no_grad():
                 assert near(fast(x, residual), want, 1e-5) and near(fast(x, residual, True), F.relu(want), 1e-5)
-            assert near(fast(x, residual, True), F.relu(want), 1e-5)  # with autograd, in steps of its own
+            assert near(fast(x, residual, True), F.relu(want), 1e-5)  # with autograd, as separate operations
 
 
-def test_torch_computes_the_convolutions_that_the_kernel_does_not_serve():
+def test_unsupported_convolutions_fall_back_to_torch():
     for shape, dtype in (((2, 16, 7, 8), torch.float32), ((2, 16, 8, 8), torch.float64), ((16, 8, 8), torch.float32)):
         plain, fast = conv(16, 16).to(dtype), winograd.replace_convolutions(conv(16, 16).to(dtype))
         x = torch.randn(shape, dtype=dtype)
@@ -148,7 +147,7 @@ def test_torch_computes_the_convolutions_that_the_kernel_does_not_serve():
     with torch.autocast("cpu", dtype=torch.float16):
         assert fast(x).dtype == torch.float16 and not uses_kernel(fast, torch.randn(4, 64, 8, 8))
     with pytest.raises(RuntimeError, match="type"):
-        fast(torch.randn(4, 64, 8, 8).bfloat16())  # without autocast inputs and filters have one type
+        fast(torch.randn(4, 64, 8, 8).bfloat16())  # without autocast, inputs and weights need the same dtype
     with pytest.raises(RuntimeError, match="to have 64 channels"):
         fast(torch.randn(4, 8, 8, 8))
     kinds = [nn.Conv2d(16, 16, 3, 2, 1), nn.Conv2d(16, 16, 3, padding=0), nn.Conv2d(16, 16, 1),
@@ -159,7 +158,7 @@ def test_torch_computes_the_convolutions_that_the_kernel_does_not_serve():
 
 
 @pytest.mark.slow
-def test_a_compiled_convolution_is_the_same():
+def test_compiled_convolution_matches_eager():
     net, x, dy = fast_conv(16, 16), torch.randn(4, 16, 8, 8), torch.randn(4, 16, 8, 8)
     fast = torch.compile(nn.Sequential(net, nn.ReLU()), dynamic=False)
     x.requires_grad_()
@@ -195,7 +194,7 @@ def norm_outcome(call, bn, x, residual, dy):
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_norms_training_is_torchs_in_double_precision(call, threads):
+def test_norm_in_training_matches_float64(call, threads):
     for number, shape in ((1, (64, 64, 8, 8)), (2, (3, 48, 5, 7)), (3, (1, 32, 1, 2)), (3, (5, 16, 13, 1))):
         x, residual, dy = images(*shape), images(*shape).flip(0), images(*shape).roll(1, 0).flip(1)
         residual, dy = (t.contiguous(memory_format=LAST) for t in (residual, dy))
@@ -208,35 +207,35 @@ def test_norms_training_is_torchs_in_double_precision(call, threads):
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_norm_in_bfloat16_rounds_only_what_is_held(call):
-    """Output and the gradients of input and shortcut; the rest keeps single precision's digits."""
+def test_bfloat16_norm_rounds_only_output_and_input_gradients(call):
+    """The output and the gradients of input and shortcut are rounded to bfloat16; the rest stays float32."""
     x, residual = (t.bfloat16() for t in (images(5, 32, 6, 7), images(5, 32, 6, 7).square()))
     dy = images(5, 32, 6, 7).roll(1, 0).contiguous(memory_format=LAST).bfloat16()
     got, _ = norm_outcome(CALLS[call], fast_norm(32), x, residual, dy)
     want, _ = norm_outcome(CALLS[call], batch_norm(32, torch.float64), *(t.double() for t in (x, residual, dy)))
     for one, other in zip(got, want, strict=True):
-        held = one.dtype == torch.bfloat16
-        assert held == (one.dim() == 4) and one.shape == other.shape
-        assert ((one - other).abs() <= 2e-5 * other.abs().max() + (2 ** -8 * other.abs() if held else 0)).all()
+        rounded = one.dtype == torch.bfloat16
+        assert rounded == (one.dim() == 4) and one.shape == other.shape
+        assert ((one - other).abs() <= 2e-5 * other.abs().max() + (2 ** -8 * other.abs() if rounded else 0)).all()
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_norms_evaluation(call):
+def test_norm_in_evaluation_mode(call):
     x, residual = images(4, 32, 6, 6), images(4, 32, 6, 6).square()
     fast, exact = fast_norm(32).eval(), batch_norm(32, torch.float64).eval()
     with torch.no_grad():
         assert near(CALLS[call](fast, x, residual), CALLS[call](exact, x.double(), residual.double()), 1e-6)
     assert fast.num_batches_tracked == 0
     fast.requires_grad_(False)
-    fast.bias.requires_grad_()  # a frozen norm with one part that is not
+    fast.bias.requires_grad_()  # frozen except for its bias
     fast(x, residual).sum().backward()
     assert (fast.bias.grad == 4 * 36).all()
 
 
-def test_a_large_mean_costs_no_digits():
-    """Where the mean is 1000 deviations, the variance keeps what single precision has left of the values. torch's
-    channels_last norm, which --kernels torch runs, adds up in single precision: its error grows with the mean, up to
-    3e-4 of a gradient's largest entry at a mean of 50 deviations."""
+def test_norm_is_accurate_for_a_large_mean():
+    """With a mean of 1000 deviations, the variance is as accurate as float32 inputs allow. torch's channels_last norm
+    (--kernels torch) accumulates in float32: its error grows with the mean, up to 3e-4 of a gradient's largest entry
+    at a mean of 50 deviations."""
     x = images(8, 16, 8, 8, offset=1000.0)
     fast, exact = fast_norm(16), batch_norm(16, torch.float64)
     assert near(fast(x), exact(x.double()), 1e-4) and near(fast.running_var, exact.running_var, 1e-6)
@@ -251,7 +250,7 @@ def test_a_large_mean_costs_no_digits():
     assert worst[0] < 5e-6 and worst[1] < 1e-3, worst
 
 
-def test_what_is_not_a_number_stays_one():
+def test_norm_propagates_nan():
     x = images(2, 16, 4, 4)
     x[1, 3, 2, 2] = float("nan")
     y = fast_norm(16)(x, relu=True)
@@ -259,7 +258,7 @@ def test_what_is_not_a_number_stays_one():
 
 
 @pytest.mark.parametrize("change", ["double", "half", "mixed", "layout", "shortcut", "neg", "momentum", "statistics"])
-def test_torch_computes_the_norms_that_the_kernel_does_not_serve(change, monkeypatch):
+def test_unsupported_norms_fall_back_to_torch(change, monkeypatch):
     monkeypatch.setattr(norm, "kernels", lambda: pytest.fail("the kernel was called"))
     plain, fast, x, residual = batch_norm(16), fast_norm(16), images(4, 16, 4, 4), None
     if change in ("double", "half"):
@@ -276,7 +275,7 @@ def test_torch_computes_the_norms_that_the_kernel_does_not_serve(change, monkeyp
     torch.testing.assert_close(fast(x, residual), plain(x, residual))
 
 
-def test_impossible_inputs_and_norms_are_torchs():
+def test_invalid_inputs_raise_and_other_norms_are_not_replaced():
     for wrong in (images(4, 16, 4, 4)[0], images(4, 32, 4, 4), images(1, 16, 1, 1)):
         with pytest.raises((ValueError, RuntimeError)):
             fast_norm(16)(wrong)
@@ -291,14 +290,14 @@ def test_impossible_inputs_and_norms_are_torchs():
 # Both -----------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("fast", [lambda: fast_conv(16, 16), lambda: fast_norm(16)])
-def test_a_second_derivative_is_refused(fast):
+def test_second_derivative_raises(fast):
     x = images(4, 16, 8, 8).requires_grad_()
     slope, = torch.autograd.grad(fast()(x).square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         slope.sum().backward()
 
 
-def test_a_replaced_layer_keeps_its_state_and_stays_shared():
+def test_replaced_layers_keep_their_state_and_stay_shared():
     bn, layer = batch_norm(16).eval(), nn.Conv2d(16, 16, 3, padding=1)
     net = nn.ModuleDict({"a": nn.Sequential(layer, bn), "b": nn.Sequential(layer, bn, nn.BatchNorm2d(16))})
     before, keys, random = dict(net.named_parameters()), list(net.state_dict()), torch.get_rng_state()
@@ -314,7 +313,7 @@ def test_a_replaced_layer_keeps_its_state_and_stays_shared():
 
 @pytest.mark.parametrize("name", ["resnet20", "wrn_16_2", "vgg8", "MobileNetV2", "ShuffleV1", "ShuffleV2",
                                   pytest.param("ResNet50", marks=pytest.mark.slow)])
-def test_a_fused_teacher_is_the_same_function(name):
+def test_fused_teacher_computes_the_same_function(name):
     torch.manual_seed(0)
     net = lived_in(model_dict[name](num_classes=10))
     exact, fast = copy.deepcopy(net).double().eval(), cpu_kernels.accelerate(folded(net))
@@ -323,14 +322,15 @@ def test_a_fused_teacher_is_the_same_function(name):
         assert_same_function(fused, exact, images(2, 3, 32, 32), 1e-4, [signature])
 
 
-def test_what_a_teacher_takes_in():
-    """How many convolutions of a resnet20 add a shortcut, and how many rectify."""
+def test_number_of_fused_shortcuts_and_relus():
+    """How many convolutions of a resnet20 add a shortcut, and how many apply a ReLU."""
     net, found = cpu_kernels.accelerate(folded(model_dict["resnet20"](num_classes=10))), []
-    for seen in (False, True):
-        graph = cpu_kernels.fused(net, seen, seen)
+    for features in (False, True):
+        graph = cpu_kernels.fused(net, features, features)
         calls = [node.kwargs for node in graph.graph.nodes if node.op == "call_module"]
         found.append((sum("residual" in kwargs for kwargs in calls), sum("relu" in kwargs for kwargs in calls)))
-    assert found == [(9, 16), (9, 13)]  # all but the stem and two strides; three sums are seen before their ReLU
+    # All but the stem and two strided convolutions; with preact, three sums are returned before their ReLU.
+    assert found == [(9, 16), (9, 13)]
 
 
 def trained(kernels, dtype, seed):
@@ -349,8 +349,8 @@ def trained(kernels, dtype, seed):
     return torch.cat([p.detach().flatten() for p in net.parameters()]).double()
 
 
-def test_training_stays_as_near_the_exact_path_as_torchs_layers_do():
-    """In the better seeds: where an input of a ReLU rounds to the other side of zero, either path jumps."""
+def test_training_is_as_accurate_as_with_torchs_layers():
+    """Compares the third smallest error of nine seeds: with others, an input of a ReLU may be rounded across zero."""
     fast, torchs = [], []
     for seed in range(9):
         exact = trained("torch", torch.float64, seed)
@@ -363,7 +363,7 @@ def test_training_stays_as_near_the_exact_path_as_torchs_layers_do():
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    """A folder of sources and a cache of its own."""
+    """A folder with C++ source, and an empty cache folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = tmp_path / "tiny"
     folder.mkdir()
@@ -371,8 +371,8 @@ def tiny(tmp_path, monkeypatch):
     return folder
 
 
-def test_the_library_is_made_once_and_mended(tiny, tmp_path, monkeypatch):
-    left = tmp_path / "cache/mixkd/tmpleft"  # of a compilation that was killed
+def test_library_is_compiled_once_and_again_after_a_change(tiny, tmp_path, monkeypatch):
+    left = tmp_path / "cache/mixkd/tmpleft"  # of a killed compilation
     left.mkdir(parents=True)
     assert native.load(tiny).three() == 3
     with monkeypatch.context() as patch:
@@ -384,8 +384,8 @@ def test_the_library_is_made_once_and_mended(tiny, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_half_a_library_is_not_loaded(tiny, tmp_path):
-    """In a process of its own, which loading one would end with a bus error."""
+def test_truncated_library_is_compiled_again(tiny, tmp_path):
+    """In a subprocess: loading a truncated library would end it with a bus error."""
     program = ("from pathlib import Path; from models.cpu_kernels import native; "
                f"print(native.load(Path({str(tiny)!r})).three())")
     for _ in range(2):
@@ -395,7 +395,7 @@ def test_half_a_library_is_not_loaded(tiny, tmp_path):
         made.write_bytes(made.read_bytes()[:6000])
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tiny, tmp_path):
+def test_library_loads_without_a_writable_cache(tiny, tmp_path):
     (tmp_path / "cache").write_text("")
     assert native.load(tiny).three() == 3
 
@@ -406,7 +406,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(tiny, tmp_path):
     ("true", "", "^true can't compile tiny: Could not load this library"),
     ("c++", "no C++", "^c\\+\\+ can't compile tiny: .*tiny.cpp.*error"),
 ])
-def test_no_compiler_or_no_luck_is_one_line(tiny, monkeypatch, compiler, source, why):
+def test_failed_compilation_is_reported_in_one_line(tiny, monkeypatch, compiler, source, why):
     monkeypatch.setenv("CXX", compiler)
     (tiny / "tiny.cpp").write_text(source)
     with pytest.raises(native.Unavailable, match=why) as caught:
@@ -416,7 +416,7 @@ def test_no_compiler_or_no_luck_is_one_line(tiny, monkeypatch, compiler, source,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kernels", ["auto", "native"])
-def test_without_a_compiler_training_uses_torch_or_is_refused(tmp_path, kernels):
+def test_training_without_a_compiler_uses_torch_or_is_refused(tmp_path, kernels):
     words = [sys.executable, "train_teacher.py", "--model", "resnet8", "--dataset", "digits", "--epochs", "1",
              "--lr_decay_epochs", "1", "--train_fraction", "0.1", "--device", "cpu", "--kernels", kernels,
              "--save_dir", str(tmp_path / "save")]

@@ -1,6 +1,7 @@
-"""Several processes under torchrun, on the CPU with gloo: one process's run, to rounding; one writer; no hanging.
+"""Training with several processes under torchrun, on the CPU with gloo: results equal one process's up to rounding,
+only rank 0 writes, nothing hangs.
 
-A torchrun costs 7 s, so most trainings share one: see the fixture ``two``.
+Starting torchrun takes 7 s, so most trainings share one start: see the fixture ``two``.
 """
 import copy
 import json
@@ -29,14 +30,14 @@ from tests.support.training import small_data
 LIMIT = 240  # seconds, after which processes count as hung
 SIZE = ["--dataset", "digits", "--holdout", "20", "--train_fraction", "0.03", "--batch_size", "16", "--epochs", "1",
         "--learning_rate", "0.005", "--kernels", "torch", "--print_freq", "1", "--tb_freq", "2"]
-# 43 images: the last batch is 11, 5 and 6. Few steps, because a ReLU's kink multiplies rounding: after two epochs one
-# process whose first weights are changed by 1e-7 is 4e-5 away from itself.
+# 43 images: the last batch of 11 is split into 5 and 6. Few steps, because ReLUs amplify rounding: a change of 1e-7 in
+# the initial weights changes those of one process by 4e-5 in two epochs.
 METHODS = {"kd": ["--mix", "mixup"], "mixstd": ["--mix", "cutmix", "--no-pmixup", "--loader", "torch",
                                                 "--num_workers", "1"],
            "vid": [], "crd": ["--nce_k", "20", "--feat_dim", "16"], "similarity": [], "rkd": ["--mix", "none"],
            "dist": ["--on_nan", "skip"], "abound": ["--init_epochs", "1"], "pkt": [],
            "correlation": ["--feat_dim", "16"]}
-# In single precision kd alone; every method in double, at the recipe's rate.
+# Only kd is trained in single precision; every method in double, at the recipe's learning rate.
 LONGER = ["--epochs", "2", "--learning_rate", "0.05", "--lr_decay_epochs", "1"]
 SHORT = ["--epochs", "2"]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--log-dir", os.devnull]  # no logs in the temporary folder
@@ -62,7 +63,7 @@ def ended(process):
         return process.wait(LIMIT), process.log.read_text()
     finally:
         if process.poll() is None:
-            process.send_signal(signal.SIGTERM)  # torchrun ends its own; they are in groups of theirs
+            process.send_signal(signal.SIGTERM)  # torchrun ends its workers; they have process groups of their own
             try:
                 process.wait(60)
             finally:
@@ -70,7 +71,7 @@ def ended(process):
 
 
 def alone(role, flags):
-    """The same training in one process, this one; returns what it printed."""
+    """The same training in this process alone; returns its output."""
     torch.manual_seed(0)
     with several.prepared(role):
         done = small_runs.call(small_runs.MAINS[role.split()[0]], [*flags, "--device", "cpu", "--threads", 1])
@@ -78,16 +79,17 @@ def alone(role, flags):
     return done.out
 
 
-def the_run(save, role="student"):
+def run_folder(save, role="student"):
     return small_runs.only_run(save, role)
 
 
 def state_of(save, role="student"):
-    return checkpoint.load(the_run(save, role) / "resume.pth")
+    return checkpoint.load(run_folder(save, role) / "resume.pth")
 
 
-def same(one, other, where="", near=1e-5):
-    """Nested states of two runs: weights and memories to ``near``, sums and momenta by their size, all else exactly."""
+def assert_same(one, other, where="", near=1e-5):
+    """Nested states of two runs are equal: weights and memories to ``near``, sums and momenta relative to their size,
+    everything else exactly."""
     if isinstance(one, torch.Tensor) and one.is_floating_point():
         atol = near if where.startswith((".model", ".method")) else 1e-3 * one.abs().max().item()
         torch.testing.assert_close(other, one, rtol=1e-5, atol=atol, msg=lambda text: f"{where}: {text}")
@@ -97,34 +99,34 @@ def same(one, other, where="", near=1e-5):
         assert one.keys() == other.keys(), where
         for name in one:
             if name not in ("seconds", "images_per_s", "config", "rng"):
-                same(one[name], other[name], f"{where}.{name}", near)
+                assert_same(one[name], other[name], f"{where}.{name}", near)
     elif isinstance(one, (list, tuple)):
         assert len(one) == len(other), where
         for i, (a, b) in enumerate(zip(one, other, strict=True)):
-            same(a, b, f"{where}[{i}]", near)
+            assert_same(a, b, f"{where}[{i}]", near)
     elif isinstance(one, float):
         assert other == pytest.approx(one, rel=1e-4, abs=1e-4), where
     else:
         assert one == other, where
 
 
-def same_runs(one, other, role="student"):
-    assert the_run(one, role).name == the_run(other, role).name
-    same(state_of(one, role), state_of(other, role))
+def assert_same_runs(one, other, role="student"):
+    assert run_folder(one, role).name == run_folder(other, role).name
+    assert_same(state_of(one, role), state_of(other, role))
 
 
 def files(save):
-    """All files below a folder; TensorBoard's name holds a time and a process."""
+    """All files below a folder, without the time and process in TensorBoard's names."""
     return sorted(str(file.relative_to(save)).split("tfevents")[0] for file in save.rglob("*") if file.is_file())
 
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
-    """A resnet14, trained a little: with batch norms, which a frozen teacher may have."""
+    """A resnet14 trained for an epoch; its batch norms have no effect across processes because it is frozen."""
     save = tmp_path_factory.mktemp("teacher")
     small_runs.call(small_runs.MAINS["teacher"],
                     [*SIZE, "--model", "resnet14", "--save_dir", save, "--device", "cpu", "--threads", 1])
-    return the_run(save, "teacher") / "resnet14_last.pth"
+    return run_folder(save, "teacher") / "resnet14_last.pth"
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +173,7 @@ def two(student, folder_jobs, tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_two_processes_equal_one_in_double_precision(name, two, student, tmp_path):
-    """To 1e-9, so no rounding explains a difference."""
+    """To 1e-9, which rounding of float64 stays below."""
     alone("student in double", student(name, tmp_path, *LONGER))
     a, b = state_of(tmp_path), state_of(two[0] / f"double {name}")
     for part in ("model", "method"):
@@ -184,7 +186,7 @@ def test_two_processes_equal_one_in_double_precision(name, two, student, tmp_pat
 
 @pytest.mark.parametrize("mix, kind, batch, processes", [("none", "device", 7, 2), ("mixup", "device", 16, 3),
                                                         ("mixup", "torch", 7, 2), ("cutmix", "device", 40, 4)])
-def test_shares_of_all_processes_are_the_batch(mix, kind, batch, processes):
+def test_shares_of_all_processes_join_to_the_batch(mix, kind, batch, processes):
     def batches(share):
         loader = make_loader(small_data(n=38), batch, MixSpec(mix), "cpu", kind, 0, share=share)
         return list(loader.epoch(1, 2))
@@ -214,33 +216,33 @@ def test_each_test_batch_is_evaluated_by_one_process():
 @pytest.mark.slow
 def test_two_processes_equal_one(two, student, tmp_path):
     alone("student", student("kd", tmp_path))
-    same_runs(tmp_path, two[0] / "kd")
-    assert files(tmp_path) == files(two[0] / "kd")  # one writer
+    assert_same_runs(tmp_path, two[0] / "kd")
+    assert files(tmp_path) == files(two[0] / "kd")  # only rank 0 writes
 
 
 @pytest.mark.slow
 def test_two_processes_train_a_teacher(two, tmp_path):
     alone("teacher", [*SIZE, "--model", "resnet8", "--save_dir", tmp_path])
-    same_runs(tmp_path, two[0] / "teacher", "teacher")
+    assert_same_runs(tmp_path, two[0] / "teacher", "teacher")
 
 
 @pytest.mark.slow
 def test_two_processes_train_on_a_folder_of_images(two, folder_jobs, tmp_path):
     for role, flags in folder_jobs(tmp_path):
         alone(role, several.expanded(flags))
-    same_runs(tmp_path, two[0] / "images", "teacher")
+    assert_same_runs(tmp_path, two[0] / "images", "teacher")
     one, other = state_of(tmp_path), state_of(two[0] / "images")
-    same(one["model"], other["model"], ".model")
+    assert_same(one["model"], other["model"], ".model")
     assert one["history"][0]["test_acc"] == other["history"][0]["test_acc"]
 
 
 @pytest.mark.slow
-def test_rank_0_alone_prints_and_no_process_leaves_files_or_ends_through_python(two):
-    """Python's own end may abort beside gloo's threads."""
+def test_only_rank_0_prints_and_processes_leave_no_files_and_skip_finalisation(two):
+    """Python's finalisation may abort while threads of gloo run."""
     folder, log, temporary = two
     assert log.count("==> 2 processes: batches of 16, 8 in each; learning rate 0.0") >= len(METHODS)
     assert log.count(" * Epoch 1/1  lr") == 4  # the trainings of one epoch
-    args = json.loads((the_run(folder / "kd") / "args.json").read_text())
+    args = json.loads((run_folder(folder / "kd") / "args.json").read_text())
     assert args["environment"]["hardware"].endswith(", 2 processes")
     assert "atexit ran" in log and "python has ended" not in log and not temporary
 
@@ -250,7 +252,7 @@ def test_a_run_of_one_process_is_resumed_by_two(two, student, tmp_path):
     folder, log, _ = two
     alone("student", student("kd", tmp_path, *SHORT))
     assert "resumed after main epoch 1, step 0" in log and log.count("is finished: last accuracy") == 1
-    same_runs(tmp_path, folder / "begun")
+    assert_same_runs(tmp_path, folder / "begun")
 
 
 @pytest.mark.slow
@@ -271,7 +273,7 @@ def test_a_run_of_two_processes_stopped_by_a_signal_is_resumed_by_one(student, t
     assert "resumed after main epoch" in alone("student", flags)
     one, two = state_of(tmp_path / "one"), state_of(tmp_path / "two")
     assert [row["epoch"] for row in two["history"]] == list(range(1, 31))
-    same(one["model"], two["model"], ".model", near=1e-3)  # 90 steps multiply rounding
+    assert_same(one["model"], two["model"], ".model", near=1e-3)  # 90 steps amplify rounding
 
 
 @pytest.mark.slow
@@ -284,8 +286,8 @@ def test_nothing_hangs_when_a_process_dies(student, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_mistake_is_reported_once_though_a_process_connects_late(student, tmp_path):
-    """None begins, or leaves with an error, while another still connects."""
+def test_an_error_is_reported_once_when_a_process_connects_late(student, tmp_path):
+    """No process starts, or exits with an error, while another is still connecting."""
     process = start([("student", student("kd", tmp_path / "save", "--epochs", "0"))], tmp_path, SEVERAL_LATE="1")
     status, log = ended(process)
     line = "error: argument --epochs: must be a whole number >= 1"
@@ -301,10 +303,10 @@ def test_a_batch_with_too_few_images_for_all_processes_is_refused(monkeypatch):
 
 
 def test_synchronised_norms_keep_function_state_and_names():
-    """In evaluation, which needs no device; torch's conversion drops the sum and the ReLU of a residual block."""
+    """In evaluation mode, which needs no GPU. torch's own conversion would drop the residual sum and the ReLU."""
     torch.manual_seed(0)
     net = model_dict["resnet8x4"](num_classes=5)
-    net(torch.randn(4, 3, 32, 32))  # running statistics of its own
+    net(torch.randn(4, 3, 32, 32))  # updates the running statistics
     plain, x = net.eval(), torch.randn(2, 3, 32, 32)
     changed = synchronised(copy.deepcopy(plain))
     kinds = {type(layer) for layer in changed.modules() if hasattr(layer, "running_mean")}
@@ -316,15 +318,15 @@ def test_synchronised_norms_keep_function_state_and_names():
     assert all(map(torch.equal, changed.state_dict().values(), plain.state_dict().values()))
 
 
-def devices_difference(folder, *flags):
-    """The largest difference of a weight between a teacher trained by one process and by two, with their norms."""
+def weight_difference(folder, *flags):
+    """The largest difference between the weights of a teacher trained by one process and by two."""
     words = ["train_teacher.py", *SIZE, "--model", "resnet8", *flags, "--save_dir"]
     for name, start_of in (("one", [sys.executable]),
                            ("two", [sys.executable, *TORCHRUN, "--nproc_per_node=2"])):
         done = subprocess.run([*start_of, *words, str(folder / name)], cwd=ROOT, capture_output=True, text=True,
                               timeout=LIMIT, env={**os.environ, "OMP_NUM_THREADS": "1"})
         assert done.returncode == 0, done.stderr
-    one, two = (checkpoint.load(the_run(folder / name, "teacher") / "resnet8_last.pth")["model"]
+    one, two = (checkpoint.load(run_folder(folder / name, "teacher") / "resnet8_last.pth")["model"]
                 for name in ("one", "two"))
     return max((one[key] - two[key]).abs().max().item() for key in one if one[key].is_floating_point())
 
@@ -332,8 +334,8 @@ def devices_difference(folder, *flags):
 @pytest.mark.slow
 @pytest.mark.cuda
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
-def test_on_two_devices_synchronised_norms_give_one_devices_run(tmp_path):
-    """nccl, and --sync_bn: a batch norm sees the whole batch, also of the uneven last one."""
+def test_sync_bn_on_two_gpus_equals_one_gpu(tmp_path):
+    """With nccl and --sync_bn, a batch norm uses the whole batch, also the uneven last one."""
     common = ["--device", "cuda", "--precision", "fp32", "--step", "eager"]
-    assert devices_difference(tmp_path / "synchronised", *common, "--sync_bn") < 1e-4
-    assert devices_difference(tmp_path / "apart", *common) > 1e-3  # else the comparison could not fail
+    assert weight_difference(tmp_path / "synchronised", *common, "--sync_bn") < 1e-4
+    assert weight_difference(tmp_path / "apart", *common) > 1e-3  # without it the results differ

@@ -1,4 +1,4 @@
-"""Faults made within this process: disks, files, locks. Those of real processes: python -m tests.faults."""
+"""Faults simulated within this process: disks, files, locks. For real processes: python -m tests.faults."""
 import fcntl
 import json
 import os
@@ -32,7 +32,7 @@ def whole(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def halfway(tmp_path_factory):
-    """Two epochs of three are done; copy it."""
+    """A run killed after two epochs of three. Read only: tests copy it."""
     save = tmp_path_factory.mktemp("halfway")
     killed(save, *WHOLE, at=2 * STEPS + 1)
     return save
@@ -55,7 +55,7 @@ def full_disk(monkeypatch, seen):
 
 
 def test_training_continues_on_a_full_disk_and_saves_later(whole, halfway, tmp_path, monkeypatch):
-    """With a warning each time; the best weights of a time without space are written later too."""
+    """With a warning per failed save; best weights that could not be saved are written later."""
     save, freed = tmp_path / "run", []
     real = Fit.close_epoch
 
@@ -92,7 +92,7 @@ def altered(**changes):
     return lambda f: checkpoint.save({**checkpoint.load(f), **changes}, f)
 
 
-HARMS = [  # from the eighth on of a kind that one before is of
+HARMS = [  # from the eighth on, variants of those before
     (lambda f: f.write_bytes(f.read_bytes()[:5000]), "not a readable checkpoint"),
     (lambda f: torch.save({"model": 1}, f), "no sha256"),
     (lambda f: torch.save({"config": Bomb(f.with_name("crater")), "sha256": ""}, f), "nothing in it was run"),
@@ -124,21 +124,21 @@ def test_two_bad_checkpoints_are_refused_and_kept(halfway, tmp_path):
     assert {f: f.read_bytes() for f in folder.glob("*.*")} == before
 
 
-def test_weights_are_not_cleared_where_the_resume_file_is_gone(whole, halfway, tmp_path):
+def test_weights_are_kept_when_the_resume_file_is_missing(whole, halfway, tmp_path):
     save, folder = copy(whole, tmp_path)
     for file in folder.glob("resume*.pth"):
         file.unlink()
     ok(save, *WHOLE, "--resume", "auto")  # finished: nothing to do
-    said = (folder / "args.json").read_text()
+    good = (folder / "args.json").read_text()
     (folder / "args.json").write_text("{")
     refused(train(save, *WHOLE, "--resume", "auto"), "holds a finished run, but its args.json", "--overwrite")
-    (folder / "args.json").write_text(said)
+    (folder / "args.json").write_text(good)
     (folder / "summary.json").unlink()
     refused(train(save, *WHOLE, "--resume", "auto"), "holds an unfinished run, but resume.pth is gone", "--overwrite")
     assert (folder / "resnet8_last.pth").exists()
 
 
-def test_a_run_without_args_json_is_still_a_run(whole, halfway, tmp_path):
+def test_a_run_with_a_damaged_args_json_is_resumed(whole, halfway, tmp_path):
     save, folder = copy(halfway, tmp_path)
     (folder / "args.json").write_text("{")
     refused(train(save, *WHOLE), "holds an unfinished run")
@@ -169,7 +169,7 @@ def test_a_folder_in_use_is_refused_and_a_stale_lock_is_not(whole, halfway, tmp_
     assert compared(save) == compared(whole)
 
 
-def test_the_lock_survives_the_clearing_of_a_folder(tmp_path):
+def test_clearing_a_folder_keeps_the_lock(tmp_path):
     run = Run(tmp_path / "models" / "a", tmp_path / "tensorboard" / "a", {})
     run.lock()
     run.clear()
@@ -194,7 +194,7 @@ def test_cuda_out_of_memory_names_the_batch_size(tmp_path, monkeypatch):
     refused(train(tmp_path, *WHOLE, "--trial", "1,2"), "--batch_size 16", "fewer runs at once")
 
 
-def test_a_worker_that_dies_costs_no_step(whole, tmp_path, monkeypatch):
+def test_no_step_is_lost_when_a_worker_dies(whole, tmp_path, monkeypatch):
     from dataset import DataError, DeviceLoader
     real = DeviceLoader._batches
 
@@ -213,8 +213,8 @@ def test_a_worker_that_dies_costs_no_step(whole, tmp_path, monkeypatch):
     assert compared(tmp_path) == compared(whole)
 
 
-def test_a_signal_to_a_data_worker_stops_no_run():
-    """In a forked child the handler only ends on SIGTERM."""
+def test_a_signal_to_a_data_worker_does_not_stop_the_run():
+    """In a forked child the handler only exits, on SIGTERM."""
     with Interrupts() as interrupts:
         interrupts.pid += 1
         interrupts._note(2, None)
@@ -226,7 +226,8 @@ HOSTILE = [{"a": 1}, [[]], ["../x"], "../../x", float("inf"), "$(touch crater)",
 
 
 def test_a_hostile_args_json_is_checked_like_a_command_line(whole, tmp_path, monkeypatch):
-    """Every value that --resume FOLDER would adopt, replaced by what no flag takes: one line, or a flag's own value."""
+    """Every stored value that --resume FOLDER would use is replaced by an invalid one, which is refused in one line
+    unless its flag accepts it."""
     save, folder = copy(whole, tmp_path)
     monkeypatch.chdir(tmp_path)
     args = json.loads((folder / "args.json").read_text())
@@ -247,7 +248,7 @@ def test_a_hostile_args_json_is_checked_like_a_command_line(whole, tmp_path, mon
         refused(call(MAINS["teacher"], ["--resume", folder]), "holds no args.json of a run")
 
 
-def test_auto_ignores_folders_with_strange_contents(whole, tmp_path):
+def test_auto_ignores_folders_with_invalid_contents(whole, tmp_path):
     save, folder = copy(whole, tmp_path)
     for i, config in enumerate(({"epochs": "x"}, {"epochs": None}, [], {"a": {"b": 1}}, {"epochs": True})):
         strange = save / "models" / f"strange{i}"
@@ -258,7 +259,7 @@ def test_auto_ignores_folders_with_strange_contents(whole, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["bomb", "text", "folder", "missing", "other classes", "not finite", "no name"])
-def test_a_bad_teacher_is_one_line(whole, tmp_path, kind):
+def test_a_bad_teacher_is_refused_in_one_line(whole, tmp_path, kind):
     file, good = tmp_path / "resnet8_x" / "t.pth", only_run(whole) / "resnet8_last.pth"
     file.parent.mkdir()
     weights = checkpoint.load(good)["model"]

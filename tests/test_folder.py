@@ -1,4 +1,4 @@
-"""Images in folders: what a batch of them is, what is refused, and both scripts and every method on them."""
+"""Image folders: batches, refused folders, the recipe, both training scripts and every method."""
 import math
 import os
 import pickle
@@ -49,7 +49,7 @@ def all_batches(loader, *args, **kwargs):
 
 
 def crop_box(numbers, width, height):
-    """(top, left, height, width) after Szegedy et al. as torchvision draws it, written down once more."""
+    """(top, left, height, width) of a random crop after Szegedy et al., drawn as torchvision does."""
     generator = torch.Generator().manual_seed((int(numbers[0]) << 32 | int(numbers[1])) & (2**63 - 1))
     logs = torch.log(torch.tensor((3 / 4, 4 / 3)))
     for _ in range(10):
@@ -78,7 +78,7 @@ def test_training_batches_follow_the_plan(tree):
     assert torch.equal(torch.cat([batch.labels for batch in batches]), data.train.labels[plan.order])
 
 
-def test_crops_depend_on_seed_epoch_and_sample_alone(tree):
+def test_crops_depend_only_on_seed_epoch_and_sample(tree):
     data, spec = dataset.load("folder", tree), MixSpec("mixup")
     state = torch.get_rng_state()
     alone = all_batches(TorchLoader(data, 4, spec, num_workers=0), 1, 2)
@@ -90,7 +90,7 @@ def test_crops_depend_on_seed_epoch_and_sample_alone(tree):
     assert not torch.equal(alone[0].images, all_batches(others, 1, 3)[0].images)
 
 
-def test_validation_images_are_resized_and_cut_from_the_centre(tree):
+def test_validation_images_are_resized_and_centre_cropped(tree):
     data = dataset.load("folder", tree)
     found = torch.cat([images for images, _ in make_test_batches(data, "cpu", num_workers=0)()])
     for path, image in zip(data.test.paths, found, strict=True):
@@ -102,12 +102,12 @@ def test_validation_images_are_resized_and_cut_from_the_centre(tree):
         torch.testing.assert_close(image, (torch.from_numpy(cut).permute(2, 0, 1) - MEAN) / STD, rtol=0, atol=1e-5)
 
 
-def test_images_are_cut_to_224_pixels(tree):
+def test_crops_have_224_pixels(tree):
     data = load("folder", tree)
     assert data.training_images()[0, (1, 2), False].shape == data.test_images()[0].shape == (3, 224, 224)
 
 
-def test_images_can_be_sent_to_another_process(tree):
+def test_images_can_be_pickled(tree):
     data = dataset.load("folder", tree)
     training, test = (pickle.loads(pickle.dumps(images)) for images in (data.training_images(), data.test_images()))
     assert torch.equal(training[3, (5, 6), False], data.training_images()[3, (5, 6), False])
@@ -120,7 +120,7 @@ def test_holdout_comes_from_the_training_folder(tree):
     assert all("/train/" in path for path in data.test.paths) and data.test.labels.bincount().tolist() == [2, 2, 2]
 
 
-# What is refused ----------------------------------------------------------------------------------------------------
+# Refusals -----------------------------------------------------------------------------------------------------------
 
 
 def no_images(tree):
@@ -161,14 +161,14 @@ def broken_val(tree):
 @pytest.mark.slow
 @pytest.mark.parametrize("harm, workers", [(no_images, 0), (no_val, 0), (one_class, 0), (other_class, 0), (broken, 0),
                                            (broken, 1), (broken_val, 1)])
-def test_bad_folders_are_one_line(tree, tmp_path, harm, workers):
+def test_bad_folders_are_refused_in_one_line(tree, tmp_path, harm, workers):
     named = str(harm(tree))
     done = call(train_teacher.main, ["--dataset", "folder", "--data_dir", tree, "--model", "resnet8", "--epochs", 1,
                                      "--num_workers", workers, "--save_dir", tmp_path / "save", "--device", "cpu"])
     assert done.status == 2 and named in done.err and done.err.count("\n") == 1, done.err
 
 
-def test_half_an_imagenet_is_refused(tree, tmp_path):
+def test_imagenet_needs_all_of_its_classes(tree, tmp_path):
     words = ["--dataset", "imagenet", "--data_dir", tree, "--model", "resnet18", "--save_dir", tmp_path / "save"]
     done = call(train_teacher.main, [*words, "--device", "cpu"])
     assert done.status == 2 and "has 3 of ImageNet's 1000 classes" in done.err and done.err.count("\n") == 1, done.err
@@ -179,7 +179,7 @@ def test_half_an_imagenet_is_refused(tree, tmp_path):
     assert data.num_classes == 1000 and len(data.train) == len(data.test) == 1000
 
 
-def test_a_class_without_images_is_named(tree):
+def test_a_class_without_images_is_refused(tree):
     for file in (tree / "train" / "bee").iterdir():
         file.unlink()
     with pytest.raises(DataError, match="bee"):
@@ -192,7 +192,7 @@ def test_a_class_without_images_is_named(tree):
 RECIPE = {"batch_size": 256, "epochs": 100, "learning_rate": 0.1, "lr_decay_epochs": [30, 60, 90], "weight_decay": 1e-4}
 
 
-def test_the_recipe_of_imagenet_is_the_default():
+def test_the_default_recipe_is_that_of_imagenet():
     for name, parse in product(folder.NAMES, (parse_teacher, parse_student)):
         opt = parse(["--dataset", name])
         assert {flag: getattr(opt, flag) for flag in RECIPE} == RECIPE
@@ -200,7 +200,7 @@ def test_the_recipe_of_imagenet_is_the_default():
         assert (given.batch_size, given.learning_rate, given.epochs) == (64, 0.05, 240)
 
 
-def test_a_stored_run_keeps_what_it_was_given(tmp_path):
+def test_a_resumed_run_keeps_its_stored_flags(tmp_path):
     stored = {"dataset": "imagenet", "batch_size": 64, "epochs": 240}
     opt = parse_teacher(["--resume", str(tmp_path)], lambda opt: (tmp_path / "args.json", stored))
     assert (opt.dataset, opt.batch_size, opt.epochs) == ("imagenet", 64, 240)
@@ -211,7 +211,7 @@ def test_a_stored_run_keeps_what_it_was_given(tmp_path):
 
 @pytest.mark.slow
 def test_teacher_and_student_train_from_the_folder(tree, tmp_path, monkeypatch):
-    monkeypatch.setattr(folder, "load", load)  # at full size, for which these networks are made
+    monkeypatch.setattr(folder, "load", load)  # at 224 pixels, for which these networks are made
     common = ["--dataset", "folder", "--data_dir", tree, "--epochs", 1, "--batch_size", 6, "--num_workers", 1,
               "--save_dir", tmp_path / "save", "--device", "cpu", "--threads", 1]
     done = call(train_teacher.main, [*common, "--model", "resnet18"])
@@ -223,8 +223,7 @@ def test_teacher_and_student_train_from_the_folder(tree, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_run_on_another_folder_is_another_run(tmp_path):
-    """--resume auto: the same flags on other images are another run, not one that is finished."""
+def test_resume_auto_on_another_folder_starts_another_run(tmp_path):
     common = ["--dataset", "folder", "--model", "resnet8", "--epochs", 1, "--batch_size", 9, "--num_workers", 0,
               "--save_dir", tmp_path / "save", "--device", "cpu", "--resume", "auto", "--data_dir"]
     one, other = make_tree(tmp_path / "one"), make_tree(tmp_path / "other", ("dog", "eel"))
@@ -233,7 +232,7 @@ def test_a_run_on_another_folder_is_another_run(tmp_path):
         assert done.status == 0 and wanted in done.out, done.err
     assert len(list((tmp_path / "save" / "models").iterdir())) == 2
     assert "is finished" in call(train_teacher.main, [*common, os.path.relpath(one)]).out
-    twin = make_tree(tmp_path / "twin")  # the same names
+    twin = make_tree(tmp_path / "twin")  # the same file names
     assert "Epoch 1/1" in call(train_teacher.main, [*common, twin]).out
     (other / "train" / "dog" / "0.jpg").rename(other / "train" / "eel" / "10.jpg")
     refused(call(train_teacher.main, [*common, other]), "other images under --data_dir", "put them back", "--overwrite")
@@ -250,17 +249,17 @@ def test_starting_runs_lists_every_folder_once(tree, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", counted)
     wanted = sorted(str(folder) for folder in tree.rglob("*") if folder.is_dir())
-    for said in ("Epoch 1/1", "is finished"):
+    for message in ("Epoch 1/1", "is finished"):
         listed.clear()
         done = call(train_teacher.main, ["--dataset", "folder", "--data_dir", tree, "--model", "resnet8", "--epochs", 1,
                                          "--batch_size", 9, "--num_workers", 0, "--save_dir", tmp_path / "save",
                                          "--device", "cpu", "--trial", "1,2", "--resume", "auto"])
-        assert done.status == 0 and said in done.out, done.err
+        assert done.status == 0 and message in done.out, done.err
         assert sorted(path for path in listed if path.startswith(str(tree))) == wanted
 
 
 @pytest.mark.slow
-def test_a_damaged_validation_image_costs_no_training(tree, tmp_path):
+def test_training_is_saved_when_a_validation_image_is_damaged(tree, tmp_path):
     words = ["--dataset", "folder", "--data_dir", tree, "--model", "resnet8", "--epochs", 2, "--batch_size", 9,
              "--num_workers", 0, "--device", "cpu", "--resume", "auto", "--save_dir"]
     assert call(train_teacher.main, [*words, tmp_path / "whole"]).status == 0
@@ -278,7 +277,7 @@ def test_a_damaged_validation_image_costs_no_training(tree, tmp_path):
 
 @pytest.mark.slow
 def test_a_network_of_other_classes_is_refused(tree, tmp_path):
-    """As many, in another order: the labels have another meaning."""
+    """The same number of classes, but the labels stand for others."""
     words = ["--dataset", "folder", "--data_dir", tree, "--device", "cpu"]
     training = ["--epochs", 1, "--batch_size", 9, "--num_workers", 0, "--save_dir", tmp_path / "save"]
     assert call(train_teacher.main, [*words, "--model", "resnet8", *training]).status == 0
@@ -293,8 +292,8 @@ def test_a_network_of_other_classes_is_refused(tree, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_network_trained_on_other_data_is_warned_of(tree, tmp_path, capsys):
-    """As many classes as digits has, and other names."""
+def test_evaluation_on_another_data_set_warns(tree, tmp_path, capsys):
+    """The same number of classes as digits, with other names."""
     ten = make_tree(tmp_path / "ten", "abcdefghij", train=1, val=1)
     done = call(train_teacher.main, ["--dataset", "folder", "--data_dir", ten, "--device", "cpu", "--model", "resnet8",
                                      "--epochs", 1, "--num_workers", 0, "--save_dir", tmp_path / "save"])
@@ -308,7 +307,7 @@ def test_a_network_trained_on_other_data_is_warned_of(tree, tmp_path, capsys):
     assert "WARNING" not in call(evaluate.main, [*words[:-1], ten]).out
 
 
-def test_images_of_sixteen_bits_are_read_and_of_floats_refused(tree):
+def test_16_bit_images_are_read_and_float_images_refused(tree):
     file = tree / "train" / "ant" / "deep.png"
     levels = np.arange(0, 2**16, 97, dtype=np.uint16).reshape(26, 26)
     Image.fromarray(levels).save(file)
@@ -320,7 +319,7 @@ def test_images_of_sixteen_bits_are_read_and_of_floats_refused(tree):
 
 
 @pytest.mark.parametrize("link, target", [("train/ant/loop", "train"), ("train/eel", "train/ant")])
-def test_a_link_that_doubles_images_is_refused(tree, link, target):
+def test_a_link_that_duplicates_images_is_refused(tree, link, target):
     (tree / link).symlink_to(tree / target)
     if link.endswith("eel"):
         shutil.copytree(tree / "val" / "ant", tree / "val" / "eel")
@@ -335,7 +334,7 @@ def test_a_pipe_is_refused(tree):
 
 
 @pytest.mark.slow
-def test_files_that_are_no_images_are_warned_of(tree, tmp_path):
+def test_files_that_are_not_images_cause_a_warning(tree, tmp_path):
     (tree / "train" / "ant" / "x.gif").write_text("")
     (tree / "val" / "ant" / "notes.txt").write_text("")
     assert [path.rpartition("/")[2] for path in dataset.load("folder", tree).left_out] == ["x.gif", "notes.txt"]
@@ -344,13 +343,13 @@ def test_files_that_are_no_images_are_warned_of(tree, tmp_path):
     assert done.status == 0 and "WARNING 2 files under --data_dir are no images" in done.out
 
 
-def test_classes_that_differ_in_case_alone_are_refused(tree):
+def test_class_names_that_differ_only_in_case_are_refused(tree):
     (tree / "val" / "ant").rename(tree / "val" / "Ant")
     with pytest.raises(DataError, match="'Ant' is in val/ but not in train/ .2 classes.*capital"):
         dataset.load("folder", tree)
 
 
-def test_hidden_files_and_folders_are_no_images(tree):
+def test_hidden_files_and_folders_are_ignored(tree):
     wanted = dataset.load("folder", tree)
     for folder_ in (".ipynb_checkpoints", "@eaDir", "__MACOSX", "ant/.thumbnails"):
         (tree / "train" / folder_).mkdir()
@@ -361,8 +360,8 @@ def test_hidden_files_and_folders_are_no_images(tree):
     assert found.sha256 == wanted.sha256
 
 
-def test_a_network_for_small_images_is_warned_of(tmp_path, monkeypatch):
-    monkeypatch.setattr(folder, "load", load)  # at full size
+def test_a_network_for_small_images_causes_a_warning(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "load", load)  # at 224 pixels
     tree = make_tree(tmp_path / "few", train=2, val=1)
     done = call(train_teacher.main, ["--dataset", "folder", "--data_dir", tree, "--model", "resnet8", "--epochs", 1,
                                      "--batch_size", 3, "--num_workers", 0, "--save_dir", tmp_path, "--device", "cpu"])
@@ -371,14 +370,14 @@ def test_a_network_for_small_images_is_warned_of(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("teacher, student", [("resnet34", "resnet18"), ("resnet50", "mobilenet_v1")])
-def test_every_method_that_fits_the_pair_trains(tree, teacher, student):
+def test_every_supported_method_trains(tree, teacher, student):
     data, trained = dataset.load("folder", tree), []
     batch = next(TorchLoader(data, 6, MixSpec("none"), num_workers=0).epoch(1, 1))
     torch.manual_seed(0)
     model_t = any_model[teacher](num_classes=3).eval().requires_grad_(False)
 
     @cache
-    def ask(preact):
+    def teacher_output(preact):
         return model_t(batch.images, True, preact)
 
     model_s = any_model[student](num_classes=3)
@@ -393,7 +392,7 @@ def test_every_method_that_fits_the_pair_trains(tree, teacher, student):
         if method.unsupported(opt, pair):
             continue
         engine = make_engine(opt, student, 3, torch.device("cpu"), lambda seed, m=method, o=opt, p=pair: m(o, p),
-                             lambda images, m=method: ask(m.teacher_preact()))
+                             lambda images, m=method: teacher_output(m.teacher_preact()))
         fit, before = Fit(opt, engine, None, None, {}), {k: v.clone() for k, v in engine.model.state_dict().items()}
         while not fit.done:
             fit.begin_epoch()

@@ -1,4 +1,4 @@
-"""Both loaders against each other, against torchvision and against the plan."""
+"""The two loaders compared with each other, with torchvision and with the epoch's plan."""
 import gc
 import multiprocessing as mp
 import os
@@ -38,7 +38,7 @@ MIXES = [MixSpec(), MixSpec("mixup"), MixSpec("mixup", pmixup=False), MixSpec("m
 FIELDS = ("images", "targets", "labels", "index", "mixed")
 
 
-def made(n=150, shape=(3, 32, 32), classes=10, pad=4, flip=True, seed=0):
+def make_data(n=150, shape=(3, 32, 32), classes=10, pad=4, flip=True, seed=0):
     generator = torch.Generator().manual_seed(seed)
 
     def split(count):
@@ -50,7 +50,7 @@ def made(n=150, shape=(3, 32, 32), classes=10, pad=4, flip=True, seed=0):
 
 
 def workers_of(loader):
-    """Process ids of the workers that wait for the next epoch."""
+    """Process ids of the idle workers."""
     return [worker.pid for idle in loader._idle for worker in getattr(idle._iterator, "_workers", ())]
 
 
@@ -59,13 +59,13 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("mix", MIXES)
-def test_device_loader_is_the_torchvision_path_bit_for_bit(tiny_dir, mix):
+def test_device_loader_equals_torch_loader_bit_for_bit(tiny_dir, mix):
     loaded = dataset.load("cifar100", tiny_dir)
     for layout in LAYOUTS:
-        bit_for_bit(loaded, mix, layout)
+        assert_loaders_equal(loaded, mix, layout)
 
 
-def bit_for_bit(loaded, mix, layout):
+def assert_loaders_equal(loaded, mix, layout):
     resident = list(DeviceLoader(loaded, 64, mix, memory_format=layout).epoch(3, 1))
     through_torch = list(TorchLoader(loaded, 64, mix, num_workers=0, memory_format=layout).epoch(3, 1))
     assert [len(batch.labels) for batch in resident] == [64, 64, 64, 8]
@@ -75,9 +75,9 @@ def bit_for_bit(loaded, mix, layout):
         assert a.images.dtype == a.targets.dtype == torch.float32 and a.mixed.dtype == torch.bool
 
 
-def test_against_torchvision_transforms_themselves():
-    """An unmixed epoch, by a Compose that draws nothing: the plan's crop and flip, then ToTensor and Normalize."""
-    loaded = made()
+def test_batches_equal_torchvision_transforms():
+    """Without mixing: the plan's crop and flip, then ToTensor and Normalize."""
+    loaded = make_data()
     loader = DeviceLoader(loaded, 64, MixSpec())
     plan, seen = loader.plan(0, 0), 0
     finish = transforms.Compose([transforms.ToTensor(), transforms.Normalize(loaded.mean, loaded.std)])
@@ -97,7 +97,7 @@ def test_against_torchvision_transforms_themselves():
 
 @pytest.mark.parametrize("shape, pad, flip", [((1, 5, 9), 2, True), ((3, 8, 6), 0, True), ((3, 32, 32), 4, False)])
 def test_both_loaders_agree_on_other_shapes(shape, pad, flip):
-    loaded, mix = made(30, shape, 3, pad, flip), MixSpec("mixup", partmixup=0.5)
+    loaded, mix = make_data(30, shape, 3, pad, flip), MixSpec("mixup", partmixup=0.5)
     for layout in LAYOUTS:
         resident = DeviceLoader(loaded, 8, mix, memory_format=layout).epoch(0, 0)
         through_torch = TorchLoader(loaded, 8, mix, num_workers=0).epoch(0, 0)
@@ -105,8 +105,8 @@ def test_both_loaders_agree_on_other_shapes(shape, pad, flip):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_cutting_on_a_gpu_is_cutting_on_the_host(layout):
-    loaded, last = made(), layout == torch.channels_last
+def test_crops_on_device_and_host_are_equal(layout):
+    loaded, last = make_data(), layout == torch.channels_last
     part = next(parts(DeviceLoader(loaded, 64, MixSpec()).plan(0, 0), torch.device("cpu"), 0, 2))
     assert len(part.lam) == 128 and part.flip.any() and not part.flip.all()
     windows = loaders.crop_windows(loaded.train.images, 4, last)
@@ -118,9 +118,9 @@ def test_cutting_on_a_gpu_is_cutting_on_the_host(layout):
 
 @pytest.mark.parametrize("make", [lambda d, m: DeviceLoader(d, 16, m),
                                   lambda d, m: TorchLoader(d, 16, m, num_workers=0)])
-def test_start_resumes_the_same_batches(make, monkeypatch):
+def test_an_epoch_can_start_at_any_step(make, monkeypatch):
     monkeypatch.setitem(loaders.CHUNK_IMAGES, "cpu", 50)  # three batches
-    loader = make(made(), MixSpec("cutmix"))
+    loader = make(make_data(), MixSpec("cutmix"))
     whole = list(loader.epoch(5, 2, phase=1))
     assert len(whole) == loader.steps == 10 and loader.n_data == 150
     for start in (0, 1, 4, 9, 10):
@@ -132,16 +132,16 @@ def test_start_resumes_the_same_batches(make, monkeypatch):
             loader.epoch(0, 0, start=start)
 
 
-def test_chunks_change_nothing_and_batches_may_be_kept(monkeypatch):
-    expected = list(DeviceLoader(made(), 16, MixSpec("cutmix")).epoch(0, 0))
+def test_batches_do_not_depend_on_the_chunk_size(monkeypatch):
+    expected = list(DeviceLoader(make_data(), 16, MixSpec("cutmix")).epoch(0, 0))
     for images in (1, 32, 90, 1600):
         monkeypatch.setitem(loaders.CHUNK_IMAGES, "cpu", images)
-        kept = list(DeviceLoader(made(), 16, MixSpec("cutmix")).epoch(0, 0))
+        kept = list(DeviceLoader(make_data(), 16, MixSpec("cutmix")).epoch(0, 0))
         assert all(same(a, b) for a, b in zip(kept, expected, strict=True))
 
 
-def test_an_epoch_sees_each_sample_once_and_labels_follow():
-    loaded = made()
+def test_an_epoch_has_each_sample_once_with_its_label():
+    loaded = make_data()
     batches = list(DeviceLoader(loaded, 64, MixSpec()).epoch(0, 0))
     index = torch.cat([batch.index for batch in batches])
     assert sorted(index.tolist()) == list(range(150))
@@ -154,7 +154,7 @@ def test_an_epoch_sees_each_sample_once_and_labels_follow():
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_test_batches_are_normalised_in_order(layout):
-    loaded = made()
+    loaded = make_data()
     batches = list(eval_batches(loaded.test, loaded, "cpu", 16, memory_format=layout))
     assert [len(labels) for _, labels in batches] == [16, 16, 16, 2]
     plain = transforms.Normalize(loaded.mean, loaded.std)(loaded.test.images.float() / 255)
@@ -169,26 +169,26 @@ def test_test_batches_are_normalised_in_order(layout):
     (lambda d: DeviceLoader(d, 0, MixSpec()), "--batch_size 0"),
     (lambda d: TorchLoader(d, -1, MixSpec()), "--batch_size -1"),
     (lambda d: TorchLoader(d, 8, MixSpec(), num_workers=-1), "--num_workers -1")])
-def test_impossible_sizes_are_refused(make, flag):
+def test_invalid_sizes_are_refused(make, flag):
     with pytest.raises(DataError, match=flag):
-        make(made())
+        make(make_data())
 
 
 def test_an_empty_training_set_is_refused():
     with pytest.raises(DataError, match="no training images"):
-        DeviceLoader(made(0), 8, MixSpec())
+        DeviceLoader(make_data(0), 8, MixSpec())
 
 
-def test_workers_live_on_and_give_the_same_batches():
-    loaded, mix = made(), MixSpec("mixup")
+def test_workers_are_reused_and_return_the_same_batches():
+    loaded, mix = make_data(), MixSpec("mixup")
     loader = TorchLoader(loaded, 16, mix, num_workers=2)
     for epoch in (0, 1):
         expected = DeviceLoader(loaded, 16, mix).epoch(0, epoch)
         assert all(same(a, b) for a, b in zip(loader.epoch(0, epoch), expected, strict=True))
     workers = workers_of(loader)
-    broken_off = loader.epoch(0, 2)
-    next(broken_off)
-    broken_off.close()
+    interrupted = loader.epoch(0, 2)
+    next(interrupted)
+    interrupted.close()
     resumed = list(loader.epoch(0, 2, start=7))
     expected = list(DeviceLoader(loaded, 16, mix).epoch(0, 2))[7:]
     assert all(same(a, b) for a, b in zip(resumed, expected, strict=True))
@@ -197,8 +197,8 @@ def test_workers_live_on_and_give_the_same_batches():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
-def test_seeds_drawn_in_turns_equal_each_alone(workers):
-    loaded, mix = made(), MixSpec("mixup")
+def test_alternating_seeds_equal_each_seed_alone(workers):
+    loaded, mix = make_data(), MixSpec("mixup")
     loader = TorchLoader(loaded, 16, mix, num_workers=workers, at_once=2)
     for epoch in (1, 2, 3):
         alone = [list(DeviceLoader(loaded, 16, mix).epoch(seed, epoch)) for seed in (1, 2)]
@@ -210,7 +210,7 @@ def test_seeds_drawn_in_turns_equal_each_alone(workers):
 
 
 @pytest.mark.slow
-def test_trials_through_torchs_loader_equal_each_alone(tmp_path, no_pictures):  # noqa: F811
+def test_trials_with_torchs_loader_equal_each_alone(tmp_path, no_pictures):  # noqa: F811
     flags = ["--epochs", 2, "--loader", "torch", "--num_workers", 2, "--mix", "mixup"]
     small_runs.ok(tmp_path / "both", *flags, "--trial", "1,2")
     for trial in "12":
@@ -222,15 +222,15 @@ def test_trials_through_torchs_loader_equal_each_alone(tmp_path, no_pictures):  
         assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_epochs_at_once_share_the_workers():
-    def each(workers, at_once):
-        return TorchLoader(made(), 16, MixSpec(), num_workers=workers, at_once=at_once).num_workers
-    assert [each(8, 1), each(8, 3), each(2, 3), each(0, 3)] == [8, 2, 1, 0]
+def test_concurrent_epochs_share_the_workers():
+    def workers_per_epoch(workers, at_once):
+        return TorchLoader(make_data(), 16, MixSpec(), num_workers=workers, at_once=at_once).num_workers
+    assert [workers_per_epoch(*case) for case in ((8, 1), (8, 3), (2, 3), (0, 3))] == [8, 2, 1, 0]
 
 
 @pytest.mark.slow
 def test_workers_end_with_their_loader():
-    loader = TorchLoader(made(), 16, MixSpec(), num_workers=2, at_once=2)
+    loader = TorchLoader(make_data(), 16, MixSpec(), num_workers=2, at_once=2)
     epochs = [loader.epoch(seed, 0) for seed in (1, 2)]
     for batches in epochs:
         next(batches)
@@ -242,8 +242,8 @@ def test_workers_end_with_their_loader():
     del loader, epochs, batches
     gc.collect()
     assert time.monotonic() - began < 5  # a loader in a cycle takes 5 s per worker
-    for _ in range(100):  # torch before 2.14 ends a worker that is slow to leave, and doesn't wait for that
-        mp.active_children()  # which takes leave of those that ended
+    for _ in range(100):  # torch before 2.14 terminates slow workers without waiting for them
+        mp.active_children()  # reaps those that ended
         if not (left := [pid for pid in pids if os.path.exists(f"/proc/{pid}")]):
             break
         time.sleep(0.1)
@@ -251,7 +251,7 @@ def test_workers_end_with_their_loader():
 
 
 @pytest.mark.slow
-def test_a_process_ends_with_epochs_still_open():
+def test_a_process_exits_with_open_epochs():
     program = ("import torch\nfrom dataset import Data, MixSpec, Split, TorchLoader\n"
                "split = Split(torch.zeros(640, 3, 8, 8, dtype=torch.uint8), torch.zeros(640, dtype=torch.int64))\n"
                "data = Data('black', 2, (0.5,) * 3, (0.5,) * 3, 1, True, split, split)\n"
@@ -307,8 +307,8 @@ class Cut(torch.utils.data.Dataset):
 
 
 @pytest.mark.parametrize("workers, layout", [(0, LAYOUTS[0]), (2, LAYOUTS[1])])
-def test_a_data_set_that_does_not_fit_on_a_device(workers, layout):
-    kept, mix = made(), MixSpec("mixup")
+def test_a_data_set_that_does_not_fit_on_a_device_uses_torchs_loader(workers, layout):
+    kept, mix = make_data(), MixSpec("mixup")
     files = Files(kept)
     loader = make_loader(files, 64, mix, "cpu", "device", workers, memory_format=layout)
     assert isinstance(loader, TorchLoader)
@@ -324,13 +324,13 @@ def test_a_data_set_that_does_not_fit_on_a_device(workers, layout):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_bad_file_is_one_line(workers):
+def test_a_bad_file_raises_one_line(workers):
     with pytest.raises(DataError) as caught:
-        list(make_loader(Files(made(), bad=7), 64, MixSpec(), "cpu", num_workers=workers).epoch(1, 1))
+        list(make_loader(Files(make_data(), bad=7), 64, MixSpec(), "cpu", num_workers=workers).epoch(1, 1))
     assert str(caught.value) == "train/cat/7.jpg: not an image; delete it"
 
 
-def test_random_numbers_for_a_data_set_that_cuts_in_its_own_way():
+def test_random_numbers_for_a_data_set_with_its_own_crops():
     plan = plan_epoch(2000, 64, (224, 224), None, True, MixSpec(), 1, 1)
     assert plan.crop.shape == (2000, 2) and plan.crop.min() >= 0 and 2**31 < plan.crop.max() < 2**32
     assert len(np.unique(plan.crop)) > 3990
@@ -341,16 +341,16 @@ class Broken(data.PlannedImages):
         raise RuntimeError("a bug")
 
 
-def test_an_error_in_a_worker_is_raised_as_it_is(monkeypatch):
+def test_an_error_in_a_worker_is_raised_unchanged(monkeypatch):
     monkeypatch.setattr(data, "PlannedImages", Broken)
     with pytest.raises(RuntimeError, match="a bug"):
-        next(TorchLoader(made(), 4, MixSpec(), num_workers=1).epoch(0, 0))
+        next(TorchLoader(make_data(), 4, MixSpec(), num_workers=1).epoch(0, 0))
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_one_clear_line_and_the_loader_recovers():
+def test_a_killed_worker_raises_one_line_and_the_loader_recovers():
     handler, before = signal.getsignal(signal.SIGCHLD), {worker.pid for worker in mp.active_children()}
-    loader = TorchLoader(made(600), 4, MixSpec(), num_workers=1)
+    loader = TorchLoader(make_data(600), 4, MixSpec(), num_workers=1)
     batches = loader.epoch(0, 0)
     next(batches)
     assert signal.getsignal(signal.SIGCHLD) == handler
@@ -365,9 +365,9 @@ def test_a_killed_worker_is_one_clear_line_and_the_loader_recovers():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("mix", MIXES)
-def test_cuda_gives_the_host_batches_without_waiting(mix, layout, monkeypatch):
+def test_cuda_batches_equal_host_batches_without_synchronisation(mix, layout, monkeypatch):
     monkeypatch.setitem(loaders.CHUNK_IMAGES, "cuda", 256)
-    loaded = made(1000)
+    loaded = make_data(1000)
     host = list(DeviceLoader(loaded, 64, mix, memory_format=layout).epoch(0, 0))
     loader = DeviceLoader(loaded, 64, mix, "cuda", layout)
     list(loader.epoch(0, 0))
@@ -383,7 +383,7 @@ def test_cuda_gives_the_host_batches_without_waiting(mix, layout, monkeypatch):
 
 
 def test_training_images_are_pickled_for_workers_that_are_not_forked():
-    """Python 3.14 starts workers from a server on Linux, so what they are given is pickled."""
-    images = made(n=4).training_images()
+    """Python 3.14 starts workers by forkserver on Linux, which pickles their arguments."""
+    images = make_data(n=4).training_images()
     item = (2, (1, 3), True)
     assert torch.equal(pickle.loads(pickle.dumps(images))[item], images[item])

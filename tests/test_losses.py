@@ -1,8 +1,8 @@
-"""Every loss class: values and gradients of the originals' own code, in float64, or of the formula where golden/ lacks
-them; constant inputs, half precision.
+"""Every loss class: values and gradients compared with the original code in float64, or with the formula where golden/
+has no values; constant inputs; half precision.
 
-golden/upstream.npz holds for each case its inputs, the values and the gradients of their sum; upstream.json how each
-was called. The originals are RepDistiller, MIX-KD, mdistiller, DIST and logit-standardization-KD.
+golden/upstream.npz holds per case the inputs, the values and the gradients of their sum; upstream.json how each was
+called. The originals are RepDistiller, MIX-KD, mdistiller, DIST and logit-standardization-KD.
 """
 import json
 from argparse import Namespace
@@ -63,7 +63,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_value_and_gradient_are_the_originals(case):
+def test_value_and_gradient_match_the_original(case):
     part = {key.split("/")[1]: torch.from_numpy(DATA[key]) for key in DATA.files if key.startswith(f"{case}/")}
     inputs = [part[f"in{i}"] for i in range(sum(name.startswith("in") for name in part))]
     inputs = [x.double() if x.is_floating_point() else x for x in inputs]
@@ -76,8 +76,8 @@ def test_value_and_gradient_are_the_originals(case):
         torch.testing.assert_close(got, gradient, rtol=1e-10, atol=1e-12 * float(gradient.abs().max()))
 
 
-def test_the_papers_loss_has_one_home(monkeypatch):
-    """An edit of MIXSTDLoss changes mixstd, every method under --rescale std and the test loss alike."""
+def test_mixstd_loss_has_one_implementation(monkeypatch):
+    """A change of MIXSTDLoss changes mixstd, every method under --rescale std and the test loss."""
     opt = Namespace(gamma=0.1, alpha=0.9, beta=0.0, rescale="std", kd_T=4.0)
     monkeypatch.setattr(MIXSTDLoss, "scale", staticmethod(lambda logits: 3 * logits))
     logits, targets = torch.randn(4, 10), torch.softmax(torch.randn(4, 10), 1)
@@ -89,17 +89,17 @@ def test_the_papers_loss_has_one_home(monkeypatch):
         torch.testing.assert_close(method.scale(logits), 3 * logits)
 
 
-def test_dkd_with_the_teachers_weight_is_kd():
-    """Zhao et al., eq. 5: KD = TCKD + (1 - p_t of the target) NCKD, image by image."""
+def test_dkd_weighted_by_the_teacher_equals_kd():
+    """Zhao et al., eq. 5: KD = TCKD + (1 - p_t of the target) NCKD, per image."""
     z_s, z_t = 2 * draw(3, 5), 2 * draw(3, 5, seed=1)
     for s, t, y in zip(z_s.split(1), z_t.split(1), torch.tensor([[4], [0], [2]]), strict=True):
         others = 1 - float((t / 4).softmax(1)[0, y])
         torch.testing.assert_close(DKDLoss(1, others, 4)(s, t, y), DistillKL(4)(s, t))
 
 
-# Losses that golden/ lacks --------------------------------------------------------------------------------------------
+# Losses without golden values -----------------------------------------------------------------------------------------
 
-def a_vid(c_s=3, c_t=4):
+def make_vid(c_s=3, c_t=4):
     torch.manual_seed(0)
     loss = VIDLoss(c_s, c_t, c_t).double()
     torch.nn.init.normal_(loss.log_scale, 1.0)
@@ -139,7 +139,7 @@ def kdsvd_formula(k, g_s, g_t):
     return losses
 
 
-VID = a_vid()
+VID = make_vid()
 FORMULAS = {  # the loss, its formula, the student's features, the teacher's
     "vid": (VID, lambda s, t: vid_formula(VID, s, t), draw(2, 3, 4, 4), draw(2, 4, 2, 2, seed=1)),
     "vid_up": (VID, lambda s, t: vid_formula(VID, s, t), draw(2, 3, 2, 2), draw(2, 4, 4, 4, seed=1)),
@@ -150,7 +150,7 @@ FORMULAS = {  # the loss, its formula, the student's features, the teacher's
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-def test_value_and_gradient_are_the_formulas(name):
+def test_value_and_gradient_match_the_formula(name):
     loss, formula, f_s, f_t = FORMULAS[name]
     torch.testing.assert_close(loss(f_s, f_t), formula(f_s, f_t), rtol=1e-9, atol=0)
     leaves = [f.clone().requires_grad_() for f in (f_s if isinstance(f_s, list) else [f_s])]
@@ -170,7 +170,7 @@ SHAPES_S = [(3, 2, 8, 8), (3, 3, 4, 4), (3, 4, 2, 2), (3, 5)]
 SHAPES_T = [(3, 4, 8, 8), (3, 6, 8, 8), (3, 2, 4, 4), (3, 3)]
 
 
-def test_reviewkd_is_its_fusion_and_hcl():
+def test_reviewkd_is_hcl_of_the_fused_features():
     pair = pair_of_shapes(SHAPES_S, SHAPES_T)
     method = distiller_dict["reviewkd"](options("reviewkd", reviewkd_warmup=0), pair).double()
     feat_s, feat_t = ([draw(*s, seed=i + seed) for i, s in enumerate(side)]
@@ -217,8 +217,8 @@ CHANGES = {"zeros": torch.zeros_like, "constant": lambda f: torch.full_like(f, 3
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_constant_inputs_stay_finite(name):
-    """Student's, teacher's or both; no gradient so far out of scale that it would throw a network off."""
+def test_constant_inputs_give_finite_values_and_gradients(name):
+    """Of student, teacher or both; gradients stay below 1e4."""
     loss, s, t = LOSSES[name]
     single = loss.float() if isinstance(loss, torch.nn.Module) else loss
     try:
@@ -249,12 +249,12 @@ def test_half_precision_inputs_are_computed_in_single(name):
     torch.testing.assert_close(half, full, rtol=0.05 if name == "vid" else 1e-6, atol=0)  # vid's regressor stays half
 
 
-def test_large_half_features_and_certain_networks_do_not_overflow():
+def test_large_half_precision_features_and_confident_logits_do_not_overflow():
     f_s, f_t = (draw(3, 64, 8, 8, seed=i).mul(30).half() for i in (0, 1))
     with torch.autocast("cpu", torch.float16):
         assert torch.isfinite(total(Similarity()([f_s], [f_t])))
-    certain, unsure = torch.tensor([[1000.0, 0, 0], [0, 0, -1e4]]), draw(2, 3).float()
-    for z_s, z_t in ((certain, unsure), (unsure, certain), (certain, certain)):
+    confident, unsure = torch.tensor([[1000.0, 0, 0], [0, 0, -1e4]]), draw(2, 3).float()
+    for z_s, z_t in ((confident, unsure), (unsure, confident), (confident, confident)):
         z_s = z_s.clone().requires_grad_()
         loss = DKDLoss()(z_s, z_t, torch.tensor([0, 1]))
         loss.backward()
@@ -271,7 +271,7 @@ def by_svd(x, n):
 
 
 @pytest.mark.parametrize("shape, n", [((3, 7, 4), 2), ((3, 4, 7), 4), ((3, 5, 5), 1), ((8, 256, 16), 4)], ids=str)
-def test_vectors_and_their_gradient_are_those_of_torchs_svd(shape, n):
+def test_right_vectors_and_gradient_match_torchs_svd(shape, n):
     x, weight = draw(*shape).requires_grad_(), draw(shape[0], shape[2], n, seed=1)
     (s, v), (s_svd, v_svd) = RightVectors.apply(x, n), by_svd(x, n)
     torch.testing.assert_close((s, v), (s_svd.detach(), v_svd.detach()))
@@ -280,15 +280,15 @@ def test_vectors_and_their_gradient_are_those_of_torchs_svd(shape, n):
 
 
 def with_values(values, size, seed):
-    """A matrix (2, size, size) with the given singular values, between random directions."""
+    """Matrices (2, size, size) with the given singular values and random singular vectors."""
     left, right = (torch.linalg.qr(draw(2, size, size, seed=seed + i))[0] for i in (0, 1))
     return left * torch.tensor(values + [0.0] * (size - len(values)), dtype=left.dtype) @ right.mT
 
 
 @pytest.mark.parametrize("values", [[3.0, 2.9997, 2.9994, 1.0, 0.99], [1e-20, 8e-21, 5e-21, 3e-21, 1e-21],
                                     [3.0, 2.0]], ids=str)
-def test_values_that_are_near_small_and_zero(values):
-    """Vectors of values that are 0 are 0; the gradient of the others is the slope of torch's."""
+def test_close_small_and_zero_singular_values(values):
+    """Vectors of zero values are zero; the gradient of the others matches finite differences of torch's SVD."""
     x, rank = with_values(values, 8, seed=3).requires_grad_(), min(4, len(values))
     (s, v), (s_svd, v_svd) = RightVectors.apply(x, 4), by_svd(x.detach(), rank)
     torch.testing.assert_close(s[:, :rank], s_svd, rtol=1e-7, atol=0)
@@ -301,8 +301,8 @@ def test_values_that_are_near_small_and_zero(values):
 
 
 @pytest.mark.parametrize("values", [[1.0] * 8, [1.0, 1.0, 0.5, 0.5, 0.5, 0.1]], ids=str)
-def test_equal_values_leave_numbers(values):
-    """Nothing fixes their vectors: any of unit length that span their space, and a gradient that is a number."""
+def test_equal_singular_values_give_finite_results(values):
+    """Their vectors are not unique: any orthonormal ones are right, and the gradient is finite."""
     x = with_values(values, 8, seed=4).float().requires_grad_()
     s, v = RightVectors.apply(x, 4)
     torch.testing.assert_close(s.detach(), torch.tensor([values[:4]] * 2))
@@ -312,16 +312,16 @@ def test_equal_values_leave_numbers(values):
 
 
 @pytest.mark.parametrize("values, n", [([1.0] * 4, 1), ([5.0, 4.0, 3.0, 1.0, 1.0, 1.0], 4)])
-def test_equal_values_at_the_last_place_give_no_large_gradient(values, n):
-    """The part of it between them is 0; divided by a gap of rounding it would be 1e8."""
+def test_equal_values_at_the_last_place_give_a_small_gradient(values, n):
+    """Its part between equal values is 0; divided by a gap of rounding size it would be 1e8."""
     x = torch.diag(torch.tensor(values)).expand(2, -1, -1).clone().requires_grad_()
     _, v = RightVectors.apply(x, n)
     grad, = torch.autograd.grad((v * draw(2, len(values), n, seed=1).float()).sum(), x)
     assert grad.abs().max() < (0.01 if n == 1 else 5)
 
 
-def test_a_feature_that_is_not_finite_is_not_hidden():
-    """Its image has NaN, as any other loss has, and no other image of the batch."""
+def test_non_finite_features_propagate():
+    """The affected images have NaN, as with any other loss; the other images of the batch do not."""
     x = draw(3, 6, 4)
     x[1, 2, 3], x[2, 0, 0] = torch.nan, torch.inf
     s, v = RightVectors.apply(x.requires_grad_(), 3)

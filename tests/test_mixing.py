@@ -1,4 +1,4 @@
-"""The epoch's plan, and mixing against plain loops in float64."""
+"""The epoch's plan, and mixing compared with plain loops in float64."""
 import hashlib
 from itertools import pairwise
 
@@ -40,10 +40,10 @@ def mixed_slots(plan):
 @pytest.mark.parametrize("n, batch", [(1000, 64), (128, 64), (10, 64), (65, 64), (7, 1)])
 def test_order_and_partners(n, batch):
     for mix in (MixSpec(), *MIXES):
-        in_order(n, batch, mix)
+        assert_order_and_partners(n, batch, mix)
 
 
-def in_order(n, batch, mix):
+def assert_order_and_partners(n, batch, mix):
     plan = plan_of(mix, n, batch)
     assert plan.steps == len(batches(plan)) == -(-n // batch)
     assert sorted(plan.order.tolist()) == list(range(n))
@@ -57,7 +57,7 @@ def in_order(n, batch, mix):
     assert ((plan.lam >= 0) & (plan.lam <= 1)).all()
 
 
-def test_same_seeds_same_plan_and_no_other():
+def test_plans_depend_on_seed_epoch_and_phase():
     def content(**seeds):
         plan = plan_of(CUTMIX, **seeds)
         names = ("order", "crop", "flip", "first", "second", "lam", "extra")
@@ -70,7 +70,7 @@ def test_same_seeds_same_plan_and_no_other():
         assert not any(a == b for a, b in zip(content(**seeds), base, strict=True))
 
 
-def test_mixing_leaves_order_and_crops_alone():
+def test_order_and_crops_do_not_depend_on_mixing():
     plans = [plan_of(mix) for mix in (MixSpec(), *MIXES)]
     for name in ("order", "crop", "flip"):
         assert len({getattr(plan, name).tobytes() for plan in plans}) == 1
@@ -86,27 +86,27 @@ def test_bad_seeds_and_names_are_refused():
 
 
 ORDER = "0d1c591a430aa154"
-STREAM = [  # mix, pmu_sampling; digests of partners and rows, and of the boxes; sum of lambda
+STREAM = [  # mix, pmu_sampling, digest of partners and mixed slots, sum of lambda, digest of boxes
     ("none", "original", "", 1000, ""), ("mixup", "original", "f36017bd0eff60c2", 785.1104917163029, ""),
     ("mixup", "exact", "a99b03c4247272bc", 945.0189585202606, ""),
     ("cutmix", "original", "0d857803a065fa13", 875.37109375, "83de64f94dd28080"),
     ("cutmix", "exact", "a4aaf7f6c1d550be", 969.482421875, "b38856d6d4aa551e")]
 
 
-@pytest.mark.parametrize("mix, sampling, meetings, lam, boxes", STREAM)
-def test_the_stream_of_random_numbers_stays(mix, sampling, meetings, lam, boxes):
-    """A run of an older version resumes with the batches that it would have seen."""
+@pytest.mark.parametrize("mix, sampling, partners, lam, boxes", STREAM)
+def test_random_numbers_are_those_of_earlier_versions(mix, sampling, partners, lam, boxes):
+    """So that runs of an earlier version resume with the same batches."""
     def digest(*columns):
         return hashlib.sha256(b"".join(column.astype("<i8").tobytes() for column in columns)).hexdigest()[:16]
 
     plan = plan_of(MixSpec(mix, pmu_sampling=sampling), seed=3, epoch=2, phase=1)
     assert digest(plan.order, plan.crop[:, 0], plan.crop[:, 1], plan.flip) == ORDER
     assert plan.lam.sum(dtype=np.float64) == pytest.approx(lam, rel=1e-6)
-    assert not meetings or digest(plan.first, plan.second, mixed_slots(plan)) == meetings
+    assert not partners or digest(plan.first, plan.second, mixed_slots(plan)) == partners
     assert (digest(plan.extra) if boxes else plan.extra) == (boxes or None)
 
 
-def test_crops_flips_and_their_absence():
+def test_crops_and_flips_are_uniform_and_can_be_off():
     plan = plan_of(MixSpec(), n=40500)
     place = np.bincount(plan.crop @ (9, 1), minlength=81)
     assert len(place) == 81 and stats.chisquare(place).pvalue > 1e-3
@@ -126,16 +126,16 @@ def test_permutations_are_uniform_and_independent():
 
 
 @pytest.mark.parametrize("beta_a", [0.3, 1.0, 2.0])
-def test_lambda_is_beta(beta_a):
+def test_lambda_follows_the_beta_distribution(beta_a):
     lam = plan_of(MixSpec("mixup", pmixup=False, beta_a=beta_a), n=20000).lam
     assert stats.kstest(lam, stats.beta(beta_a, beta_a).cdf).pvalue > 1e-3
-    assert stats.kstest(lam, stats.beta(1.2 * beta_a, 1.2 * beta_a).cdf).pvalue < 1e-3  # another law is rejected
+    assert stats.kstest(lam, stats.beta(1.2 * beta_a, 1.2 * beta_a).cdf).pvalue < 1e-3  # another one is rejected
     partial = plan_of(MixSpec("mixup", partmixup=0.3, beta_a=beta_a), n=20000)
     assert stats.kstest(partial.lam[partial.lam < 1], stats.beta(beta_a, beta_a).cdf).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("amount, percent", [(0.9, 41), (0.5, 60), (1.0, 36), (0.0, 100)])
-def test_original_sampling_mixes_more_than_its_amount(amount, percent):
+def test_share_mixed_by_original_sampling(amount, percent):
     plan = plan_of(MixSpec("mixup", partmixup=amount), n=64 * 1000)
     theory = (1 - 1 / 64) ** int(64 * amount)
     share = (plan.lam < 1).mean()
@@ -144,28 +144,28 @@ def test_original_sampling_mixes_more_than_its_amount(amount, percent):
 
 
 @pytest.mark.parametrize("amount", [0.0, 0.25, 0.9, 1.0])
-def test_exact_sampling_is_exact(amount):
+def test_exact_sampling_mixes_the_exact_share(amount):
     plan = plan_of(MixSpec("mixup", partmixup=amount, pmu_sampling="exact"), n=64 * 200 + 16)
     for part in batches(plan):
         lam = plan.lam[part]
         assert (lam < 1).sum() == len(lam) - int(len(lam) * amount)
-    if amount == 0.25:  # every slot is as likely
+    if amount == 0.25:  # all slots are equally likely
         assert stats.chisquare(np.bincount(mixed_slots(plan)[:9600] % 64, minlength=64)).pvalue > 1e-3
 
 
-def test_boxes_stay_inside_and_give_lambda():
+def test_boxes_are_inside_the_image_and_lambda_is_the_area_left():
     size = (24, 40)
     plan = plan_of(CUTMIX, n=20000, size=size)
     top, bottom, left, right = plan.extra.T
     assert ((top >= 0) & (top <= bottom) & (bottom <= 24) & (left >= 0) & (left <= right) & (right <= 40)).all()
     area = (bottom - top) * (right - left)
     assert np.allclose(plan.lam, 1 - area / 960, atol=1e-6)
-    free = (top > 0) & (bottom < 24) & (left > 0) & (right < 40)  # not clipped: the sides keep the image's proportion
+    free = (top > 0) & (bottom < 24) & (left > 0) & (right < 40)  # not clipped: the sides keep the image's aspect ratio
     assert free.sum() > 1000
     assert np.abs((bottom - top)[free] / 24 - (right - left)[free] / 40).max() <= 2 / 24 + 2 / 40
     centre = ((top + bottom) / 2)[area < 40]
     assert centre.min() < 3 and centre.max() > 21  # centres reach the border
-    # unclipped area is 1 - lambda ~ U(0, 1) for beta_a = 1, less what evening the sides loses
+    # the unclipped area is 1 - lambda ~ U(0, 1) for beta_a = 1, less the rounding of sides to even numbers
     assert area.mean() / 960 < 0.5
     half = plan_of(CUTMIX_PARTIAL, n=6400, size=size)
     clean = half.lam == 1
@@ -174,7 +174,7 @@ def test_boxes_stay_inside_and_give_lambda():
 
 
 def test_box_sides_follow_lambda():
-    """Side lengths against Yun et al.'s formula, from lambdas drawn anew with the same generator state."""
+    """Boxes compared with Yun et al.'s formula, with centres drawn from the same generator state."""
     from dataset.plan import _boxes
 
     lam = np.linspace(0, 1, 101)
@@ -193,8 +193,8 @@ def test_box_sides_follow_lambda():
 # --- mixing
 
 
-def by_hand(plan, part, images, labels, index, classes):
-    """One batch, sample by sample, in float64."""
+def mixed_by_loops(plan, part, images, labels, index, classes):
+    """One batch, mixed per sample in float64."""
     rows = []
     for slot in range(part.start, part.stop):
         a, b, lam = plan.first[slot] - part.start, plan.second[slot] - part.start, float(plan.lam[slot])
@@ -207,8 +207,8 @@ def by_hand(plan, part, images, labels, index, classes):
         target = torch.zeros(classes, dtype=torch.float64)
         target[labels[a]] += lam
         target[labels[b]] += 1 - lam
-        chief = a if lam >= 0.5 else b
-        rows.append((image, target, labels[chief], index[chief], lam < 1))
+        main = a if lam >= 0.5 else b
+        rows.append((image, target, labels[main], index[main], lam < 1))
     images, targets, labels, index, mixed = zip(*rows, strict=True)
     return torch.stack(images), torch.stack(targets), torch.stack(labels), torch.stack(index), torch.tensor(mixed)
 
@@ -217,10 +217,10 @@ def by_hand(plan, part, images, labels, index, classes):
 def test_mixing_equals_plain_loops(mix):
     for layout in (torch.contiguous_format, torch.channels_last):
         for n, batch, shape, classes in ((150, 64, (3, 16, 16), 100), (20, 7, (1, 5, 9), 3), (4, 1, (3, 6, 6), 10)):
-            mixed_by_hand(mix, n, batch, shape, classes, layout)
+            assert_mixing(mix, n, batch, shape, classes, layout)
 
 
-def mixed_by_hand(mix, n, batch, shape, classes, layout):
+def assert_mixing(mix, n, batch, shape, classes, layout):
     torch.manual_seed(0)
     plan = plan_of(mix, n, batch, size=shape[1:])
     images = torch.randn(n, *shape).contiguous(memory_format=layout)  # of the epoch, in its order
@@ -228,7 +228,7 @@ def mixed_by_hand(mix, n, batch, shape, classes, layout):
     (at_once,) = mixed_batches(plan, images, labels, classes, plan.steps)
     singly = mixed_batches(plan, images, labels, classes, 1)
     for part, one, other in zip(batches(plan), singly, split(at_once, batch), strict=True):
-        expected = by_hand(plan, part, images[part], labels[part], torch.from_numpy(plan.order)[part], classes)
+        expected = mixed_by_loops(plan, part, images[part], labels[part], torch.from_numpy(plan.order)[part], classes)
         for got in (one, other):
             assert torch.allclose(got.images.double(), expected[0], rtol=0, atol=1e-6)
             assert torch.allclose(got.targets.double(), expected[1], rtol=0, atol=1e-6)
@@ -243,7 +243,7 @@ def split(batch, size):
 
 
 def mixed_batches(plan, images, labels, classes, length):
-    """`length` batches of the epoch at a time."""
+    """All batches of the epoch, mixed `length` at a time."""
     done, start = [], 0
     for part in parts(plan, CPU, 0, length):
         samples = slice(start, start + len(part.lam))
@@ -253,7 +253,7 @@ def mixed_batches(plan, images, labels, classes, length):
     return done
 
 
-def test_each_kind_by_hand():
+def test_mixup_cutmix_and_targets_by_hand():
     images, partners = torch.zeros(2, 1, 3, 4), torch.ones(2, 1, 3, 4)
     lam, box = torch.tensor([0.25, 1.0]), torch.tensor([[0, 2, 1, 3], [1, 1, 0, 4]])
     assert mixup(images, partners, lam).amin((1, 2, 3)).tolist() == [0.75, 0.0]
@@ -264,8 +264,8 @@ def test_each_kind_by_hand():
 
 
 @pytest.mark.parametrize("loader", ["device", "torch"])
-def test_a_new_kind_is_a_name_a_function_and_a_draw(loader, monkeypatch):
-    """As in the README: here each pixel is its partner's where a mask of the plan is set."""
+def test_a_new_mixing_needs_a_name_a_function_and_a_draw(loader, monkeypatch):
+    """As in the README. Here a mask in the plan selects the pixels of the partner."""
     original = plan_module._mixing
 
     def with_masks(rng, n, b, size, spec):
@@ -286,7 +286,7 @@ def test_a_new_kind_is_a_name_a_function_and_a_draw(loader, monkeypatch):
         assert torch.equal(mixed[slot], torch.where(mask, clean[plan.second[slot]], clean[plan.first[slot]]))
 
 
-def test_clean_samples_are_untouched_and_permuted():
+def test_unmixed_samples_are_unchanged_and_permuted():
     plan = plan_of(MixSpec("mixup", partmixup=1.0, pmu_sampling="exact"), 64)
     images, labels = torch.randn(64, 3, 8, 8), torch.from_numpy(plan.order)
     (batch,) = mixed_batches(plan, images, labels, 64, 1)
@@ -295,14 +295,14 @@ def test_clean_samples_are_untouched_and_permuted():
     assert torch.equal(batch.targets, torch.eye(64)[batch.index])
 
 
-def test_without_mixing_nothing_moves():
+def test_without_mixing_batches_keep_their_order():
     plan, images, labels = plan_of(MixSpec(), 5), torch.randn(5, 3, 8, 8), torch.arange(5)
     (batch,) = mixed_batches(plan, images, labels, 6, 1)
     assert torch.equal(batch.images, images) and batch.index.tolist() == plan.order.tolist()
     assert torch.equal(batch.targets, torch.eye(6)[:5]) and not batch.mixed.any()
 
 
-def test_images_in_half_precision_stay_so():
+def test_half_precision_images_keep_their_dtype():
     images, labels, plan = torch.randn(64, 3, 32, 32), torch.arange(64), plan_of(PMU, 64)
     (low,), (full,) = (mixed_batches(plan, given, labels, 64, 1) for given in (images.bfloat16(), images))
     assert low.images.dtype == torch.bfloat16 and torch.allclose(low.images.float(), full.images, atol=0.05)

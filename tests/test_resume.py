@@ -1,4 +1,4 @@
-"""A resumed run ends as if nothing had happened; a folder is never shared, taken or lost by mistake."""
+"""Resumed runs end with the results of uninterrupted ones; folders of runs are never overwritten by mistake."""
 import csv
 import json
 import os
@@ -31,7 +31,7 @@ from tests.support.small_runs import (
     train,
 )
 
-STEPS = 3  # an epoch of 42 or 43 images in batches of 16
+STEPS = 3  # per epoch: 42 or 43 images in batches of 16
 SMALL = {"nce_k": "20"}
 
 
@@ -63,7 +63,7 @@ def test_a_run_killed_in_any_epoch_is_resumed_bit_for_bit(whole, tmp_path, step)
 @pytest.mark.parametrize("name", ["save_resume", "write_summary", pytest.param("log_epochs", marks=pytest.mark.slow),
                                   pytest.param("start", marks=pytest.mark.slow)])
 def test_a_run_killed_around_a_write_is_resumed_bit_for_bit(whole, tmp_path, monkeypatch, name):
-    """Before and after each thing that is written."""
+    """Killed before and after each write."""
     for after in (False, True):
         save, real = tmp_path / str(after), getattr(Run, name)
 
@@ -79,7 +79,7 @@ def test_a_run_killed_around_a_write_is_resumed_bit_for_bit(whole, tmp_path, mon
 
 
 def test_a_run_killed_between_the_two_renames_of_a_save_is_resumed(whole, tmp_path, monkeypatch):
-    """resume.pth has become resume.prev.pth and the new one has not taken its place."""
+    """After resume.pth was renamed to resume.prev.pth, before the new file is renamed to resume.pth."""
     real, calls = os.replace, []
 
     def replace(source, target):
@@ -97,7 +97,7 @@ def test_a_run_killed_between_the_two_renames_of_a_save_is_resumed(whole, tmp_pa
 
 
 def stateful():
-    """One method with two stages, and crd's like: one with a buffer, each with its flags."""
+    """Methods with a state: with two stages, without and with a loss in the second; with a memory."""
     two = next(n for n, m in distiller_dict.items() if m.two_stage and not m.adds_loss())
     trained = next(n for n, m in distiller_dict.items() if m.two_stage and m.adds_loss())
     memory = next(n for n, m in distiller_dict.items() if set(m.flags) & set(SMALL))
@@ -117,8 +117,8 @@ def test_students_killed_in_either_stage_are_resumed_bit_for_bit(teacher, tmp_pa
         assert compared(save, "student") == compared(tmp_path / "whole", "student")
 
 
-def test_trials_of_which_some_are_behind_end_as_each_alone(whole, tmp_path):
-    """1 is finished, 2 was stopped in its second epoch, 3 has not begun: together they end as each alone."""
+def test_trials_at_different_epochs_end_as_each_alone(whole, tmp_path):
+    """Trial 0 is finished, 2 was killed in its second epoch, 3 has not begun."""
     alone = {}
     for trial in ("0", "2", "3"):
         ok(tmp_path / trial, *WHOLE, "--trial", trial)
@@ -135,7 +135,7 @@ def test_trials_of_which_some_are_behind_end_as_each_alone(whole, tmp_path):
 
 @pytest.mark.parametrize("signum, status, step", [(signal.SIGTERM, 143, 1), (signal.SIGINT, 130, STEPS),
                                                  (signal.SIGHUP, 129, STEPS + 2)])
-def test_a_signal_saves_in_mid_epoch(whole, tmp_path, monkeypatch, signum, status, step):
+def test_a_signal_saves_within_an_epoch(whole, tmp_path, monkeypatch, signum, status, step):
     with monkeypatch.context() as patch:
         made = signal_at(patch, step, signum)
         done = train(tmp_path, *WHOLE)
@@ -150,15 +150,15 @@ def test_a_signal_saves_in_mid_epoch(whole, tmp_path, monkeypatch, signum, statu
 RARE = [*WHOLE, "--resume_every", 1000]
 
 
-def test_with_rare_saves_a_kill_costs_the_epochs_since_the_last(whole, tmp_path):
+def test_a_run_killed_before_its_first_save_is_trained_from_the_start(whole, tmp_path):
     killed(tmp_path, *RARE, at=STEPS + 2)
     assert not list(only_run(tmp_path).glob("*.pth"))
     ok(tmp_path, *RARE, "--resume", "auto")
     assert compared(tmp_path) == compared(whole)
 
 
-def test_with_rare_saves_a_signal_costs_nothing(whole, tmp_path, monkeypatch):
-    """What the epochs before it left unsaved, the best weights among it, is saved with the state."""
+def test_a_signal_saves_the_epochs_left_unsaved_by_resume_every(whole, tmp_path, monkeypatch):
+    """The best weights of those epochs are saved with the state."""
     with monkeypatch.context() as patch:
         signal_at(patch, STEPS + 2)
         assert train(tmp_path, *RARE).status == 143
@@ -176,10 +176,10 @@ def test_resume_of_a_folder_needs_no_other_flag(whole, tmp_path):
     assert done.status == 0, done.err
     assert compared(tmp_path) == compared(whole)
     args = json.loads((only_run(tmp_path) / "args.json").read_text())["config"]
-    assert args["tb_freq"] == 2 and args["device"] == "cpu"  # flags that change no number come from the folder too
+    assert args["tb_freq"] == 2 and args["device"] == "cpu"  # flags without effect on results too
 
 
-def test_a_finished_run_is_reported_and_left_as_it_is(whole, monkeypatch):
+def test_a_finished_run_is_reported_and_not_changed(whole, monkeypatch):
     kill_at(monkeypatch, 1)
     before = {f.name: f.stat().st_mtime_ns for f in only_run(whole).iterdir()}
     done = ok(whole, *WHOLE, "--resume", "auto")
@@ -189,7 +189,7 @@ def test_a_finished_run_is_reported_and_left_as_it_is(whole, monkeypatch):
 
 
 @pytest.mark.parametrize("name, content", [("args.json", '{"config": {'), ("summary.json", None)])
-def test_a_damaged_file_of_a_finished_run_is_mended(whole, tmp_path, name, content):
+def test_a_damaged_file_of_a_finished_run_is_rewritten(whole, tmp_path, name, content):
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     file = only_run(tmp_path) / name
     file.write_text(content or file.read_text().replace(str(json.loads(file.read_text())["last_top1"]), "NaN"))
@@ -198,7 +198,7 @@ def test_a_damaged_file_of_a_finished_run_is_mended(whole, tmp_path, name, conte
     assert StoredRun(only_run(tmp_path)).config and StoredRun(only_run(tmp_path)).summary
 
 
-def test_lost_last_weights_of_a_finished_run_are_written_anew(whole, tmp_path):
+def test_missing_last_weights_of_a_finished_run_are_written_again(whole, tmp_path):
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     (only_run(tmp_path) / "resnet8_last.pth").unlink()
     ok(tmp_path, *WHOLE, "--resume", "auto")
@@ -206,7 +206,7 @@ def test_lost_last_weights_of_a_finished_run_are_written_anew(whole, tmp_path):
 
 
 @pytest.mark.parametrize("more", [[], ["--resume", "auto"]])
-def test_a_run_that_came_between_look_up_and_lock_is_kept(whole, tmp_path, monkeypatch, more):
+def test_a_run_created_between_look_up_and_lock_is_kept(whole, tmp_path, monkeypatch, more):
     lock = Run.lock
 
     def late(run):
@@ -224,7 +224,7 @@ def test_a_run_that_came_between_look_up_and_lock_is_kept(whole, tmp_path, monke
 
 
 def test_a_resume_by_other_code_is_reported_and_recorded(tmp_path, monkeypatch):
-    """Every commit that trained a run stays recorded, whatever is resumed, damaged or lost."""
+    """Every commit that trained a run stays recorded, also when args.json is lost."""
     def by(commit, *flags):
         monkeypatch.setattr(commits, "git_commit", lambda: commit)
         return train(tmp_path, "--epochs", 2, "--resume", "auto", *flags)
@@ -247,7 +247,7 @@ def test_a_resume_by_other_code_is_reported_and_recorded(tmp_path, monkeypatch):
 
 
 def test_the_first_command_and_all_hardware_are_recorded(tmp_path, monkeypatch):
-    """A resumed run keeps the command that trains it; that of a longer run is its own."""
+    """A resumed run keeps its first command; a longer run records its own."""
     def begin(command, hardware):
         monkeypatch.setattr(sys, "argv", ["train_teacher.py", command])
         monkeypatch.setattr(run_module, "describe", lambda device: hardware)
@@ -294,7 +294,7 @@ def test_the_commit_differs_with_every_change_of_the_code(tmp_path, monkeypatch)
     clean = commit()
     assert len(clean) == 40
     (tmp_path / "README.md").write_text("2")
-    assert commit() == clean  # trains nothing
+    assert commit() == clean  # not code
     file.write_text("2")
     changed = commit()
     file.write_text("3")
@@ -319,7 +319,7 @@ def test_epochs_may_grow_but_not_shrink(tmp_path):
     refused(done, "--epochs 2, there 3", "shrink")
 
 
-def test_auto_begins_with_a_shorter_run_and_keeps_it(tmp_path):
+def test_auto_continues_a_shorter_run_and_keeps_it(tmp_path):
     ok(tmp_path / "long", "--epochs", 2)
     tmp_path = tmp_path / "grown"
     ok(tmp_path, "--epochs", 1)
@@ -344,7 +344,7 @@ def test_a_longer_run_killed_before_its_first_save_is_resumed(teacher, tmp_path,
     assert {name: found[name] for name in expected} == expected and len(found) == 2
 
 
-def test_a_trial_that_waits_for_another_keeps_what_it_began_with(tmp_path, monkeypatch):
+def test_a_trial_that_waits_for_another_keeps_its_initial_state(tmp_path, monkeypatch):
     """Stopped while trial 2 catches up with trial 1's shorter run, before trial 1 makes a step."""
     flags = ["--epochs", 2, "--trial", "1,2", "--resume", "auto"]
     ok(tmp_path, "--epochs", 1, "--trial", 1)
@@ -359,8 +359,8 @@ def test_a_trial_that_waits_for_another_keeps_what_it_began_with(tmp_path, monke
     assert "resumed after main epoch 1, step 1" in ok(tmp_path, *flags).out
 
 
-def test_a_shorter_run_of_no_use_leaves_no_trace(tmp_path):
-    """Its state fits all but the last entry, or its best weights are damaged: the longer run is that from the start."""
+def test_an_unusable_shorter_run_is_ignored(tmp_path):
+    """With a wrong entry in its state, or damaged best weights, the longer run is trained from the start."""
     ok(tmp_path / "anew", "--epochs", 2)
     for harmed in ("resume.pth", "resnet8_best.pth"):
         save = tmp_path / harmed
@@ -375,7 +375,7 @@ def test_a_shorter_run_of_no_use_leaves_no_trace(tmp_path):
         assert compared(save) == compared(tmp_path / "anew")
 
 
-def test_another_configuration_is_refused_naming_its_flags(whole, tmp_path):
+def test_a_different_configuration_is_refused_with_its_flags(whole, tmp_path):
     folder = only_run(whole)
     refused(train(whole, "--resume", folder, "--batch_size", 8, "--mix", "none"), "--batch_size 8, there 16",
             "--mix 'none', there 'mixup'")
@@ -387,7 +387,7 @@ def test_another_configuration_is_refused_naming_its_flags(whole, tmp_path):
     refused(call(MAINS["student"], ["--resume", folder]), "runs of this script are in SAVE_DIR/student_model/")
 
 
-def test_flags_without_effect_on_numbers_may_differ(whole, tmp_path):
+def test_flags_without_effect_on_results_may_differ(whole, tmp_path):
     killed(tmp_path, *WHOLE, at=STEPS + 2)
     ok(tmp_path, *WHOLE, "--resume", "auto", "--save_freq", 1, "--on_nan", "skip", "--print_freq", 7)
     assert only_run(tmp_path).name == only_run(whole).name
@@ -395,7 +395,7 @@ def test_flags_without_effect_on_numbers_may_differ(whole, tmp_path):
         assert next(iter(compared(tmp_path).values()))[part] == next(iter(compared(whole).values()))[part]
 
 
-def test_overwrite_starts_anew_and_keeps_other_files(whole, tmp_path):
+def test_overwrite_starts_again_and_keeps_other_files(whole, tmp_path):
     killed(tmp_path, *WHOLE, at=STEPS + 2)
     note = only_run(tmp_path) / "notes.txt"
     note.write_text("mine")
@@ -411,6 +411,6 @@ def test_tensorboard_of_a_resumed_run_has_every_point_once(whole, tmp_path):
     assert steps[0] == steps[1] and steps[1]["train_loss_step"] == [2, 5]
 
 
-def test_timing_stays_out_of_the_log(whole):
+def test_log_csv_has_no_timing(whole):
     with open(only_run(whole) / "log.csv", newline="") as log:
         assert not {"seconds", "images_per_s"} & set(csv.DictReader(log).fieldnames)

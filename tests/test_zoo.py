@@ -1,4 +1,4 @@
-"""Every method of ``--distill``, whatever they are: a new one fails here until WIRING has its kd term."""
+"""Tests of every method of ``--distill``. A new method fails here until WIRING has its kd term."""
 import copy
 import math
 import re
@@ -26,7 +26,7 @@ from tests.support.zoo_cases import (
 )
 
 METHODS = list(distiller_dict)
-WEIGHTS = ["-r", "0.3", "-a", "0.7", "-b", "2.5"]  # every term there is
+WEIGHTS = ["-r", "0.3", "-a", "0.7", "-b", "2.5"]  # all three terms
 
 
 def loss_of(method, stage, out_s, out_t, batch):
@@ -39,8 +39,8 @@ def pooled_as_map(f):
     return [*f[1:4], f[4][:, :, None, None]]
 
 
-# The kd term, or the first stage's loss, of (method m, features s and t, logits x and y, batch b): the loss class, of
-# which tests/test_losses.py has the value, on RepDistiller's choice of features.
+# The kd term, or the loss of the first stage, from method m, features s and t, logits x and y and batch b: the loss
+# class (for its value see tests/test_losses.py) on RepDistiller's choice of features.
 WIRING = {
     "kd": None, "mixstd": None,
     "hint": lambda m, s, t, x, y, b: zoo.HintLoss()(m.regress(s[2]), t[2]),
@@ -91,7 +91,7 @@ def test_terms_equal_the_formulas(name):
         torch.testing.assert_close(method((s, x), (t, y), batch), expected, msg=name)
 
 
-def test_the_first_stage_of_factor_rebuilds_the_teachers_feature():
+def test_the_first_stage_of_factor_is_the_reconstruction_error():
     method, shapes_t = small_method("factor")
     out_t = outputs(shapes_t, 20)
     enter(method, "init")
@@ -101,20 +101,20 @@ def test_the_first_stage_of_factor_rebuilds_the_teachers_feature():
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_gradients_are_those_of_the_values(name):
-    """To the student's features and logits and to every learned parameter; of the latter none is zero."""
+def test_gradients_match_finite_differences(name):
+    """Of the student's features and logits and of every learned parameter, whose gradients are not zero."""
     method, shapes_t = small_method(name, *WEIGHTS)
     (f_s, z_s), out_t, batch = outputs(SHAPES_S, 0, grad=True), outputs(shapes_t, 20), batch_of()
     trained = set()
     for stage in stages_of(name):
         parameters = enter(method, stage)
-        loss_of(method, stage, (f_s, z_s), out_t, batch)  # crd fixes its constants in its first batch
+        loss_of(method, stage, (f_s, z_s), out_t, batch)  # crd sets its constants in its first batch
         before = {key: buffer.clone() for key, buffer in method.named_buffers()}
 
         def value(*_, stage=stage, before=before):
             for key, buffer in method.named_buffers():
                 if "running" not in key and not torch.equal(buffer, before[key]):
-                    buffer.copy_(before[key])  # crd's memories move with every call
+                    buffer.copy_(before[key])  # every call updates crd's memories
             return loss_of(method, stage, (f_s, z_s), out_t, batch)
 
         leaves = [*f_s, z_s, *parameters.values()]
@@ -130,7 +130,7 @@ def test_gradients_are_those_of_the_values(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_stages_train_every_parameter(name):
-    """Through a real fit: what its stages' steps leave alone is nothing but what a batch norm takes away."""
+    """In a Fit, the stages together update every parameter but those that a batch norm cancels."""
     fit, moved = fit_of(name), set()
     fixed = cancelled(fit.engine.method)
     for stage in stages_of(name):
@@ -148,19 +148,19 @@ def test_the_stages_train_every_parameter(name):
     assert moved == owners.keys()
 
 
-# What can go wrong --------------------------------------------------------------------------------------------------
+# Edge cases ---------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("name", METHODS)
 def test_zero_features_and_constant_logits_are_finite(name):
-    """Values and gradients, in single precision; no gradient so far out of scale that it would ruin the network."""
+    """Values and gradients in single precision; gradients stay below a limit."""
     for rescale, who in (("none", "student"), ("none", "both"), ("std", "student"), ("std", "teacher")):
-        zeros_are_finite(name, rescale, who)
+        assert_finite_at_zeros(name, rescale, who)
 
 
-def zeros_are_finite(name, rescale, who):
+def assert_finite_at_zeros(name, rescale, who):
     method, shapes_t = small_method(name, "-a", "0.5", "--rescale", rescale)
     method.float()
-    # a batch norm makes a constant's gradient 1 / sqrt(eps) = 316 times larger, each time
+    # each batch norm multiplies the gradient of a constant by 1 / sqrt(eps) = 316
     limit = 1e4 * 316 ** sum(isinstance(m, torch.nn.BatchNorm2d) for m in method.modules())
     batch = batch_of()
     batch.targets = batch.targets.float()
@@ -194,7 +194,7 @@ def test_the_smallest_batch_trains_in_half_precision(name):
 
 
 def flat(value, place=""):
-    """All that a nested state holds, by place."""
+    """A nested state as one dict, path -> value."""
     if isinstance(value, dict):
         return {k: v for name, part in value.items() for k, v in flat(part, f"{place}/{name}").items()}
     if isinstance(value, (list, tuple)):
@@ -202,14 +202,14 @@ def flat(value, place=""):
     return {place: value}
 
 
-# What a checkpoint could miss: nothing but a student's, a memory, a first stage, a warm-up.
+# One method per state that a checkpoint has to hold: the student's alone, a memory, a first stage, a warm-up.
 QUICK = ("kd", "crd", "factor", "reviewkd")
 
 
 @pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
                                   for name in METHODS])
 def test_a_resumed_method_continues_bit_for_bit(name, tmp_path):
-    """From a checkpoint in the middle of each stage, into a fit that began with other weights."""
+    """From a checkpoint within each stage, loaded into a fit with other initial weights."""
     straight = fit_of(name)
     for stage in stages_of(name):
         straight.begin_epoch()
@@ -235,9 +235,9 @@ def test_a_resumed_method_continues_bit_for_bit(name, tmp_path):
         straight.step = 0
 
 
-# A published class is the class that trains --------------------------------------------------------------------------
+# The loss classes in training -----------------------------------------------------------------------------------------
 
-KNOWN = {"kd": "DistillKL", "mixstd": "MIXSTDLoss", "hint": "HintLoss", "attention": "Attention",
+LOSS_CLASSES = {"kd": "DistillKL", "mixstd": "MIXSTDLoss", "hint": "HintLoss", "attention": "Attention",
          "similarity": "Similarity", "correlation": "Correlation", "vid": "VIDLoss", "rkd": "RKDLoss", "pkt": "PKT",
          "nst": "NSTLoss", "kdsvd": "KDSVD", "abound": "ABLoss", "factor": "FactorTransfer", "fsp": "FSP",
          "crd": "CRDLoss", "dkd": "DKDLoss", "dist": "DISTLoss", "lskd": "LSKDLoss", "reviewkd": "HCL"}
@@ -248,12 +248,11 @@ def doubled(value):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_published_class_is_the_one_that_trains(name, monkeypatch):
-    """Its forward, replaced in the class, changes what is minimised, and its weights' gradients with it; of a method
-    without such a class, its kd_loss."""
+def test_training_uses_the_published_loss_class(name, monkeypatch):
+    """Doubling its forward changes the loss and its gradients; for a method without a loss class, doubling kd_loss."""
     known, call = distiller_dict[name], "kd_loss"
-    if name in KNOWN:
-        known, call = getattr(zoo, KNOWN[name]), "forward"
+    if name in LOSS_CLASSES:
+        known, call = getattr(zoo, LOSS_CLASSES[name]), "forward"
     forward = getattr(known, call)
     found = []
     for change in (False, True):
