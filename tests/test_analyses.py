@@ -1,4 +1,4 @@
-"""The analyses against plain loops in double precision."""
+"""The analyses compared with plain loops in double precision."""
 import json
 import math
 import statistics
@@ -32,7 +32,7 @@ def random_logits(seed, n=200, classes=7, spread=3.0):
 
 
 def by_hand(logits, labels):
-    """(top-1, top-5, loss) by loops; every row of logits a list of floats."""
+    """(top-1, top-5, loss) by loops; logits: a list of floats per image."""
     top1 = top5 = loss = 0
     for row, label in zip(logits, labels, strict=True):
         above = sum(z > row[label] for z in row)
@@ -113,8 +113,8 @@ def test_fgsm_agrees_with_torchattacks():
 
 
 def test_accuracies_of_both_attacks_are_those_of_the_worst_case():
-    """With two classes and a linear model the worst image within epsilon is a corner, in closed form; FGSM steps
-    there and PGD gets there, as steps of 2.5 epsilon / steps cross the whole range."""
+    """For two classes and a linear model, the worst image within epsilon is a corner, in closed form. FGSM reaches it
+    in its step, PGD because its steps of 2.5 epsilon / steps cross the whole range."""
     model, pixels, labels = linear_case(classes=2)
     batches = list(zip(pixels.split(16), labels.split(16), strict=True))
     study = SimpleNamespace(batches=lambda: batches, labels=labels, device=torch.device("cpu"), opt=Namespace(seed=3))
@@ -191,7 +191,7 @@ def test_entropy_by_hand():
 
 
 def test_smoothing_against_the_network_itself(paths, tmp_path):
-    """Mixed by hand after normalising, through the network as saved: entropy and spread, plain and scaled."""
+    """Entropy and spread of plain and scaled logits, from images mixed after normalising and the network as saved."""
     _, tables = run(calibration.main, "--paths", paths[0], "--limit", 30, "--temperatures", "2", "--diagrams", "1",
                     "--lambdas", "0,0.3,1", "--seed", 4, "--out", tmp_path)
     data, _ = common.load_data(Namespace(dataset="digits", data_dir="none", limit=30))

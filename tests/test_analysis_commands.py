@@ -41,8 +41,8 @@ def test_robustness_command(paths, tmp_path):
     assert_picture(tmp_path / "a/robustness.png")
 
 
-def test_the_data_set_is_the_checkpoints_own(tmp_path, capsys):
-    """Without --dataset nothing else is loaded, or downloaded."""
+def test_the_default_data_set_is_the_checkpoints(tmp_path, capsys):
+    """Without --dataset, no other is loaded or downloaded."""
     path = save_network(tmp_path / "resnet8_vanilla" / "a.pth", opt={"dataset": "digits"})
     assert guard(evaluate.main, ["--path", path, "--limit", "20", "--device", "cpu"]) == 0
     assert "digits, reduced to 20" in capsys.readouterr().out
@@ -90,7 +90,7 @@ def test_equal_labels_get_different_names(tmp_path):
     assert common.default_label(file("S=resnet8_T=resnet56_kd_1/a.pth")) == "resnet8 T=resnet56 kd 1"
 
 
-def test_a_network_of_less_than_the_recipe_is_labelled_so(tmp_path):
+def test_a_network_of_less_than_the_recipe_is_labelled_reduced(tmp_path):
     def label(**trained):
         return common.default_label(TeacherFile(tmp_path / "resnet8_x" / "a.pth", "resnet8", {}, trained))
 
@@ -98,7 +98,7 @@ def test_a_network_of_less_than_the_recipe_is_labelled_so(tmp_path):
     assert label(epochs=240, train_fraction=1.0, holdout=0, dataset="digits") == label(epochs=300) == "resnet8 x"
 
 
-def test_help_waits_for_nothing_heavy():
+def test_importing_the_analyses_imports_no_heavy_package():
     code = ("import sys\nfrom scripts import calibration, evaluate, robustness, tsne\n"
             "heavy = {'matplotlib', 'sklearn', 'torchattacks', 'torchmetrics'} & set(sys.modules)\n"
             "sys.exit(f'imported: {heavy}' if heavy else 0)")
@@ -107,7 +107,7 @@ def test_help_waits_for_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
-BAD = {  # flags after --paths OURS THEIRS --out FOLDER: a word of the one line
+BAD = {  # (flags after --paths OURS THEIRS --out FOLDER, a word of the error)
     "robustness": [("--paths missing.pth", "missing.pth"), ("--models resnet8", "--models"), ("--labels a", "--labels"),
                    ("--labels a a", "--labels"), ("--epsilons 2,2", "twice"), ("--epsilons 300", "--epsilons"),
                    ("--models resnet14 resnet14", "not the weights of resnet14"), ("--nonsense 1", "--nonsense")],
@@ -118,7 +118,7 @@ BAD = {  # flags after --paths OURS THEIRS --out FOLDER: a word of the one line
 
 
 @pytest.mark.parametrize("tool", BAD)
-def test_bad_input_is_one_line(tool, paths, tmp_path):
+def test_bad_input_is_refused_in_one_line(tool, paths, tmp_path):
     for flags, word in BAD[tool]:
         done = call(TOOLS[tool].main, [*SHARED, "--paths", *paths, "--out", str(tmp_path / "out"), *flags.split()])
         assert done.status == 2 and done.err.count("\n") == 1 and word in done.err, done
@@ -141,7 +141,7 @@ def test_other_bad_input(paths, tmp_path):
         assert done.status == 2 and done.err.count("\n") == 1 and word in done.err, done
 
 
-def test_a_missing_package_is_one_line(paths, tmp_path, monkeypatch):
+def test_a_missing_package_is_reported_in_one_line(paths, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
     done = call(tsne.main, [*SHARED, "--paths", *paths, "--out", str(tmp_path / "out")])
     assert done.status == 2 and done.err.count("\n") == 1 and "pip install" in done.err

@@ -18,7 +18,7 @@ from models import cpu_kernels, model_dict
 from models.cpu_kernels import native, norm, winograd
 from models.folding import folded
 from models.layers import BatchNorm2d
-from tests.support.networks import SIGNATURES, assert_same_function, lived_in
+from tests.support.networks import SIGNATURES, assert_same_function, with_trained_norms
 
 ROOT = Path(__file__).resolve().parent.parent
 LAST = torch.channels_last
@@ -315,7 +315,7 @@ def test_replaced_layers_keep_their_state_and_stay_shared():
                                   pytest.param("ResNet50", marks=pytest.mark.slow)])
 def test_fused_teacher_computes_the_same_function(name):
     torch.manual_seed(0)
-    net = lived_in(model_dict[name](num_classes=10))
+    net = with_trained_norms(model_dict[name](num_classes=10))
     exact, fast = copy.deepcopy(net).double().eval(), cpu_kernels.accelerate(folded(net))
     for signature in SIGNATURES:
         fused = cpu_kernels.fused(copy.deepcopy(fast), *signature)

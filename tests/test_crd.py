@@ -1,4 +1,4 @@
-"""CRD: values against plain loops, its memories and constants, its state. For its negatives see test_sampling."""
+"""CRD compared with plain loops: values, memories, constants, gradients. For its negatives see test_sampling.py."""
 from argparse import Namespace
 
 import numpy as np
@@ -21,18 +21,18 @@ def opt(**changes):
 
 
 def indices(rows, seed=0, n=N, k=K):
-    """Distinct places, the first of which is the row's own."""
+    """Distinct indices per row, the first of which is the row's own."""
     rng = np.random.default_rng(seed)
     y = rng.permutation(n)[:rows]
     negatives = [rng.permutation(np.delete(np.arange(n), i))[:k] for i in y]
     return torch.from_numpy(y), torch.from_numpy(np.concatenate([y[:, None], negatives], axis=1))
 
 
-# The plain loops ----------------------------------------------------------------------------------------------------
+# Plain loops ----------------------------------------------------------------------------------------------------------
 
 
-def test_steps_are_the_loops():
-    """Values, Z of the first batch alone, memories and their order, over batches of two sizes."""
+def test_steps_equal_the_loops():
+    """Values, Z from the first batch only, memories and their order, over batches of two sizes."""
     torch.manual_seed(0)
     loss = CRDLoss(opt()).double()
     reference = Reference(loss)
@@ -47,7 +47,7 @@ def test_steps_are_the_loops():
             np.testing.assert_allclose(got, expected, rtol=1e-10)
 
 
-def test_gradient_is_the_values():
+def test_gradient_matches_finite_differences():
     torch.manual_seed(0)
     loss = CRDLoss(opt(nce_k=5)).double()
     y, idx = indices(3, k=5)
@@ -61,8 +61,8 @@ def test_gradient_is_the_values():
     assert torch.autograd.gradcheck(value, (*features, *loss.parameters()))
 
 
-def test_backward_sees_the_memory_of_its_forward():
-    """The memories have moved on when backward runs, even by a second step."""
+def test_backward_uses_the_memory_of_its_forward():
+    """Though the memories have been updated when backward runs, even by a second step."""
     torch.manual_seed(0)
     losses = [CRDLoss(opt()).double() for _ in range(2)]
     losses[1].load_state_dict(losses[0].state_dict())
@@ -80,7 +80,7 @@ def test_backward_sees_the_memory_of_its_forward():
 
 # The memories -------------------------------------------------------------------------------------------------------
 
-def test_the_last_row_of_an_image_moves_its_memory():
+def test_the_last_row_of_an_image_updates_its_memory():
     torch.manual_seed(0)
     memory = ContrastMemory(4, N, K).double()
     before = memory.memory_v1.clone()

@@ -8,7 +8,7 @@ from dataset import DeviceLoader, MixSpec
 from helper.engine import Engine
 from tests.support.method_runs import CAPTURABLE, MethodRun
 from tests.support.small_runs import DATA, call
-from tests.support.training import a_teacher, an_engine, options, small_data, train, weights
+from tests.support.training import options, small_data, small_engine, small_teacher, train, weights
 
 RESCALE = {"kd": "none", "mixstd": "std", None: "none"}
 cuda = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
@@ -26,7 +26,7 @@ def ieee():
 
 
 def cuda_engine(opt, seed=1, name="mixstd") -> Engine:
-    return an_engine(opt, seed, name, device="cuda")
+    return small_engine(opt, seed, name, device="cuda")
 
 
 @pytest.mark.parametrize("name", RESCALE)
@@ -39,7 +39,7 @@ class TestCuda:
         for step in ("eager", "graph"):
             opt = options(step=step, rescale=RESCALE[name], lr_decay_epochs=[5, 10], learning_rate=0.01)
             engine = cuda_engine(opt, name=name)
-            train(engine, opt, steps=50, device="cuda", teacher=a_teacher("cuda"))
+            train(engine, opt, steps=50, device="cuda", teacher=small_teacher("cuda"))
             results[step] = weights(engine), engine.sums.cpu()
         torch.testing.assert_close(results["graph"][0], results["eager"][0], rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(results["graph"][1], results["eager"][1], rtol=1e-3, atol=1e-3)
@@ -48,7 +48,7 @@ class TestCuda:
         for step in ("eager", "graph"):
             opt = options(step=step, rescale=RESCALE[name])
             engine = cuda_engine(opt, name=name)
-            teacher = a_teacher("cuda")
+            teacher = small_teacher("cuda")
             train(engine, opt, steps=6, device="cuda", teacher=teacher)  # captures, cuDNN's search
             loader = DeviceLoader(small_data(), 16, MixSpec("mixup"), "cuda", torch.channels_last)
             for epoch in (1, 2):

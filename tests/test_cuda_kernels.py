@@ -1,5 +1,5 @@
-"""Batch norms by Triton against float64: on CUDA the kernels; on the CPU their operators of torch, and in a process of
-its own the kernels by Triton's interpreter."""
+"""Batch norms in Triton compared with float64: on CUDA the kernels; on the CPU their counterparts in torch, and in a
+subprocess the kernels in Triton's interpreter."""
 import copy
 import os
 import subprocess
@@ -22,12 +22,12 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
 SHAPES = [(4, 16, 8, 8), (3, 5, 7, 3), (2, 1, 1, 1), (5, 20, 13, 11)]  # the last in tiles, see `tiles`
 USES = [(False, False, False), (False, True, False), (True, False, True), (True, True, False), (True, True, True)]
-EXACT = {torch.float32: 5e-6, torch.bfloat16: 0.02 if INTERPRETED else 0.008}  # the interpreter cuts digits off
+EXACT = {torch.float32: 5e-6, torch.bfloat16: 0.02 if INTERPRETED else 0.008}  # the interpreter truncates
 
 
 @pytest.fixture(autouse=True)
 def tiles(monkeypatch):
-    """Several tiles at 715 rows, whose sums are read two at a time."""
+    """Split 715 rows into several tiles, whose sums are read two at a time."""
     monkeypatch.setattr(kernels, "AT_ONCE", 256)
     if INTERPRETED:
         import triton
@@ -41,7 +41,7 @@ def images(shape, dtype, seed, mean=0.0):
     return x.to(DEVICE, dtype).to(memory_format=torch.channels_last).requires_grad_()
 
 
-def a_norm(channels):
+def make_norm(channels):
     torch.manual_seed(1)
     norm = BatchNorm2d(channels, momentum=0.3)
     norm.weight.data.uniform_(-1, 2)
@@ -50,7 +50,7 @@ def a_norm(channels):
 
 
 def reference(norm, x, residual, relu):
-    """torch's own, in float64."""
+    """torch's batch norm in float64."""
     x, residual = (v if v is None else v.detach().double().requires_grad_() for v in (x, residual))
     norm = copy.deepcopy(norm).double()
     y = F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, True, norm.momentum, norm.eps)
@@ -67,10 +67,10 @@ def near(found, expected, dtype):
 @pytest.mark.parametrize("dtype", EXACT, ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_against_float64(shape, dtype, relu, summed, twice):
-    """Forward, gradients, running statistics; twice: the output is read by a shortcut as well."""
+    """Forward, gradients, running statistics; twice: a shortcut uses the output as well."""
     x, residual = images(shape, dtype, 1, mean=1.0), images(shape, dtype, 2)
     residual = residual if summed else None
-    plain = a_norm(shape[1])
+    plain = make_norm(shape[1])
     norm = norms_by_triton(copy.deepcopy(plain))
     assert isinstance(norm, TritonBatchNorm2d)
     y = norm(x, residual, relu)
@@ -80,29 +80,29 @@ def test_against_float64(shape, dtype, relu, summed, twice):
     near(norm.running_var, plain.running_var, torch.float32)
     assert norm.num_batches_tracked == 1
 
-    # a gradient may differ where rounding decides what the ReLU cuts
+    # near zero, rounding decides which gradients the ReLU drops
     dy, more = (images(shape, dtype, seed).detach() for seed in (3, 4))
     dy[expected.abs() < 0.05], more[expected.abs() < 0.05] = 0, 0
     (y * dy).sum().backward() if not twice else torch.autograd.backward([y, y.shortcut], [dy, more])
     (expected * (dy.double() + more.double() if twice else dy.double())).sum().backward()
     for found, wanted in ((x, x64), (residual, residual64), (norm.weight, plain.weight), (norm.bias, plain.bias)):
-        if found is not None and shape[2] > 1:  # of two values per channel the gradient is but rounding
+        if found is not None and shape[2] > 1:  # with two values per channel the gradient is rounding alone
             near(found.grad, wanted.grad, dtype if found.dim() == 4 else torch.float32)
 
 
 @pytest.mark.parametrize("summed", [False, True])
-def test_a_nan_is_not_hidden_by_the_relu(summed):
+def test_the_relu_propagates_nan(summed):
     x = images((4, 16, 8, 8), torch.float32, 1)
     with torch.no_grad():
         x[0, 3, 0, 0] = float("nan")
-    y = norms_by_triton(a_norm(16))(x, torch.ones_like(x) if summed else None, True)
+    y = norms_by_triton(make_norm(16))(x, torch.ones_like(x) if summed else None, True)
     y.sum().backward()
     for found in (y, x.grad):
         assert found.isnan().any((0, 2, 3)).tolist() == [channel == 3 for channel in range(16)]
 
 
 @pytest.mark.skipif(INTERPRETED, reason="slow, and of other code than the kernels")
-def test_a_network_trains_as_it_does_by_torchs_norms():
+def test_a_network_trains_as_with_torchs_norms():
     torch.manual_seed(0)
     plain = model_dict["resnet8"](num_classes=5).to(DEVICE, memory_format=torch.channels_last).train()
     ours = norms_by_triton(copy.deepcopy(plain))
@@ -122,8 +122,8 @@ def test_a_network_trains_as_it_does_by_torchs_norms():
 
 
 @pytest.mark.skipif(INTERPRETED, reason="slow, and of other code than the kernels")
-def test_a_captured_step_is_the_eager_one_of_torchs_norms(monkeypatch):
-    """No read by the host, no race, every number as it changes from step to step."""
+def test_a_captured_step_equals_the_eager_one_with_torchs_norms(monkeypatch):
+    """With no read by the host and no race."""
     (eager, sums), = MethodRun("mixstd", step="eager", epochs=2).train()
     emulated = Emulated().patch(monkeypatch)
     run = MethodRun("mixstd", step="graph", epochs=2)
@@ -137,8 +137,8 @@ def test_a_captured_step_is_the_eager_one_of_torchs_norms(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(INTERPRETED, reason="this is its process")
-def test_the_kernels_by_the_interpreter():
+@pytest.mark.skipif(INTERPRETED, reason="this is the subprocess")
+def test_the_kernels_in_the_interpreter():
     pytest.importorskip("triton")
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k",
                            "float64 or nan", __file__], cwd=ROOT,
@@ -149,8 +149,8 @@ def test_the_kernels_by_the_interpreter():
 @pytest.mark.slow
 @pytest.mark.skipif(INTERPRETED, reason="needs the compiler")
 @pytest.mark.parametrize("numbers", ["*fp32", "*bf16"])
-def test_the_kernels_compile_for_a_card(numbers, tmp_path, monkeypatch):
-    """What the interpreter takes the compiler may refuse."""
+def test_the_kernels_compile_for_a_gpu(numbers, tmp_path, monkeypatch):
+    """The compiler may refuse what the interpreter accepts."""
     compiler = pytest.importorskip("triton.compiler")
     from triton.backends.compiler import GPUTarget
 

@@ -1,4 +1,4 @@
-"""The data sets: what is read, what is refused, what is held out."""
+"""The data sets: reading, refused files, hold-out and fractions."""
 import io
 import pickle
 import pickletools
@@ -36,7 +36,7 @@ def test_an_unknown_data_set_is_refused():
 
 
 @pytest.mark.parametrize("change", [lambda b: b[:-100], lambda b: b[:500] + b"\x00" + b[501:], lambda b: b""])
-def test_an_altered_file_is_named_and_kept(tmp_path, change):
+def test_an_altered_file_is_refused_and_kept(tmp_path, change):
     tiny.write(tmp_path)
     with tiny.official(tmp_path):
         right = dict(datasets.CIFAR100.train_list)["train"]
@@ -49,7 +49,7 @@ def test_an_altered_file_is_named_and_kept(tmp_path, change):
     assert "\n" not in text and path.exists()
 
 
-def test_missing_files_are_named(tmp_path):
+def test_missing_files_are_listed(tmp_path):
     with pytest.raises(DataError) as caught:
         dataset.load("cifar100", tmp_path, download=False)
     text = str(caught.value)
@@ -67,7 +67,7 @@ def test_an_unreadable_file_is_refused(tmp_path):
             dataset.load("cifar100", tmp_path)
 
 
-def planted(folder, value):
+def write_pickle(folder, value):
     tiny.write(folder)
     path = folder / "cifar-100-python" / "train"
     path.write_bytes(pickle.dumps(value, protocol=2))
@@ -76,7 +76,7 @@ def planted(folder, value):
 
 def test_a_file_with_a_wrong_md5_is_never_unpickled(tmp_path, monkeypatch):
     with tiny.official(tiny.write(tmp_path)):
-        path = planted(tmp_path, Bomb(tmp_path / "mark"))
+        path = write_pickle(tmp_path, Bomb(tmp_path / "mark"))
         monkeypatch.setattr(dataset.cifar, "_NumpyOnly", lambda *a, **k: pytest.fail("unpickled before the md5"))
         with pytest.raises(DataError, match="truncated or altered"):
             dataset.load("cifar100", tmp_path)
@@ -86,7 +86,7 @@ def test_a_file_with_a_wrong_md5_is_never_unpickled(tmp_path, monkeypatch):
 @pytest.mark.parametrize("wrap", [lambda bomb: bomb, lambda bomb: {"data": bomb, "fine_labels": [0]},
                                   lambda bomb: {"fine_labels": [bomb], "data": np.zeros((1, 3072), np.uint8)}])
 def test_a_pickle_that_runs_code_is_refused_whatever_its_md5(tmp_path, wrap):
-    path = planted(tmp_path, wrap(Bomb(tmp_path / "mark")))
+    path = write_pickle(tmp_path, wrap(Bomb(tmp_path / "mark")))
     with tiny.official(tmp_path), pytest.raises(DataError, match=f"{path}: not a CIFAR batch file.*mkdir"):
         dataset.load("cifar100", tmp_path)
     assert not (tmp_path / "mark").exists()
@@ -104,7 +104,7 @@ def test_unpickler_refuses_any_other_name(text):
     {"data": np.zeros((1, 3072), np.uint8), "fine_labels": [-1]}, {"data": np.zeros((1, 3072), np.uint8)},
     {"data": np.zeros((1, 3072), np.uint8), "fine_labels": [0.5]}])
 def test_other_content_is_refused(tmp_path, entry):
-    planted(tmp_path, 0).write_bytes(tiny.dumps(entry))
+    write_pickle(tmp_path, 0).write_bytes(tiny.dumps(entry))
     with tiny.official(tmp_path), pytest.raises(DataError, match="not a CIFAR batch file") as caught:
         dataset.load("cifar100", tmp_path)
     assert "\n" not in str(caught.value)
@@ -131,16 +131,16 @@ def test_digits_are_split_by_class_and_normalised():
 
 
 def numbered(n=1000, classes=10):
-    """Data whose images carry their place."""
+    """Data whose images encode their index."""
     def split(first, count):
-        place = torch.arange(first, first + count)
-        images = torch.stack([place % 256, place // 256], 1).to(torch.uint8)[:, :, None, None]
-        return data.Split(images, place % classes)
+        index = torch.arange(first, first + count)
+        images = torch.stack([index % 256, index // 256], 1).to(torch.uint8)[:, :, None, None]
+        return data.Split(images, index % classes)
 
     return data.Data("numbered", classes, (0.5,) * 2, (0.5,) * 2, 0, False, split(0, n), split(n, 100))
 
 
-def places(split):
+def indices_of(split):
     return (split.images[:, 0].long() + 256 * split.images[:, 1].long()).flatten()
 
 
@@ -149,18 +149,18 @@ def test_holdout_is_balanced_fixed_and_disjoint():
     once, again = data.reduced(whole, 200), data.reduced(whole, 200)
     assert torch.bincount(once.test.labels).tolist() == [20] * 10
     assert torch.bincount(once.train.labels).tolist() == [80] * 10
-    joined = torch.cat([places(once.train), places(once.test)])
+    joined = torch.cat([indices_of(once.train), indices_of(once.test)])
     assert sorted(joined.tolist()) == list(range(1000))  # nothing of the official test set (1000..1099) is left
-    assert torch.equal(places(once.test), places(again.test))
-    assert torch.equal(places(once.test) % 10, once.test.labels)
-    assert not torch.equal(places(once.test), torch.arange(200))
+    assert torch.equal(indices_of(once.test), indices_of(again.test))
+    assert torch.equal(indices_of(once.test) % 10, once.test.labels)
+    assert not torch.equal(indices_of(once.test), torch.arange(200))
 
 
 def test_fraction_is_balanced_and_after_the_holdout():
     part = data.reduced(numbered(), 200, 0.25)
     assert torch.bincount(part.train.labels).tolist() == [20] * 10 and len(part.test) == 200
-    assert not set(places(part.train).tolist()) & set(places(part.test).tolist())
-    assert torch.equal(places(data.reduced(numbered(), 0, 1.0).train), torch.arange(1000))
+    assert not set(indices_of(part.train).tolist()) & set(indices_of(part.test).tolist())
+    assert torch.equal(indices_of(data.reduced(numbered(), 0, 1.0).train), torch.arange(1000))
 
 
 def test_stratified_rounds_by_largest_remainder():
@@ -182,7 +182,7 @@ def test_reductions_that_leave_nothing_are_refused(arguments, flag):
         data.reduced(numbered(), *arguments)
 
 
-# --- the real thing
+# --- real data
 
 
 def operations(path):
@@ -201,4 +201,4 @@ def test_real_cifar100(real_cifar100, tiny_files):
     assert torch.allclose(pixels.std((0, 2, 3)), torch.tensor(loaded.std), atol=4e-3)
     small, official = (operations(folder / "cifar-100-python" / "test") for folder in (tiny_files, real_cifar100))
     assert small[1] == official[1]
-    assert small[0] - official[0] <= {"NEWTRUE"}  # numpy's dtype(..., copy=True), a plain 1 in its day
+    assert small[0] - official[0] <= {"NEWTRUE"}  # numpy's dtype(..., copy=True), then a plain 1

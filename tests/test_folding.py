@@ -1,4 +1,4 @@
-"""A folded network, fused for CUDA or not, is the same function, and the network it came from is untouched."""
+"""A folded network, fused for CUDA or not, computes the same function; the original network is unchanged."""
 import copy
 
 import pytest
@@ -10,7 +10,7 @@ from models import model_dict
 from models.folding import folded
 from models.fusing import FusedConv2d, cudnn_fuses, fused_for_cuda
 from scripts.bench.operations import OperationCount
-from tests.support.networks import SIGNATURES, assert_same_function, flat, images, lived_in
+from tests.support.networks import SIGNATURES, assert_same_function, flat, images, with_trained_norms
 
 NORMS_KEPT = {"resnet20": 0, "ResNet50": 0, "wrn_16_2": 7, "vgg13": 0, "MobileNetV2": 0,
               "ShuffleV1": 0, "ShuffleV2": 0}
@@ -18,7 +18,7 @@ NORMS_KEPT = {"resnet20": 0, "ResNet50": 0, "wrn_16_2": 7, "vgg13": 0, "MobileNe
 
 def network(name):
     torch.manual_seed(0)
-    return lived_in(model_dict[name](num_classes=7))
+    return with_trained_norms(model_dict[name](num_classes=7))
 
 
 def count(net, kind):
@@ -27,7 +27,7 @@ def count(net, kind):
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in ("ResNet50", "vgg13") else name
                                   for name in NORMS_KEPT])
-def test_a_folded_network_is_the_same_function(name):
+def test_a_folded_network_computes_the_same_function(name):
     model = network(name).double()
     exact, fast, x = copy.deepcopy(model).eval(), folded(model), images(2, 3, 16, 16, dtype=torch.float64)
     assert count(fast, nn.BatchNorm2d) == NORMS_KEPT[name]
@@ -38,7 +38,7 @@ def test_a_folded_network_is_the_same_function(name):
         assert_same_function(fused, exact, x, 1e-9, [signature])
 
 
-def test_folding_leaves_the_network_untouched():
+def test_folding_leaves_the_network_unchanged():
     model = network("ShuffleV2").train()
     before = copy.deepcopy(model.state_dict())
     with torch.no_grad():
@@ -60,7 +60,7 @@ def test_a_folded_network_is_for_inference_only():
 
 
 @pytest.mark.slow
-def test_a_folded_network_is_copied_saved_and_compiled(tmp_path):
+def test_a_folded_network_can_be_copied_saved_and_compiled(tmp_path):
     torch.compiler.reset()
     fast, x = folded(network("resnet8")), images(2, 3, 32, 32)
     torch.save(fast, tmp_path / "folded.pth")
@@ -70,7 +70,7 @@ def test_a_folded_network_is_copied_saved_and_compiled(tmp_path):
 
 
 class Awkward(nn.Module):
-    """Convolutions that must keep their norms: one has a second reader, one is called twice, one norm is shared."""
+    """Convolutions that must keep their norms: one output is used twice, one is called twice, one norm is shared."""
 
     def __init__(self):
         super().__init__()
@@ -87,7 +87,7 @@ class Awkward(nn.Module):
 
 def test_norms_that_cannot_be_folded_are_kept():
     torch.manual_seed(0)
-    model = lived_in(Awkward()).double()
+    model = with_trained_norms(Awkward()).double()
     fast = folded(model)
     assert count(fast, nn.BatchNorm2d) == 4
     assert_same_function(fast, model.eval(), images(2, 3, 8, 8, dtype=torch.float64), 1e-9)
@@ -95,7 +95,7 @@ def test_norms_that_cannot_be_folded_are_kept():
 
 @pytest.mark.parametrize("name, most", [("resnet20", 27), ("vgg8", 15)])
 def test_a_fused_block_is_two_operations(name, most):
-    """Counted: a convolution, its bias, its sum and its ReLU as one; before, up to four."""
+    """A convolution, its bias, its sum and its ReLU are one operation; not fused, up to four."""
     plain = folded(network(name))
     fused, counts = fused_for_cuda(copy.deepcopy(plain), False, False), []
     for net in (plain, fused):
@@ -117,7 +117,7 @@ def test_a_fused_network_computes_in_half_precision():
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("name", ["resnet20", "vgg8", "ShuffleV1"])
-def test_cudnns_operation_is_the_networks_function(name):
+def test_cudnns_fused_operation_computes_the_same_function(name):
     device = torch.device("cuda")
     assert cudnn_fuses(device, torch.float32)
     set_precision("fp32", device)

@@ -1,4 +1,4 @@
-"""No command line gives a traceback: status 0 or 2, and with 2 exactly one line. Training itself is cut out."""
+"""No command line gives a traceback: status 0 or 2, and with 2 exactly one line. Training is replaced by a stub."""
 
 import contextlib
 import importlib
@@ -28,7 +28,7 @@ SMALL = ["resnet8", "wrn_16_1", "resnet8x4"]
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with what a path may be: a teacher, a run, a folder, a text, a link to nowhere, a file in the way."""
+    """A folder with a teacher, a run, a text file, an empty folder, a dangling link and a link to itself."""
     place = tmp_path_factory.mktemp("place")
     (place / "resnet8_vanilla").mkdir()
     checkpoint.save(
@@ -90,7 +90,7 @@ def _text(value):
 
 
 def lines(role):
-    """Command lines: mostly a sound beginning, then flags with values good, bad and absurd, and stray words."""
+    """Command lines: mostly a valid beginning, then flags with valid, invalid and absurd values, and stray words."""
     flags = {name: action for name, action in flags_of(role).items() if action.dest != "help"}
 
     def pair(name):
@@ -109,8 +109,8 @@ def lines(role):
 
 
 @pytest.fixture(scope="module")
-def cut(place):
-    """What would train, wait, write or change this process is cut out; all else is the scripts' own."""
+def workspace(place):
+    """The folder, with stubs for what would train, wait, write or change this process."""
     whole = dataset.load("digits", "")
     small = replace(whole, train=whole.train.take(range(60)), test=whole.test.take(range(20)))
     before = Path.cwd()
@@ -143,12 +143,12 @@ def check(main, argv):
 @pytest.mark.parametrize("role", MAINS)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_no_command_line_gives_a_traceback(role, data, cut):
+def test_no_command_line_gives_a_traceback(role, data, workspace):
     check(MAINS[role], data.draw(lines(role)))
-    assert not (cut / "x").exists()
+    assert not (workspace / "x").exists()
 
 
-def test_two_dashes_are_no_value(cut):
+def test_two_dashes_are_refused_as_a_value(workspace):
     for name, action in flags_of("student").items():
         if action.nargs != 0:
             for argv in ([f"{name}=--"], [name, "--"]):
@@ -156,15 +156,15 @@ def test_two_dashes_are_no_value(cut):
 
 
 @pytest.mark.parametrize("role", MAINS)
-def test_a_sound_command_line_gets_through(role, cut):
-    """Else the test above would see nothing but refusals."""
+def test_a_valid_command_line_is_accepted(role, workspace):
+    """Otherwise the test above would see only refusals."""
     start = {"teacher": ["--model=resnet8"], "student": ["--model_s=resnet8", "--path_t=resnet8_vanilla/t.pth"]}
     done = check(MAINS[role], ["--dataset", "digits", *start[role]])
     assert done.status == 0 and "learning_rate :" in done.out
 
 
 @pytest.mark.parametrize("flag", ["--path_t", "--data_dir", "--save_dir", "--resume"])
-def test_every_path_everywhere(flag, cut):
+def test_unusual_paths_for_every_path_flag(flag, workspace):
     start = ["--dataset", "cifar100" if flag == "--data_dir" else "digits", "--model_s", "resnet8"]
     for path in PATHS:
         check(MAINS["student"], [*start, "--path_t", "resnet8_vanilla/t.pth", f"{flag}={path}"])
@@ -173,7 +173,7 @@ def test_every_path_everywhere(flag, cut):
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(holdout=st.integers(-5, 80), fraction=st.floats(0, 1.1), size=st.integers(0, 70))
 @example(holdout=0, fraction=0.5, size=29)
-def test_every_cut_of_the_data(holdout, fraction, size, cut):
+def test_holdout_fraction_and_batch_size_together(holdout, fraction, size, workspace):
     check(MAINS["teacher"], ["--dataset", "digits", "--model", "resnet8", f"--holdout={holdout}",
                              f"--batch_size={size}", f"--train_fraction={fraction}"])
 
@@ -197,8 +197,8 @@ class Parsed(BaseException):
 @pytest.mark.parametrize("module", tools())
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_tools_refuse_in_one_line(module, data, cut):
-    """What their parsers let through ends there: the tools do real work."""
+def test_tools_refuse_in_one_line(module, data, workspace):
+    """Command lines that their parsers accept end after parsing, because the tools do real work."""
     main = importlib.import_module(module).main
     real, flags = Parser.parse, []
 

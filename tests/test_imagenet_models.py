@@ -12,7 +12,7 @@ from helper.errors import UserError
 from helper.teacher import read_teacher
 from models import any_model, imagenet_dict, model_dict
 from models.folding import folded
-from tests.support.networks import assert_same_function, images, lived_in
+from tests.support.networks import assert_same_function, images, with_trained_norms
 
 TORCHVISION = sorted(set(imagenet_dict) & set(models.list_models()))
 CHANNELS = {"resnet18": (64, 64, 128, 256, 512, 512), "resnet34": (64, 64, 128, 256, 512, 512),
@@ -36,7 +36,7 @@ def test_names_are_apart_from_those_for_small_images():
 
 @pytest.mark.parametrize("name", large_ones_slow(TORCHVISION))
 def test_torchvision_weights_load_and_give_torchvision_logits(name):
-    theirs = lived_in(models.get_model(name, weights=None, num_classes=10)).eval()
+    theirs = with_trained_norms(models.get_model(name, weights=None, num_classes=10)).eval()
     net = any_model[name](num_classes=10).eval()
     assert list(net.state_dict()) == list(theirs.state_dict())
     net.load_state_dict(theirs.state_dict(), strict=True)
@@ -46,7 +46,7 @@ def test_torchvision_weights_load_and_give_torchvision_logits(name):
 
 @pytest.mark.parametrize("name", large_ones_slow(imagenet_dict))
 def test_features_and_preactivations(name):
-    net = lived_in(any_model[name](num_classes=10)).eval()
+    net = with_trained_norms(any_model[name](num_classes=10)).eval()
     with torch.no_grad():
         features, logits = net(some(), is_feat=True)
         before, same = net(some(), is_feat=True, preact=True)

@@ -25,7 +25,7 @@ PUBLISHED = {"resnet20": 68.83, "resnet32": 70.16, "resnet44": 71.63, "resnet56"
 
 @pytest.fixture(scope="module")
 def teacher_files():
-    """The four files of github.com/chenyaofo/pytorch-cifar-models, as architecture -> what was read."""
+    """The four files of github.com/chenyaofo/pytorch-cifar-models: architecture -> TeacherFile."""
     folder = real_data.teachers()
     files = [] if folder is None else [read_teacher(str(path)) for path in sorted(folder.glob("cifar100_resnet*.p*"))]
     files = {file.arch: file for file in files}
@@ -41,7 +41,7 @@ def cifar100(real_cifar100):
 
 @pytest.mark.slow
 def test_published_accuracy(teacher_files, cifar100):
-    """Of the smallest: the others' digests are known."""
+    """Of the smallest network; the weights of the others are checked by digest."""
     model = build(teacher_files["resnet20"], 100).to(memory_format=torch.channels_last)
     found = evaluate(model, dataset.make_test_batches(cifar100, torch.device("cpu"))())
     assert abs(found.top1 - PUBLISHED["resnet20"]) <= 0.1
@@ -59,7 +59,7 @@ def test_weights_are_recognised_in_any_file(teacher_files, tmp_path, arch):
 
 @pytest.fixture
 def listed(tmp_path, monkeypatch):
-    """A small network whose weights are listed as known: (path, what is known)."""
+    """Path of a small network whose weights are listed as known."""
     torch.manual_seed(3)
     path = tmp_path / "resnet8_chenyaofo" / "cifar100_resnet8-00000000.pt"
     path.parent.mkdir()
@@ -70,7 +70,7 @@ def listed(tmp_path, monkeypatch):
     return path
 
 
-def test_a_run_prints_and_stores_where_its_teacher_came_from(listed, tmp_path):
+def test_a_run_prints_and_stores_the_origin_of_its_teacher(listed, tmp_path):
     done = ok(tmp_path / "save", "--path_t", listed, "--epochs", 1, role="student")
     assert "teacher origin: someone (example.org/zoo)" in done.out
     args = next(tmp_path.glob("save/student_model/*/args.json"))
@@ -80,7 +80,7 @@ def test_a_run_prints_and_stores_where_its_teacher_came_from(listed, tmp_path):
 
 
 def test_evaluate_prints_the_origin_of_the_published_figure(listed, monkeypatch, capsys):
-    """A zoo's own of its weights; else that of networks of this name trained alone; none of a distilled one."""
+    """A zoo's figure for its own weights, otherwise that of a network of this name trained alone."""
     evaluate_file.main(["--path", str(listed), "--dataset", "digits", "--device", "cpu"])
     assert "published top-1 55.50 (someone (example.org/zoo))" in capsys.readouterr().out
     torch.save(model_dict["resnet8"](num_classes=10).state_dict(), listed)
@@ -89,7 +89,7 @@ def test_evaluate_prints_the_origin_of_the_published_figure(listed, monkeypatch,
     assert "published top-1 60.25 (a resnet8 trained alone)" in capsys.readouterr().out
 
 
-def test_weights_of_the_project_are_known_and_distilled_ones_are_compared_with_none():
+def test_weights_of_the_project_are_known_and_distilled_ones_have_no_published_figure():
     data = Namespace(name="cifar100", published={"resnet20": 69.06})
     for name, entry in json.loads((PRETRAINED / "index.json").read_text()).items():
         file = read_teacher(str(PRETRAINED / f"{name}.pth"))
@@ -98,7 +98,7 @@ def test_weights_of_the_project_are_known_and_distilled_ones_are_compared_with_n
 
 
 @pytest.mark.parametrize("arch", ["resnet20", "MobileNetV2"])
-def test_a_teacher_of_ones_own_is_found_before_others_and_teacher_dir_before_all(tmp_path, monkeypatch, capsys, arch):
+def test_teacher_dir_precedes_own_teachers_and_those_precede_fetched_ones(tmp_path, monkeypatch, capsys, arch):
     own = Path("save", "models", teacher_name(parse_teacher(["--model", arch]), "0"), f"{arch}_last.pth")
     fetched, given = Path("save", "models", vanilla(arch)), Path("mine", vanilla(arch))
     monkeypatch.chdir(tmp_path)

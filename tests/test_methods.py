@@ -1,4 +1,4 @@
-"""Methods on the published pairs of networks: which run, what each trains and refuses, warm-up, first stages, flags."""
+"""Methods on the published pairs of networks: support, gradients, warm-up, first stages, refusals, flags."""
 import argparse
 from argparse import Namespace
 
@@ -16,7 +16,7 @@ from tests.support.feature_cases import EQUAL_CHANNELS, PAIRS, options, outputs,
 from tests.support.training import options as run_options
 
 LABELS = torch.arange(60) % 10
-# stages of other widths than the teacher's: a right singular vector of one has no cosine with that of the other
+# stages of other widths than the teacher's: right singular vectors of different lengths have no cosine
 NO_KDSVD = {("wrn_40_2", "wrn_40_1"), ("vgg13", "MobileNetV2"), ("ResNet50", "MobileNetV2"), ("ResNet50", "vgg8"),
             ("resnet32x4", "ShuffleV1"), ("resnet32x4", "ShuffleV2"), ("wrn_40_2", "ShuffleV1")}
 
@@ -30,7 +30,7 @@ def own(name, **changes):
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=">".join)
-def test_methods_refuse_pairs_without_what_they_need(pair):
+def test_methods_refuse_unsupported_pairs(pair):
     both = pair_of_shapes(shapes(pair[1]), shapes(pair[0]))
     refused = {name for name, cls in distiller_dict.items() if cls.unsupported(own(name), both)}
     assert refused == {*(["kdsvd"] if pair in NO_KDSVD else []), *([] if pair in EQUAL_CHANNELS else ["fsp"])}
@@ -42,7 +42,7 @@ SLOW = [pytest.param(pair, marks=pytest.mark.slow) for pair in PAIRS if pair not
 
 @pytest.mark.parametrize("pair", [*QUICK, *SLOW], ids=">".join)
 def test_losses_of_published_pairs_have_a_gradient(pair):
-    """Forward and backward of every method on tensors without values: a read of one on the host raises."""
+    """Forward and backward of every method on fake tensors, which raise when the host reads a value."""
     both = pair_of_shapes(shapes(pair[1]), shapes(pair[0]))
     for name, cls in distiller_dict.items():
         if not cls.unsupported(own(name), both):
@@ -50,8 +50,8 @@ def test_losses_of_published_pairs_have_a_gradient(pair):
 
 
 def faked(cls, opt, both):
-    """Losses of both stages after a backward pass, on tensors without values."""
-    real = cls(opt, both) if "nce_k" in cls.flags else None  # counts the labels of each class when it is made
+    """Losses of both stages after a backward pass, on fake tensors."""
+    real = cls(opt, both) if "nce_k" in cls.flags else None  # its constructor counts the labels per class
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         method = real or cls(opt, both)
         for module in method.modules():
@@ -68,7 +68,7 @@ def faked(cls, opt, both):
     return terms
 
 
-def test_hint_takes_every_layer_but_the_pooled_one():
+def test_hint_supports_every_layer_but_the_pooled_one():
     both, cls = pair_of_shapes(shapes("vgg8"), shapes("ResNet50")), distiller_dict["hint"]
     for layer in range(len(both.shapes_s)):
         opt = options("hint", hint_layer=layer)
@@ -79,7 +79,7 @@ def test_hint_takes_every_layer_but_the_pooled_one():
             assert regress(torch.zeros(both.shapes_s[layer])).shape[1:] == both.shapes_t[layer][1:]
 
 
-def test_longer_lists_of_stages_are_cut():
+def test_the_longer_list_of_stages_is_shortened():
     both = pair_of_shapes(shapes("resnet20"), shapes("vgg13"))
     out_s, out_t = outputs(both.shapes_s, 0), outputs(both.shapes_t, 20)
     loss = distiller_dict["attention"](options("attention"), both).kd_loss(out_s, out_t, None)
@@ -87,7 +87,7 @@ def test_longer_lists_of_stages_are_cut():
 
 
 def test_published_weights():
-    """Of the papers that no configuration file of tests/test_settings.py covers."""
+    """Those of papers without a configuration file in tests/test_settings.py."""
     expected = {"abound": (1, 0, 0), "factor": (1, 0, 200), "fsp": (1, 0, 0), "dkd": (1, 0, 1), "dist": (1, 0, 2),
                 "reviewkd": (1, 0, 5), "correlation": (1, 0, 0.02)}
     assert {name: distiller_dict[name].weights for name in expected} == expected
@@ -110,7 +110,7 @@ def test_warmup(name):
         method.begin_epoch(epoch)
         return float(method.kd_loss(out_s, out_t, batch).detach())
     assert loss(5) == pytest.approx(loss(20) / 4, rel=1e-5)
-    assert loss(240) == loss(20) and method.warmup.factor is factor  # in place, so that a captured step sees it
+    assert loss(240) == loss(20) and method.warmup.factor is factor  # in place, as a captured step needs it
     at_once = distiller_dict[name](own(name, **{f"{name}_warmup": 0}), both)
     at_once.begin_epoch(1)
     assert float(at_once.warmup.factor) == 1
@@ -119,8 +119,9 @@ def test_warmup(name):
 # First stages ---------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("name", ["abound", "factor", "fsp"])
-def test_stages(name):
-    """RepDistiller: all but the trained modules is in evaluation mode; later what stage one alone trained is."""
+def test_parts_trained_in_each_stage(name):
+    """As in RepDistiller, only trained modules are in training mode; modules that only the first stage trains are in
+    evaluation mode later."""
     torch.manual_seed(0)
     teacher = "resnet8" if name == "fsp" else "wrn_16_2"  # fsp needs equal channels
     student = model_dict["resnet8"](num_classes=10)
@@ -148,7 +149,7 @@ def test_stages(name):
 
 
 @pytest.mark.parametrize("preact", [0, 1])
-def test_reviewkd_reads_a_student_before_its_relu_where_asked(preact):
+def test_reviewkd_preact_uses_student_features_before_the_relu(preact):
     """mdistiller's STU_PREACT, which its ImageNet settings have."""
     both, images = pair_of_shapes(shapes("resnet20"), shapes("resnet32")), draw(2, 3, 32, 32).float()
     opt = run_options(reviewkd_warmup=1, reviewkd_preact=preact, gamma=1.0, alpha=0.0, beta=5.0)
@@ -181,7 +182,7 @@ SHORT, LONG = [(2, 3, 8, 8), (2, 4, 8, 8), (2, 4)], [(2, 3, 8, 8), (2, 4, 8, 8),
     (["hint"], LONG, [LONG[0], LONG[1], (2, 4, 7, 7), LONG[3]], "from 4x4 (student) to 7x7"),
     (["abound"], [(2, 3, 9, 9), (2, 5, 9, 9), (2, 4)], [(2, 3, 9, 9), (2, 4, 11, 11), (2, 4)], "feature f1: "),
     (["factor"], SHORT, [(2, 3, 8, 8), (2, 1, 8, 8), (2, 4)], "only one")])
-def test_networks_without_what_a_method_needs_are_refused(names, shapes_s, shapes_t, words):
+def test_unsupported_features_are_refused(names, shapes_s, shapes_t, words):
     for name in names:
         assert words in distiller_dict[name].unsupported(own(name), pair_of_shapes(shapes_s, shapes_t)), name
 

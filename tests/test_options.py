@@ -1,4 +1,4 @@
-"""Flags: ranges, booleans, near names, defaults, warnings; different names for different configurations."""
+"""Flags: ranges, booleans, similar names, defaults, warnings; different names for different configurations."""
 import argparse
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ from models import model_dict
 from tests.support.small_runs import call
 
 PARSERS = {"teacher": parse_teacher, "student": parse_student}
-RANGES = {  # flag: values that are taken, values that are not
+RANGES = {  # flag: (accepted values, refused values)
     "epochs": (["1", "240"], ["0", "-1", "1.5", "1e2", "x", "", "9" * 400, "nan"]),
     "batch_size": (["1", "65536"], ["0", "65537", "-64", "64.0", "9" * 5000]),
     "learning_rate": (["1e-9", "0.05", "3"], ["0", "-0.1", "nan", "inf", "1e999", "0,05", "x"]),
@@ -91,7 +91,7 @@ def test_values_are_accepted_or_refused(role, flag, capsys):
 
 @pytest.mark.parametrize("name", [name for name, method in distiller_dict.items() if method.flags])
 def test_every_method_checks_its_own_flags(name, capsys):
-    """In one line; a number beyond all too, unless a weight may be that large."""
+    """Refuses in one line, also a number of 5000 digits."""
     for flag, kwargs in distiller_dict[name].flags.items():
         for value in ("no such value", "9" * 5000):
             assert f"--{flag}" in one_line(capsys, "student", "--distill", name, f"--{flag}", value)
@@ -99,7 +99,7 @@ def test_every_method_checks_its_own_flags(name, capsys):
 
 
 @pytest.mark.parametrize("kind", [int, float])
-def test_no_number_breaks_a_flag(kind):
+def test_numbers_out_of_range_are_refused(kind):
     for text in ("1e999", "-1e999", "nan", "inf", "9" * 5000, "-" + "9" * 5000, "0x10", "", "1e5", "9" * 5000 + ".0"):
         with pytest.raises(argparse.ArgumentTypeError) as error:
             number(kind, low=1, high=1e4)(text)
@@ -128,14 +128,14 @@ def test_files_and_folders_to_write(tmp_path, monkeypatch):
             kind(str(tmp_path / "new" / "x.json"))
 
 
-def test_one_seed_is_never_two_trials():
+def test_trials_with_the_same_seed_are_refused():
     assert trial_list("1,2,a-3") == ["1", "2", "a-3"] and trial_list("01") == ["01"]
     for text, words in (("1-3", "as 1,2,3"), ("1,1", "one seed"), ("1,01", "one seed"), ("a,1,a", "one seed")):
         with pytest.raises(argparse.ArgumentTypeError, match=words):
             trial_list(text)
 
 
-def test_booleans_are_given_in_several_ways(capsys):
+def test_spellings_of_booleans(capsys):
     for words, value in (([], True), (["--pmixup"], True), (["--no-pmixup"], False), (["--pmixup=True"], True),
                          (["--pmixup=ON"], True), (["--pmixup", "1"], True), (["--pmixup=False"], False),
                          (["--pmixup", "no"], False), (["--pmixup", "0"], False)):
@@ -144,7 +144,7 @@ def test_booleans_are_given_in_several_ways(capsys):
         assert "pmixup" in one_line(capsys, "teacher", *words)
 
 
-def test_unknown_names_list_the_near_ones(capsys):
+def test_unknown_names_suggest_similar_ones(capsys):
     for role, argv, hint in (
             ("teacher", ["--model", "resnet65"], "resnet56"), ("student", ["--model_s", "wrn_16"], "wrn_16_1"),
             ("student", ["--distill", "atention"], "attention"), ("teacher", ["--dataset", "cifar-100"], "cifar100"),
@@ -153,7 +153,7 @@ def test_unknown_names_list_the_near_ones(capsys):
         assert hint in one_line(capsys, role, *argv)
 
 
-def test_slow_students_rate_is_a_default_and_no_more():
+def test_the_learning_rate_of_slow_networks_is_only_a_default():
     for model in model_dict:
         for role, flag in (("student", "--model_s"), ("teacher", "--model")):
             slow = model in ("MobileNetV2", "ShuffleV1", "ShuffleV2")
@@ -161,7 +161,7 @@ def test_slow_students_rate_is_a_default_and_no_more():
             assert parse(role, flag, model, "--learning_rate", "0.2").learning_rate == 0.2
 
 
-def test_flags_without_effect_are_warned_of():
+def test_flags_without_effect_cause_a_warning():
     for argv, words in (
             ("--kd_T 2", ["kd_T"]), ("--distill kd --kd_T 2", []), ("--distill kd --scale_T 2", ["scale_T"]),
             ("--distill kd -b 3", ["beta"]), ("--init_epochs 3", ["init_epochs"]), ("--nce_k 3", ["nce_k"]),
@@ -178,7 +178,7 @@ def test_contradicting_flags_are_refused():
             parse("student", *argv.split())
 
 
-def test_help_has_the_flags_of_the_method_that_is_given(capsys):
+def test_help_shows_the_flags_of_the_chosen_method(capsys):
     def shown(*argv):
         with pytest.raises(SystemExit) as left:
             parse("student", *argv)
@@ -190,12 +190,12 @@ def test_help_has_the_flags_of_the_method_that_is_given(capsys):
     assert everything - kd == {f"--{flag}" for method in distiller_dict.values() for flag in method.flags}
 
 
-def test_names_of_trials_give_seeds():
+def test_seeds_of_trial_names():
     assert [seed_of(t) for t in ("0", "1", "007", "999999999")] == [0, 1, 7, 999999999]
     assert 0 <= seed_of("a") < 2**32 and seed_of("a") != seed_of("b")
 
 
-def test_originals_names():
+def test_run_names_are_those_of_the_originals():
     name = teacher_name(parse("teacher", "--model", "resnet56"), "3")
     assert name == "resnet56_cifar100_lr_0.05_decay_0.0005_trial_3"
     name = student_name(parse("student", "--model_t", "resnet56"), "1")
@@ -221,8 +221,8 @@ NAMES = {"teacher": teacher_name, "student": student_name}
 @pytest.mark.parametrize("role", ROLES)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_configurations_that_differ_have_names_that_differ(role, data):
-    """And names that any file system takes, that stay within their folder."""
+def test_different_configurations_have_different_names(role, data):
+    """The names are valid names of single files on any file system."""
     flags = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in ROLES[role].items()})
     one = data.draw(flags)
     other = data.draw(st.one_of(flags, st.sampled_from(sorted(ROLES[role])).flatmap(
@@ -250,9 +250,9 @@ def test_errors_leave_no_folder(argv, tmp_path, monkeypatch):
     assert not (tmp_path / "save").exists() and not empty.exists()
 
 
-def test_a_save_dir_that_can_not_be_made_is_named(tmp_path):
+def test_a_save_dir_that_cannot_be_created_is_refused(tmp_path):
     if not Path("/proc/self").exists():
-        pytest.skip("no /proc, in which nobody makes a folder")
+        pytest.skip("no /proc, where no folder can be created")
     words = ["--dataset", "digits", "--model", "resnet8", "--train_fraction", "0.05", "--device", "cpu"]
     done = call(train_teacher.main, [*words, "--save_dir", "/proc/x"])
     assert done.status == 2 and "--save_dir" in done.err and "name another folder" in done.err

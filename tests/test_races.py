@@ -1,5 +1,5 @@
-"""What several streams can get wrong, seen without a device: memory that is read without a wait, or taken while it is
-still read. tests/test_waits.py drops every single wait."""
+"""Races between streams, found without a device: memory that is read without a wait, or reused while it is still read.
+tests/test_waits.py drops every single wait."""
 import copy
 
 import pytest
@@ -33,7 +33,7 @@ def test_a_graph_beside_its_teacher_has_no_race(name, emulated):
     assert emulated.captures >= 2
 
 
-def test_memory_freed_before_the_join_is_seen(emulated):
+def test_memory_freed_before_the_join_is_detected(emulated):
     main, side = emulated.checker.current, torch.cuda.Stream()
     for held in (True, False):
         x = torch.empty(8)
@@ -44,7 +44,7 @@ def test_memory_freed_before_the_join_is_seen(emulated):
                 y = x * 2
             kept = x if held else None
             del x
-            torch.ones(8)  # takes the memory of what is free by now
+            torch.ones(8)  # reuses memory that is free by now
             main.wait_stream(side)
             del y, kept
             torch.ones(8)
@@ -54,7 +54,7 @@ def test_memory_freed_before_the_join_is_seen(emulated):
 # Several runs on streams of their own -------------------------------------------------------------------------------
 
 def side_by_side(emulated, monkeypatch, name):
-    """Two runs that share batches and teacher, each on its stream, in turns; two epochs of three steps."""
+    """Two runs that share batches and teacher, each on its stream, alternating; two epochs of three steps."""
     monkeypatch.setattr(together, "on_streams", lambda tensor: True)
     monkeypatch.setitem(teachers.IMAGES_AHEAD, "cpu", 32)
     run = MethodRun(name, step="graph", seeds=(1, 2), epochs=2)
@@ -84,12 +84,12 @@ def test_runs_that_share_batches_and_teacher_have_no_race(name, emulated, monkey
 
 
 @pytest.mark.slow
-def test_runs_whose_graphs_share_a_pool_are_seen(emulated, monkeypatch):
+def test_runs_whose_graphs_share_a_pool_are_detected(emulated, monkeypatch):
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 0))
     assert any("a replay in its pool" in race for race in side_by_side(emulated, monkeypatch, "mixstd"))
 
 
-def test_two_graphs_in_one_pool_are_seen(emulated, monkeypatch):
+def test_two_graphs_in_one_pool_are_detected(emulated, monkeypatch):
     lanes = [torch.cuda.Stream(), torch.cuda.Stream()]
     with emulated.checker:
         x, taken = torch.ones(4), {"own": torch.cuda.graph_pool_handle, "one": lambda: (0, 0)}
@@ -107,7 +107,7 @@ def test_two_graphs_in_one_pool_are_seen(emulated, monkeypatch):
             assert bool(emulated.races) == (label == "one")
 
 
-# Gradients of the weights beside the backward pass ------------------------------------------------------------------
+# Weight gradients on a side stream ------------------------------------------------------------------------------------
 
 def gradients(net, x):
     net.zero_grad(set_to_none=True)
@@ -116,7 +116,7 @@ def gradients(net, x):
 
 
 @pytest.mark.parametrize("name", ["resnet8", "ShuffleV1"])
-def test_gradients_on_a_side_stream_are_the_plain_ones(name):
+def test_gradients_on_a_side_stream_equal_the_plain_ones(name):
     torch.manual_seed(0)
     plain, x = model_dict[name](num_classes=5).train(), torch.randn(4, 3, 32, 32)
     beside = gradients_beside(copy.deepcopy(plain), None)
@@ -127,7 +127,7 @@ def test_gradients_on_a_side_stream_are_the_plain_ones(name):
 
 
 @pytest.mark.parametrize("held", [True, False])
-def test_gradients_on_a_side_stream_hold_what_they_read(held, emulated, monkeypatch):
+def test_the_side_stream_holds_the_tensors_it_reads(held, emulated, monkeypatch):
     net = gradients_beside(model_dict["resnet8"](num_classes=5).train(), torch.cuda.Stream())
     x = torch.randn(4, 3, 8, 8)
     if not held:

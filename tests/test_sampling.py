@@ -1,4 +1,4 @@
-"""The negatives of CRD: their hash, their law, their independence of the global generator."""
+"""The negatives of CRD: hash, classes, distribution, memory, seeds."""
 import math
 
 import numpy as np
@@ -36,7 +36,7 @@ def python_keys(seed, step, row, columns):
     return keys
 
 
-def test_hash_is_the_same_in_unbounded_integers():
+def test_hash_equals_that_of_python_integers():
     for seed, step in ((0, 0), (12345, 7), (2**62, 10**9)):
         keys = hashed_keys(torch.tensor(seed), torch.tensor(step), 3, 40)
         assert keys.dtype == torch.int32
@@ -57,7 +57,7 @@ def test_negatives_are_distinct_and_of_other_classes(relax):
         assert relax or torch.equal(idx[:, 0], y)
 
 
-def test_as_many_negatives_as_there_are():
+def test_all_available_negatives_can_be_drawn():
     sampler = ContrastSampler(N, 50, LABELS)
     idx = sampler(torch.arange(8))
     for i, row in enumerate(idx):
@@ -73,7 +73,7 @@ def test_without_labels_all_other_images_are_negatives():
 
 
 @pytest.mark.parametrize("relax", [False, True])
-def test_draws_are_the_smallest_keys_in_blocks_of_rows_too(monkeypatch, relax):
+def test_draws_have_the_smallest_keys_also_in_blocks_of_rows(monkeypatch, relax):
     monkeypatch.setattr(sampling, "BLOCK", 3 * N)
     sampler, y = ContrastSampler(N, K, LABELS, relax, seed=5), torch.arange(20, 28)
     for step in range(2):
@@ -84,8 +84,8 @@ def test_draws_are_the_smallest_keys_in_blocks_of_rows_too(monkeypatch, relax):
             assert drawn[0] == (min(alike, key=keys.__getitem__) if relax else y[row])
 
 
-def test_imagenets_negatives_need_no_array_of_batch_times_images():
-    """On the meta device, which computes shapes alone: 256 rows of 1.28 million keys would be 1.3 GB."""
+def test_sampling_on_imagenet_needs_no_array_of_batch_times_images():
+    """On the meta device, which computes only shapes: 256 rows of 1.28 million keys would take 1.3 GB."""
     largest = 0
 
     class Sizes(TorchDispatchMode):
@@ -103,7 +103,7 @@ def test_imagenets_negatives_need_no_array_of_batch_times_images():
 
 
 def chi_square(counts, expected):
-    """In standard deviations from its mean; counts (cells,) of equal expectation."""
+    """The statistic in standard deviations from its mean; counts (cells,) of equal expectation."""
     chi = float(((counts - expected) ** 2 / expected).sum())
     return (chi - (len(counts) - 1)) / math.sqrt(2 * (len(counts) - 1))
 
@@ -117,7 +117,7 @@ def inclusions(sampler, y, steps):
 
 
 def test_negatives_are_uniform():
-    """Each allowed image equally often, each two of them together as often as for a uniform subset; rows apart."""
+    """Images, and pairs of images, are drawn as often as in uniform subsets; rows and steps are independent."""
     y, steps, rows = torch.zeros(16, dtype=torch.int64), 1500, 16
     allowed = LABELS.ne(LABELS[0]).nonzero()[:, 0]
     hits = inclusions(ContrastSampler(N, K, LABELS, seed=1), y, steps)[:, :, allowed].double()

@@ -1,4 +1,4 @@
-"""The methods' settings against a copy of what public repositories have in their configuration files."""
+"""The methods' settings compared with a copy of public repositories' configuration files."""
 import inspect
 import json
 import re
@@ -17,7 +17,7 @@ MDISTILLER, LSKD = "megvii-research/mdistiller", "sunshangquan/logit-standardiza
 *_, REVIEWKD_LINES = UPSTREAM["dvlab-research/ReviewKD"].values()
 REVIEWKD = {tuple(name.replace("-", "_").replace("shufflev", "ShuffleV") for name in pair): weight
             for *pair, weight in REVIEWKD_LINES}
-NAMES = {"ResNet34": "resnet34", "ResNet18": "resnet18", "MobileNetV1": "mobilenet_v1"}  # of ImageNet, there and here
+NAMES = {"ResNet34": "resnet34", "ResNet18": "resnet18", "MobileNetV1": "mobilenet_v1"}  # mdistiller -> ours
 # The flag of each key of a configuration file; {} is the method's section.
 KEYS = {"kd": {"KD.TEMPERATURE": "kd_T", "KD.LOSS.CE_WEIGHT": "gamma", "KD.LOSS.KD_WEIGHT": "alpha"},
         "dkd": {"DKD.BETA": "dkd_beta", "DKD.T": "dkd_T", "DKD.WARMUP": "dkd_warmup"},
@@ -34,7 +34,7 @@ def flat(tree, prefix=""):
 
 
 def upstream_flags(entry):
-    """The settings of the entry's file, as flags here."""
+    """The settings in the entry's file, as our flags."""
     if entry["file"].startswith("README.md, log "):
         rows = next(value for key, value in UPSTREAM[LSKD].items() if key.startswith("README rows"))
         log = entry["file"].removeprefix("README.md, log ")
@@ -59,13 +59,13 @@ def upstream_flags(entry):
 
 
 @pytest.mark.parametrize("method", sorted({entry["method"] for entry in SETTINGS}))
-def test_settings_are_what_their_source_says_and_are_applied(method):
+def test_settings_match_their_source_and_are_applied(method):
     for entry in SETTINGS:
         if entry["method"] == method:
-            applied_as_in_its_source(entry)
+            assert_matches_source(entry)
 
 
-def applied_as_in_its_source(entry):
+def assert_matches_source(entry):
     assert COMMITS[entry["repository"]] == UPSTREAM[entry["repository"]]["commit"]
     assert entry["flags"] == upstream_flags(entry)
     words = ["--distill", entry["method"], "--dataset", entry["dataset"], "--model_t", entry["teacher"],
@@ -78,16 +78,16 @@ def applied_as_in_its_source(entry):
     assert getattr(given, name) == value + 1 and student_name(given, "1") != student_name(opt, "1")
 
 
-def test_every_file_of_a_pair_is_what_its_command_trains_with():
-    """No file of mdistiller whose method and networks are here has another setting than the pair's."""
+def test_a_pairs_command_trains_with_mdistillers_settings():
+    """For every file of mdistiller whose method and networks this project has."""
     files = [name for name in UPSTREAM[MDISTILLER]["files"] if "tiny" not in name
              and re.search("cifar100/dkd/|imagenet/.*/(kd|dkd|reviewkd).yaml", name)]
     assert len(files) > 5
     for file in files:
-        trained_with(file)
+        assert_trained_with(file)
 
 
-def trained_with(file):
+def assert_trained_with(file):
     values = UPSTREAM[MDISTILLER]["files"][file]
     theirs = UPSTREAM[MDISTILLER]["defaults (mdistiller/engine/cfg.py)"]
     defaults = {key: literal_eval(theirs[key]) for keys in KEYS.values() for key in keys}
@@ -96,13 +96,13 @@ def trained_with(file):
                         for name in (values["DISTILLER"]["TEACHER"], values["DISTILLER"]["STUDENT"]))
     opt = parse_student(["--distill", method, "--model_t", teacher, "--model_s", student,
                          "--dataset", "imagenet" if imagenet else "cifar100"])
-    said = defaults | dict(flat(values))
+    expected = defaults | dict(flat(values))
     assert {flag: getattr(opt, flag) for flag in KEYS[method].values()} == {
-        flag: said[key] for key, flag in KEYS[method].items()}
+        flag: expected[key] for key, flag in KEYS[method].items()}
 
 
 @pytest.mark.parametrize("name", GENERAL)
-def test_settings_json_is_the_only_place_of_a_methods_numbers(name):
+def test_a_methods_numbers_are_only_in_settings_json(name):
     method, entry = distiller_dict[name], GENERAL[name]
     assert entry["flags"].keys() == {*WEIGHTS, *method.flags}
     assert entry.get("paper") or COMMITS[entry["repository"]] and entry["file"]
@@ -111,12 +111,12 @@ def test_settings_json_is_the_only_place_of_a_methods_numbers(name):
 
 
 @pytest.mark.parametrize("pair", REVIEWKD, ids=" ".join)
-def test_every_line_of_reviewkds_script_is_what_its_command_trains_with(pair):
+def test_a_pairs_command_trains_with_reviewkds_weight(pair):
     teacher, student = pair
     assert parse_student(["--distill", "reviewkd", "--model_t", teacher, "--model_s", student]).beta == REVIEWKD[pair]
 
 
-def test_general_defaults_are_upstreams():
+def test_general_defaults_match_upstream():
     theirs = UPSTREAM[MDISTILLER]["defaults (mdistiller/engine/cfg.py)"]
     for method, name in (("hint", "FITNET"), ("attention", "AT"), ("similarity", "SP"), ("vid", "VID"), ("rkd", "RKD"),
                          ("pkt", "PKT"), ("nst", "NST"), ("kdsvd", "KDSVD"), ("crd", "CRD")):
@@ -128,18 +128,18 @@ def test_general_defaults_are_upstreams():
         "LOSS.CE_WEIGHT", "LOSS.KD_WEIGHT", "TEMPERATURE")]
 
 
-def test_repdistillers_command_lines_mix_nothing():
-    """But for kd, whose default is MIX-KD's."""
+def test_repdistillers_command_lines_do_not_mix():
+    """Except for kd, whose default is MIX-KD's."""
     for line in UPSTREAM["HobbitLong/RepDistiller"]["scripts/run_cifar_distill.sh"]:
-        mixes_nothing(line)
+        assert_not_mixed(line)
 
 
-def mixes_nothing(line):
+def assert_not_mixed(line):
     words = line.split()[2:]
     opt = parse_student(words)
     method = words[words.index("--distill") + 1]
     assert opt.mix == ("mixup" if method == "kd" else "none")
-    if method not in ("abound", "fsp"):  # their beta weighs the first stage there, which trains nothing else
+    if method not in ("abound", "fsp"):  # there their beta is the weight of the first stage
         theirs = dict(zip(words[::2], words[1::2], strict=True))
         default = parse_student(["--distill", method])
         for short, name in (("-a", "alpha"), ("-b", "beta")):
@@ -147,7 +147,7 @@ def mixes_nothing(line):
                 assert getattr(default, name) == float(theirs[short]), method
 
 
-def test_mixing_is_said_in_words():
+def test_description_of_the_mixing():
     assert "not mixed" in mixing_in_words(parse_student(["--distill", "similarity"]))
     assert "mixup of about 41 %" in mixing_in_words(parse_student([]))
     assert "mixup of about 11 %" in mixing_in_words(parse_student(["--pmu_sampling", "exact"]))
@@ -155,5 +155,5 @@ def test_mixing_is_said_in_words():
 
 
 @pytest.mark.parametrize("data, rate", [("cifar100", 0.01), ("folder", 0.1), ("imagenet", 0.1)])
-def test_a_data_sets_recipe_comes_before_the_slow_networks_rate(data, rate):
+def test_a_data_sets_learning_rate_overrides_that_of_slow_networks(data, rate):
     assert parse_student(["--model_s", "MobileNetV2", "--dataset", data]).learning_rate == rate

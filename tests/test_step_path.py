@@ -5,7 +5,7 @@ from pathlib import Path
 from dataset import DeviceLoader, MixSpec
 from helper.teacher import Teacher
 from models import model_dict
-from tests.support.training import an_engine, options, small_data
+from tests.support.training import options, small_data, small_engine
 
 FOLDERS = [Path(__file__).resolve().parents[1] / name for name in ("dataset", "models", "distiller_zoo", "helper")]
 
@@ -13,7 +13,7 @@ FOLDERS = [Path(__file__).resolve().parents[1] / name for name in ("dataset", "m
 def test_a_step_passes_fewer_than_30_functions_in_8_files():
     """The cheapest path: kd, no mixing, eager, on the CPU with torch's kernels; in the middle of an epoch."""
     opt, data = options(teacher_precision="same"), small_data(600)
-    engine = an_engine(opt)
+    engine = small_engine(opt)
     engine.teacher = Teacher(model_dict["resnet8"](num_classes=data.num_classes), opt, engine.device, False, False)
     batches = DeviceLoader(data, 64, MixSpec("none")).epoch(1, 1)
     next(batches)

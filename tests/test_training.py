@@ -1,4 +1,4 @@
-"""The training step: against a plain float64 loop, alone and in company, its sums, its schedule."""
+"""The training step compared with a plain float64 loop; its sums, schedule, skipped steps and memory."""
 import contextlib
 import gc
 import json
@@ -17,7 +17,7 @@ from helper.recipe import learning_rate_at
 from helper.teacher import AnsweredBatch
 from models import model_dict
 from tests.support import small_runs
-from tests.support.training import a_teacher, an_engine, options, small_data, train, weights
+from tests.support.training import options, small_data, small_engine, small_teacher, train, weights
 
 
 def test_the_rate_drops_after_the_given_epochs():
@@ -33,12 +33,12 @@ def test_the_rate_drops_after_the_given_epochs():
 def test_steps_equal_a_plain_loop():
     """Six steps across a learning-rate drop, in float64, against SGD and the loss written from their definitions."""
     opt = options()
-    engine = an_engine(opt, dtype=torch.float64)
+    engine = small_engine(opt, dtype=torch.float64)
     plain = model_dict["resnet8"](num_classes=5).double()
     plain.load_state_dict(engine.model.state_dict())
     loader = train(engine, opt, dtype=torch.float64)
 
-    teacher, velocity, seen, rates = a_teacher(dtype=torch.float64), {}, 0, []
+    teacher, velocity, seen, rates = small_teacher(dtype=torch.float64), {}, 0, []
     sums = {"loss": 0.0, "hits": 0.0, "mixed": 0.0, "n": 0}
     for epoch in (1, 2):
         rate = 0.05 if epoch == 1 else 0.005
@@ -72,25 +72,25 @@ def test_steps_equal_a_plain_loop():
     assert averages["train_loss"] == pytest.approx(sums["loss"] / sums["n"], rel=1e-9)
     assert averages["train_loss"] == pytest.approx(averages["train_loss_cls"] + averages["train_loss_div"], rel=1e-9)
     assert averages["train_acc"] == pytest.approx(100 * sums["hits"] / sums["n"])
-    # a sample may meet one of its own class, then its target stays hard though it is mixed
+    # a sample mixed with one of its own class keeps a hard target
     assert averages["mixed_fraction"] >= sums["mixed"] / sums["n"] > 0
 
 
 @pytest.mark.parametrize("name, alpha, calls", [("kd", 0.9, 6), ("kd", 0.0, 0), ("mixstd", 0.9, 6), ("mixstd", 0.0, 0),
                                                 ("abound", 0.0, 0), (None, 0.0, 0)])
-def test_the_teacher_computes_only_where_a_loss_reads_it(name, alpha, calls):
-    opt, asked, teacher = options(alpha=alpha, rescale="std" if name == "mixstd" else "none"), [], a_teacher()
-    engine = an_engine(opt, name="kd" if name == "abound" else name)
-    if name == "abound":  # the first stage alone reads its teacher
+def test_the_teacher_is_called_only_if_a_loss_needs_it(name, alpha, calls):
+    opt, called, teacher = options(alpha=alpha, rescale="std" if name == "mixstd" else "none"), [], small_teacher()
+    engine = small_engine(opt, name="kd" if name == "abound" else name)
+    if name == "abound":  # only its first stage uses the teacher
         assert not distiller_dict[name].needs_teacher(engine.method, "main")
         assert distiller_dict[name].needs_teacher(engine.method, "init")
-    train(engine, opt, teacher=lambda images: asked.append(1) or teacher(images))
-    assert len(asked) == calls
+    train(engine, opt, teacher=lambda images: called.append(1) or teacher(images))
+    assert len(called) == calls
 
 
-def test_on_cuda_the_teacher_has_a_stream_beside_the_student(monkeypatch):
-    """The operations in their order, with streams that only record: the teacher does not wait for the
-    student's forward pass, and the loss waits for the teacher."""
+def test_on_cuda_the_teacher_runs_on_a_side_stream(monkeypatch):
+    """The order of operations, with streams that only record it: the teacher does not wait for the student's forward
+    pass, and the loss waits for the teacher."""
     calls, now = [], ["current"]
 
     class Stream:
@@ -105,12 +105,12 @@ def test_on_cuda_the_teacher_has_a_stream_beside_the_student(monkeypatch):
         yield
         now.pop()
 
-    current, teacher = Stream(), a_teacher()
+    current, teacher = Stream(), small_teacher()
     current.name = "current"
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "stream", inside)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda *_: current)
-    plain = an_engine(options())
+    plain = small_engine(options())
     engine = CudaEngine(plain.opt, plain.model, plain.method,
                         lambda images: calls.append((now[-1], "teacher")) or teacher(images))
     real = Engine.student
@@ -121,7 +121,7 @@ def test_on_cuda_the_teacher_has_a_stream_beside_the_student(monkeypatch):
     assert calls == [("beside", "waits for", "current"), ("beside", "teacher"), ("current", "student"),
                      ("current", "waits for", "beside")]
     del calls[:]
-    engine.step(AnsweredBatch(**vars(batch), logits_t=teacher(batch.images)[1]))  # answered ahead: nothing beside it
+    engine.step(AnsweredBatch(**vars(batch), logits_t=teacher(batch.images)[1]))  # computed ahead: no side stream
     assert calls == [("current", "student")]
 
 
@@ -136,9 +136,9 @@ def test_label_smoothing_in_closed_form():
     torch.testing.assert_close(gradient, (z.softmax(1) - 0.8 * y - 0.2 / 5).detach() / 6, rtol=1e-9, atol=1e-12)
 
 
-def test_a_step_that_is_not_finite_is_skipped_whole():
+def test_a_step_that_is_not_finite_is_skipped():
     opt = options(on_nan="skip")
-    engine = an_engine(opt, name=None)
+    engine = small_engine(opt, name=None)
     loader = DeviceLoader(small_data(), 16, MixSpec(), "cpu", torch.channels_last)
     good, bad, *_ = loader.epoch(1, 1)
     engine.step(good)
@@ -158,7 +158,7 @@ def test_bf16_trains_near_single_precision():
     losses = {}
     for precision in ("fp32", "bf16"):
         opt = options(precision=precision)
-        engine = an_engine(opt)
+        engine = small_engine(opt)
         train(engine, opt, steps=3)
         losses[precision] = engine.averages()["train_loss"]
         assert next(engine.model.parameters()).dtype == torch.float32
@@ -168,17 +168,17 @@ def test_bf16_trains_near_single_precision():
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_epochs(tmp_path, monkeypatch):
-    """Bytes of all tensors alive before a step, of a student whose method has memories of its own."""
+    """The bytes of all live tensors before a step, for a method with memories."""
     real, held = Engine.step, []
 
-    def weigh(self, batch):
+    def measure(self, batch):
         gc.collect()
         storages = [x.untyped_storage() for x in gc.get_objects() if type(x) in (torch.Tensor, torch.nn.Parameter)]
         held.append(sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values()))
         real(self, batch)
     small_runs.ok(tmp_path, "--epochs", 1)
     teacher = small_runs.only_run(tmp_path) / "resnet8_last.pth"
-    monkeypatch.setattr(Engine, "step", weigh)
+    monkeypatch.setattr(Engine, "step", measure)
     small_runs.ok(tmp_path, "--epochs", 5, "--path_t", teacher, "--distill", "crd", "--nce_k", 20, role="student")
     second, fifth = held[len(held) // 5], held[4 * len(held) // 5]
     assert len(held) % 5 == 0 and 0 < fifth <= second

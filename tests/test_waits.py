@@ -1,4 +1,4 @@
-"""Every wait for a stream, and every record of memory that one reads, is needed: without it there is a race."""
+"""Every wait for a stream and every record_stream is needed: without it there is a race."""
 import gc
 import inspect
 import sys
@@ -29,14 +29,14 @@ def emulated(monkeypatch):
 
 
 def places(function):
-    """(code, line, its text) of each wait in a function or in those within it."""
+    """(function name, line number, line) of each wait in a function or one nested in it."""
     lines, first = inspect.getsourcelines(function)
     return [(function.__name__, first + i, line.strip()) for i, line in enumerate(lines)
             if any(call in line for call in CALLS)]
 
 
-def without(monkeypatch, place):
-    """Ignore the call of this place."""
+def drop_call(monkeypatch, place):
+    """Ignore the call at this place."""
     name, line, text = place
     owner, = {owner for owner in (torch.cuda.Stream, torch.Tensor) for call in CALLS
               if call in text and (owner is torch.Tensor) == (call == "record_stream(")}
@@ -50,7 +50,7 @@ def without(monkeypatch, place):
     monkeypatch.setattr(owner, call, ignored)
 
 
-# What calls them ------------------------------------------------------------------------------------------------------
+# Code that waits ------------------------------------------------------------------------------------------------------
 
 def a_graph_beside_its_teacher(emulated):
     run = MethodRun("hint", step="graph", epochs=2)
@@ -68,7 +68,7 @@ def gradients_on_a_side_stream(emulated):
 
 
 def cut(data):
-    """Batches of one memory, as a chunk's are."""
+    """Batches that share one tensor's memory, as in a chunk."""
     batch = a_batch(1, 2)
     for images in (data * 2).split(2):
         yield replace(batch, images=images)
@@ -83,7 +83,7 @@ def a_teacher_a_chunk_ahead(emulated):
 
 
 def batches_that_two_share(emulated):
-    """The second joins late, at a step that nobody has taken, then reads a chunk that the first one has cut."""
+    """The second starts late, at a step not yet taken, then reads a chunk that the first one has prepared."""
     lanes = [torch.cuda.Stream(), torch.cuda.Stream()]
     with emulated.checker:
         data = torch.ones(8, 2) * 1
@@ -104,7 +104,7 @@ def runs_that_come_and_go(emulated):
 
     def make(cache):
         gc.collect()
-        assert not any(weights() is not None for weights in alive)  # a run that is over holds no memory
+        assert not any(weights() is not None for weights in alive)  # a finished run keeps no memory
         weights = torch.ones(4) * 1
         alive.append(weakref.ref(weights))
 
@@ -139,12 +139,12 @@ def test_with_every_wait_there_is_no_race(scene, emulated):
 
 @pytest.mark.parametrize("scene, place", DROPS, ids=lambda value: value[2] if isinstance(value, tuple) else "")
 def test_a_dropped_wait_is_a_race(scene, place, emulated, monkeypatch):
-    without(monkeypatch, place)
+    drop_call(monkeypatch, place)
     scene(emulated)
     assert emulated.races, place
 
 
-def test_all_waits_of_the_project_are_here():
+def test_every_wait_of_the_project_is_tested():
     counted = sum(call in line for module in (graphs, together, side_gradients, ahead)
                   for line in inspect.getsource(module).splitlines() for call in CALLS)
     assert counted == len(DROPS) + 1  # and Pace's torch.cuda.synchronize

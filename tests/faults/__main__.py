@@ -1,11 +1,11 @@
-"""Kill, starve and damage real training processes; whatever comes back must be what an undisturbed run gives.
+"""Kills training processes, fills their disks, damages their files; resumed runs must end as undisturbed ones do.
 
     python -m tests.faults            # every method, under 10 minutes on 2 cores
     python -m tests.faults --quick    # a few methods, about a minute
 
-Prints a table: fault, tried, survived, lost. Survived is a run that, resumed, ends with the same weights, optimiser,
-memories, log.csv and summary, bit for bit; or, for a fault that can only be refused, one line and no harm. The exit
-status is 1 if anything was lost.
+Prints a table: fault, tried, survived, lost. A run has survived if, resumed, it ends with the same weights, optimiser,
+memories, log.csv and summary bit for bit; or, for a fault that can only be refused, if it ends with one line and no
+file is damaged. The exit status is 1 if anything was lost.
 """
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from tests.faults import disks, runs
 from tests.faults.processes import Job
 
 DATA = ["--dataset", "digits", "--holdout", "40", "--train_fraction", "0.06", "--batch_size", "16", "--tb_freq", "2"]
-N_DATA = 84  # images of that share
-FAULTS = (runs.signals, runs.damaged, runs.workers, runs.twins, runs.not_finite,
+N_DATA = 84  # training images of that fraction
+FAULTS = (runs.signals, runs.damaged, runs.workers, runs.second_processes, runs.not_finite,
           disks.full, disks.limited, disks.read_only, disks.data, disks.bombs)
-LONG = (runs.not_finite, disks.limited, disks.read_only)  # not in the short drill
+LONG = (runs.not_finite, disks.limited, disks.read_only)  # left out by --quick
 SMALL = {"nce_k": "40"}  # flags whose defaults are made for more images
 
 
 def methods() -> dict[str, str]:
-    """Name of every method that can serve the drill's pair -> what it keeps: 'memory', 'two stages' or ''."""
+    """Every method that supports the drill's pair -> the state it keeps: 'memory', 'two stages' or ''."""
     shapes = shapes_of(model_dict["resnet8"](num_classes=10), (3, 32, 32), False)
     pair = Pair(shapes, shapes, N_DATA, 10, labels=torch.arange(N_DATA) % 10)
     found = {}
@@ -47,8 +47,8 @@ def methods() -> dict[str, str]:
         opt = parse_student(method_flags(name))
         if method.unsupported(opt, pair):
             continue
-        remembers = any(len(b.shape) and b.shape[0] == N_DATA for b in method(opt, pair).buffers())
-        found[name] = "two stages" if method.two_stage else "memory" if remembers else ""
+        has_memory = any(len(b.shape) and b.shape[0] == N_DATA for b in method(opt, pair).buffers())
+        found[name] = "two stages" if method.two_stage else "memory" if has_memory else ""
     return found
 
 
@@ -59,7 +59,7 @@ def method_flags(name: str) -> list[str]:
 
 
 def kill_jobs(teacher: Path, quick: bool) -> dict[str, Job]:
-    """What is killed: title -> job."""
+    """The jobs to kill: title -> job."""
     epochs = ["--epochs", "4", "--lr_decay_epochs", "2", "--save_freq", "2"]
     jobs = {"SIGKILL, teacher": Job("teacher", [*DATA, *epochs, "--model", "resnet8", "--mix", "mixup"],
                                      picture=True),
@@ -78,7 +78,7 @@ def kill_jobs(teacher: Path, quick: bool) -> dict[str, Job]:
 
 
 def tasks(root: Path, teacher: Path, quick: bool, seed: int) -> list[tuple]:
-    """(function, arguments) of everything to do, long ones first."""
+    """(function, arguments) per task, long ones first."""
     short = Job("teacher", [*DATA, "--epochs", "3", "--model", "resnet8"])
     work = []
     for i, (title, job) in enumerate(kill_jobs(teacher, quick).items()):
@@ -91,7 +91,7 @@ def tasks(root: Path, teacher: Path, quick: bool, seed: int) -> list[tuple]:
 
 
 def print_table(rows: dict[str, list[str]], skipped: list[str]) -> int:
-    """One line a fault; returns how many were lost."""
+    """One line per fault; returns how many were lost."""
     width = max(map(len, rows))
     print(f"\n{'fault':<{width}}  tried  survived  lost")
     total = [0, 0]
@@ -109,7 +109,7 @@ def print_table(rows: dict[str, list[str]], skipped: list[str]) -> int:
 
 
 def attempt(fault, *args) -> runs.Outcomes:
-    """The outcomes of a fault; one that the drill itself can't digest is lost too."""
+    """The outcomes of a fault; an exception within the drill counts as lost."""
     try:
         return fault(*args)
     except Exception as error:
@@ -144,9 +144,9 @@ def main(argv=None):
     parser = Parser(description=__doc__)
     parser.add_boolean(parser, "--quick", False, "a few methods and kills")
     parser.add_argument("--seed", type=number(int, low=0, high=10**9), default=0,
-                        help="of the random moments (default 0)")
-    parser.add_argument("--work_dir", type=path, default=None, help="where the runs go, and stay (default: a temporary "
-                        "folder)")
+                        help="seed of the random moments (default 0)")
+    parser.add_argument("--work_dir", type=path, default=None, help="folder for the runs, which is kept (default: a "
+                        "temporary one)")
     opt = parser.parse(argv)
     if opt.work_dir:
         Path(opt.work_dir).mkdir(parents=True)

@@ -24,11 +24,11 @@ BOMB = "it holds more than tensors and plain values"
 
 @contextlib.contextmanager
 def small_disk(folder: Path) -> Iterator[bool]:
-    """``folder`` as a disk of 6 MB; False where this user may not mount one."""
+    """Context with a disk of 6 MB at ``folder``; yields False where this user may not mount one."""
     folder.mkdir(parents=True)
     command = ["mount", "-t", "tmpfs", "-o", "size=6m", "drill", str(folder)]
-    able = os.geteuid() == 0 and shutil.which("mount")
-    mounted = able and subprocess.run(command, capture_output=True, timeout=240).returncode == 0
+    allowed = os.geteuid() == 0 and shutil.which("mount")
+    mounted = allowed and subprocess.run(command, capture_output=True, timeout=240).returncode == 0
     try:
         yield bool(mounted)
     finally:
@@ -43,7 +43,7 @@ def fill(file: Path) -> None:
 
 
 def full(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
-    """A disk that is full from the second epoch on: to the end; for a while; and when SIGTERM comes."""
+    """A disk that is full from the second epoch on: to the end, for a while, and at SIGTERM."""
     expected, found = whole(job, save), []
     for title in ("to the end", "for a while", "at SIGTERM"):
         disk = save / title.replace(" ", "_")
@@ -109,7 +109,7 @@ def read_only(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcom
 
 
 def data(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
-    """CIFAR files that are missing, truncated, altered, or a bomb under the sum that is expected."""
+    """CIFAR files that are missing, truncated, altered, or a bomb with the expected checksum."""
     good, crater, found = tiny.write(save / "good", "cifar100", 120, 60), save / "crater", []
     ways = {"missing": lambda file: file.unlink(), "truncated": lambda file: os.truncate(file, 5000),
             "altered": lambda file: file.write_bytes(file.read_bytes()[:-9] + b"x" * 9),
@@ -124,17 +124,17 @@ def data(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
         words = {"truncated": ["md5"], "altered": ["md5"], "a bomb": ["mkdir"]}.get(title, [])
         wrong = refused(job.run(save / "run", before=partial(with_sums_of, sums)), str(file.parent), "train", *words)
         if (save / "run").exists() or crater.exists():
-            wrong = wrong or "it left a folder, or went off"
+            wrong = wrong or "it left a folder, or code was run"
         found.append((f"data file {title}", wrong))
     return found
 
 
 def with_sums_of(folder: Path) -> None:
-    """For the life of this process the files in ``folder`` are the official ones, and nothing can be downloaded."""
+    """In this process, take the files in ``folder`` for the official ones and block downloads."""
     os.environ.update(https_proxy="http://127.0.0.1:9")  # nothing listens there
     official = tiny.official(folder)
     official.__enter__()
-    KEPT.append(official)  # one that is collected would end
+    KEPT.append(official)  # garbage collection would end the context
 
 
 KEPT: list = []
@@ -150,7 +150,7 @@ def bombs(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
     for file in (zipped, plain):
         student = Job("student", ["--dataset", "digits", "--path_t", str(file), "--epochs", "1"])
         wrong = refused(student.run(save / "student"), str(file), BOMB)
-        found.append(("bomb as a teacher", wrong or ("it went off" if crater.exists() else "")))
+        found.append(("bomb as a teacher", wrong or ("code was run" if crater.exists() else "")))
     for i, names in enumerate((("resume.pth",), ("resume.pth", "resume.prev.pth"))):
         training = halfway(job, save / f"resume{i}")
         training.kill()
@@ -161,5 +161,5 @@ def bombs(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
             wrong = ends_as(job, save / f"resume{i}", expected, BOMB, "resuming from resume.prev.pth")
         else:
             wrong = refused(job.run(save / f"resume{i}"), BOMB)
-        found.append(("bomb as a resume file", wrong or ("it went off" if crater.exists() else "")))
+        found.append(("bomb as a resume file", wrong or ("code was run" if crater.exists() else "")))
     return found

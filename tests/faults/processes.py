@@ -1,8 +1,8 @@
 """Training processes of the fault drill: started, watched, killed, and their results compared.
 
-Python's own fork server starts them: a process of one thread that has imported everything (see warm.py) and computed
-nothing, so that a start costs 20 ms in place of 5 s. From the fork on they are what ``python train_teacher.py ...`` is.
-Nothing is ever forked from a process that has threads, queues or locks of the drill.
+Python's fork server starts them: a process with one thread that has imported everything (see warm.py) and computed
+nothing, so that a start takes 20 ms in place of 5 s. From the fork on they equal ``python train_teacher.py ...``.
+No process is forked from one that has threads, queues or locks of the drill.
 """
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ SCRIPTS = {"teacher": train_teacher, "student": train_student_mixstd}
 LIMIT = 240  # seconds after which a process counts as hung
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["tests.faults.warm", "tests.faults.disks"])
-# A process that is started makes multiprocessing ask for every other's status. It can be read once: of two threads that
-# read one at the same time the second finds nothing and calls it 255.
+# When multiprocessing starts a process, it reads the exit statuses of all others. A status can be read once: if two
+# threads read the same one at the same time, the second gets 255.
 STATUS = threading.Lock()
 WHOLE, EXPECTED = threading.Lock(), {}  # of whole()
 
 
 def nothing() -> None:
-    """What most processes do before they train."""
+    """The default of ``before``."""
 
 
 @dataclass
 class Job:
-    """A training to be done: its script, its flags, and the teacher it needs (a student's)."""
+    """A training to be started: its script and its flags."""
 
     role: str
     flags: Sequence[str]
@@ -56,7 +56,7 @@ class Job:
         return [*self.flags, "--save_dir", str(save), "--device", "cpu", "--threads", "1", "--print_freq", "1", *more]
 
     def start(self, save: Path, *more: str, before: Callable[[], None] = nothing) -> Training:
-        """Start it, resuming what is in ``save``; ``before``, a function of a module (or a partial of one), runs
+        """Start it, resuming what is in ``save``; ``before``, a function of a module (or a partial of one), is called
         in the new process."""
         return Training(self, self.argv(save, "--resume", "auto", *more), Path(f"{save}.log"), before)
 
@@ -70,7 +70,7 @@ class Job:
 
 
 class Training:
-    """A process of its own. ``status`` as a shell has it, but -9 for a death by signal 9; ``log`` is all its output."""
+    """A training process. ``status``: its exit status, -9 if killed by signal 9; ``log``: its output."""
 
     def __init__(self, job: Job, argv: Sequence[str], log: Path, before: Callable[[], None]):
         self.file = log
@@ -121,7 +121,7 @@ class Training:
 
 
 def become(role: str, argv: list[str], log: Path, before: Callable[[], None], picture: bool) -> None:
-    """In the new process: a session, an output and a command line of its own, then the training script."""
+    """In the new process: set session, output and command line, then run the training script."""
     status = 1
     try:
         os.setsid()
@@ -131,7 +131,7 @@ def become(role: str, argv: list[str], log: Path, before: Callable[[], None], pi
             os.dup2(out, stream)
         sys.stdout, sys.stderr = (os.fdopen(n, "w", buffering=1) for n in (1, 2))
         sys.argv = [f"train_{role}", *argv]
-        # data workers start as they do in a script of its own, not as this process was started
+        # data workers start by the default method, not by the one that started this process
         multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
         before()
         if not picture:
@@ -148,7 +148,7 @@ def become(role: str, argv: list[str], log: Path, before: Callable[[], None], pi
 
 
 def results(job: Job, save: Path) -> dict[str, dict]:
-    """What must not differ, by run: weights, everything in the resume state but timing, log.csv, summary."""
+    """Per run, what must not differ: weights, everything in the resume state but timing, log.csv, summary."""
     found = {}
     for folder in job.runs(save):
         state = checkpoint.load(folder / "resume.pth")
@@ -168,7 +168,7 @@ def difference(job: Job, save: Path, expected: dict[str, dict]) -> str:
     """How the runs in ``save`` differ from those expected, or ''."""
     try:
         found = results(job, save)
-    except Exception as error:  # whatever is wrong with a result, it is lost
+    except Exception as error:  # a result that can't be read is lost
         return f"no result: {type(error).__name__}: {error}"
     if found.keys() != expected.keys():
         return f"runs {sorted(found)}, expected {sorted(expected)}"
@@ -205,7 +205,7 @@ def ends_as(job: Job, save: Path, expected: dict, *words: str) -> str:
 
 
 def whole(job: Job, save: Path) -> dict:
-    """Results of the job undisturbed, which is trained once in each folder above ``save``."""
+    """Results of the undisturbed job, trained once per parent folder of ``save``."""
     with WHOLE:
         key = (save.parent, job.role, *job.flags)
         if key not in EXPECTED:
@@ -215,7 +215,7 @@ def whole(job: Job, save: Path) -> dict:
 
 
 def halfway(job: Job, save: Path, epoch: int = 3) -> Training:
-    """A run in ``save``, now somewhere in ``epoch``."""
+    """A started run in ``save`` that has reached ``epoch``."""
     training = job.start(save)
     training.until(lambda: f"Epoch {epoch}/" in training.log)
     return training

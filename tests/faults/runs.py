@@ -1,5 +1,5 @@
-"""The faults of the drill. Each returns (fault, '' or what was lost) for everything it tried; 'skip: ' and a reason
-where a fault can't be made on this machine."""
+"""The faults of the drill. Each returns (fault, '' or what was lost) per attempt, or 'skip: ' and a reason where the
+fault can't be produced on this machine."""
 from __future__ import annotations
 
 import os
@@ -17,7 +17,7 @@ Outcomes = list[tuple[str, str]]
 
 
 def killed(title: str, job: Job, save: Path, kills: int, rng: random.Random) -> Outcomes:
-    """SIGKILL at random moments of a run, every third in the middle of a save; then the run is let go to its end."""
+    """SIGKILL at random moments of a run, every third in the middle of a save; then the run is resumed to its end."""
     began = time.monotonic()
     job.run(save / "whole")
     expected, seconds = results(job, save / "whole"), time.monotonic() - began
@@ -36,7 +36,7 @@ def killed(title: str, job: Job, save: Path, kills: int, rng: random.Random) -> 
         elif status or rounds > 10 * kills:
             return [(title, f"status {status}: {tail(training)}")] * max(done, 1)
         else:
-            drilled = save / f"killed{rounds}"  # it was through before the kill: once more from the beginning
+            drilled = save / f"killed{rounds}"  # it finished before the kill: start again
     training = job.run(drilled)
     lost = f"status {training.status}: {tail(training)}" if training.status else difference(job, drilled, expected)
     return [(title, lost)] * done
@@ -57,10 +57,10 @@ def signals(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes
                     training.kill(signum)
                     time.sleep(0.01)
                 if training.wait():
-                    break  # else it was through before the signal: once more
+                    break  # otherwise it finished before the signal: try again
             wrong = f"status {training.status}: {tail(training)}" if training.status != status else ""
             if not again and "saved, continue with" not in training.log:
-                wrong = wrong or f"not said to be saved: {tail(training)}"
+                wrong = wrong or f"no message that it was saved: {tail(training)}"
             found.append((f"{title} in mid-epoch", wrong or ends_as(job, folder, expected)))
     return found
 
@@ -102,16 +102,16 @@ def damaged(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes
     return [*found, ("both checkpoints damaged: refused, untouched", wrong or ("" if kept else "they were touched"))]
 
 
-def twins(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
-    """A second process on a folder; two at once; a second one with several trials, of which one is taken."""
+def second_processes(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
+    """A second process on a folder; two at once; a second one with several trials, one of them in training."""
     expected, found = whole(job, save), []
     first = halfway(job, save / "late", 1)
-    first.kill(signal.SIGSTOP)  # it must not be through before the others have tried
+    first.kill(signal.SIGSTOP)  # it must not finish before the others have tried
     wrong = refused(job.start(save / "late"), "is training in this folder")
     more = Job(job.role, [*job.flags, "--trial", "9,0"]).start(save / "late")
     wrong = wrong or refused(more, "is training in this folder")
     if len(job.runs(save / "late")) > 1:
-        wrong = wrong or "the one refused left a folder"
+        wrong = wrong or "the refused one left a folder"
     first.kill(signal.SIGCONT)
     wrong = wrong or ("" if first.wait() == 0 else tail(first)) or difference(job, save / "late", expected)
     found.append(("second process on a folder", wrong))

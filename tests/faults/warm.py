@@ -1,6 +1,6 @@
-"""What every training process would otherwise do first, 5 s of it: import what data, optimiser and curves.png need.
+"""Imports what data, optimiser and curves.png need: 5 s that every training process would otherwise spend.
 
-Imported by the server that training processes are forked from. It computes nothing that would start a thread.
+The server imports it from which training processes are forked. It computes nothing that would start a thread.
 """
 import io
 

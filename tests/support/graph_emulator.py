@@ -1,7 +1,7 @@
-"""CUDA graphs without CUDA: a capture notes every tensor operation, a replay repeats them on the same memory.
+"""CUDA graphs without CUDA: a capture records every tensor operation, a replay repeats them on the same memory.
 
-What a capture can get wrong shows here too: a number that was baked in, an effect of the capture itself, a buffer that
-is not the one the next batch is copied to, a read by the host. And what streams can get wrong: see RaceChecker.
+It shows errors of captures: a number fixed at the time of capture, a side effect of the capture, a buffer other than
+the one that the next batch is copied to, a read by the host. For errors of streams see RaceChecker.
 """
 import contextlib
 import itertools
@@ -12,7 +12,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
-FORBIDDEN = {f"aten::{name}" for name in (  # they wait for the device, or give shapes that depend on numbers
+FORBIDDEN = {f"aten::{name}" for name in (  # they wait for the device, or return shapes that depend on values
     "_local_scalar_dense", "nonzero", "is_nonzero", "item", "equal", "masked_select", "_unique2", "allclose",
     "uniform_", "normal_", "randperm", "random_", "bernoulli_", "_linalg_eigh", "_linalg_svd", "_linalg_check_errors")}
 INDEXING = {"aten::index", "aten::index_put", "aten::index_put_"}
@@ -33,7 +33,7 @@ class Recorder(TorchDispatchMode):
 
 
 class Graph:
-    """Stands for torch.cuda.CUDAGraph."""
+    """Replaces torch.cuda.CUDAGraph."""
 
     calls, checker, pool = (), None, None
 
@@ -56,7 +56,7 @@ class Graph:
 
 
 class Stream:
-    """Stands for torch.cuda.Stream. time: operations so far; seen: per other stream, how many of its operations come
+    """Replaces torch.cuda.Stream. time: operations so far; seen: per other stream, how many of its operations come
     before the next one here."""
 
     host = WeakKeyDictionary()  # per stream the operations that the host has waited for
@@ -74,7 +74,7 @@ class Stream:
         self.seen |= {stream: max(time, self.seen.get(stream, 0)) for stream, time in event.items()}
 
     def synchronize(self):
-        """The host waits, so whatever is called from now on comes after."""
+        """The host waits, so everything called later comes after."""
         self.host.update(self.record_event())
 
     def follows(self, stream, time):
@@ -93,9 +93,9 @@ class Memory:
 
 
 class RaceChecker(TorchDispatchMode):
-    """Notes in ``races`` every operation on memory that another stream wrote, or for a write read, with no wait in
-    between; and every allocation for which the allocator could hand out freed memory that another stream may still be
-    using. A graph's pool counts as one piece of memory that each replay writes."""
+    """Records in ``races`` every operation on memory that another stream wrote (for a write: or read) without a wait in
+    between; and every allocation for which the allocator could return freed memory that another stream may still use.
+    A graph's pool counts as one piece of memory that each replay writes."""
 
     def __init__(self):
         super().__init__()
@@ -135,7 +135,7 @@ class RaceChecker(TorchDispatchMode):
             memory.read[stream] = stream.time
 
     def reuse(self, stream, what):
-        """An allocation on a stream takes what was allocated there and is free."""
+        """An allocation on a stream reuses freed memory that was allocated there."""
         for key, memory in list(self.memory.items()):
             if memory.alive and memory.alive.expired():
                 if memory.owner is stream:
@@ -154,9 +154,9 @@ class RaceChecker(TorchDispatchMode):
 
 
 class Emulated:
-    """Context in which torch.cuda's graphs and streams are these. state(): the tensors that a step may change, which a
-    real capture leaves alone. captures, forbidden: what was seen. checker: a :class:`RaceChecker`, active where it is
-    entered."""
+    """Replaces torch.cuda's graphs and streams, see :meth:`patch`. state(): the tensors that a step may change, which a
+    real capture does not change. captures: their number; forbidden: forbidden operations in them; checker: a
+    :class:`RaceChecker`, active where it is entered."""
 
     def __init__(self, state=lambda: ()):
         self.state, self.captures, self.forbidden, self.checker = state, 0, set(), RaceChecker()
@@ -180,7 +180,7 @@ class Emulated:
 
     @contextlib.contextmanager
     def capture(self, graph, pool=None, stream=None, capture_error_mode="global"):
-        """What is captured is not executed: the checker sees it in a world of its own, which begins synchronized."""
+        """A capture executes nothing on a device, so the checker tracks it apart, beginning synchronised."""
         checker = self.checker
         checker.synchronize()
         outside = checker.memory

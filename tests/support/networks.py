@@ -5,7 +5,7 @@ from torch import nn
 SIGNATURES = ((False, False), (True, False), (True, True))  # is_feat, preact
 
 
-def lived_in(model):
+def with_trained_norms(model):
     """Batch norms as after training: statistics, scales and shifts all different."""
     gen = torch.Generator().manual_seed(2)
     for m in model.modules():

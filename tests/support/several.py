@@ -1,10 +1,10 @@
-"""Trainings under torchrun, one after another in the same processes, on a student that makes equality possible:
+"""Trainings under torchrun, one after another in the same processes, with a student that can equal one process's:
 
     python -m torch.distributed.run --standalone --nproc_per_node=2 -m tests.support.several FILE
 
-FILE is JSON: a list of [role, flags]. Its student, resnet8, has group norms in place of batch norms, whose statistics
-would be those of a process's share of a batch. The role "student in double" trains in double precision, where rounding
-can't hide a mistake. A * in a path is expanded when the training begins. SEVERAL_DIE=RANK:STEP kills a process in a
+FILE is JSON: a list of [role, flags]. The student, resnet8, has group norms in place of batch norms, whose statistics
+would depend on the process's share of a batch. The role "student in double" trains in double precision, where rounding
+can't hide an error. A * in a path is expanded when the training begins. SEVERAL_DIE=RANK:STEP kills a process in a
 step (from 1); with SEVERAL_LATE rank 0 connects a second later.
 """
 import atexit
@@ -85,7 +85,7 @@ def train_all(argv):
     if "SEVERAL_LATE" in os.environ:
         assert CONNECTED.exists()
     for role, flags in json.loads(Path(argv[0]).read_text()):
-        ddp.total(torch.zeros(1))  # all are through with the training before, whose files a path may name
+        ddp.total(torch.zeros(1))  # waits for the end of the training before, whose files a path may name
         with prepared(role):
             MAINS[role.split()[0]]([*expanded(flags), "--device", "cpu", "--threads", "1"])
 
@@ -108,7 +108,7 @@ def connected_late(*given, connect=dist.init_process_group, **more):
 
 
 class Ended:
-    """Prints when Python ends by itself."""
+    """Prints a line when Python finalises."""
 
     def __del__(self):
         print("python has ended", flush=True)

@@ -1,4 +1,4 @@
-"""Trainings of a second in this process: a tenth of the digits, resnet8, both scripts' own main."""
+"""Trainings of a second in this process: 3 % of the digits, resnet8, the main() of both scripts."""
 import contextlib
 import io
 import os
@@ -24,12 +24,12 @@ MAINS = {"teacher": train_teacher.main, "student": train_student_mixstd.main}
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
-    """curves.png costs more than the training."""
+    """Leave out curves.png, which takes longer than the training."""
     monkeypatch.setattr(Run, "write_curves", lambda self, history: None)
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nothing in the project catches it."""
+    """Simulates SIGKILL: nothing in the project catches it."""
 
 
 @dataclass
@@ -51,7 +51,7 @@ def call(main, argv):
 
 
 def train(save, *flags, role="teacher"):
-    torch.manual_seed(0)  # as a new process has it
+    torch.manual_seed(0)  # as in a new process
     return call(MAINS[role], [*DATA[role], "--save_dir", save, "--device", "cpu", "--threads", 1, *flags])
 
 
@@ -62,7 +62,7 @@ def ok(*args, **kwargs):
 
 
 def refused(done, *words):
-    """Status 2 and exactly one line, which holds ``words``."""
+    """Assert status 2 and exactly one line, which contains ``words``."""
     assert done.status == 2 and done.err.count("\n") == 1 and "error: " in done.err, (done.status, done.err)
     for word in words:
         assert str(word) in done.err, (word, done.err)
@@ -92,7 +92,7 @@ def scalars(folder):
 
 
 def kill_at(monkeypatch, step):
-    """The process 'dies' in training step ``step`` (from 1) from now on; 0: never."""
+    """Raise Killed in training step ``step``, counted from 1 and from now on."""
     original, seen = Engine.__dict__["step"], [0]
 
     def die(self, batch):
@@ -104,7 +104,7 @@ def kill_at(monkeypatch, step):
 
 
 def signal_at(monkeypatch, step, signum=signal.SIGTERM):
-    """The process gets a signal after training step ``step`` (from 1); returns the list of the steps made."""
+    """Send this process a signal after training step ``step`` (from 1); returns the list of the steps made."""
     original, made = Engine.__dict__["step"], []
 
     def signalled(self, batch):
@@ -117,7 +117,7 @@ def signal_at(monkeypatch, step, signum=signal.SIGTERM):
 
 
 def killed(save, *flags, at, role="teacher"):
-    """Train and die in step ``at``."""
+    """Train until Killed is raised in step ``at``."""
     with pytest.MonkeyPatch.context() as patch:
         kill_at(patch, at)
         with pytest.raises(Killed):

@@ -1,10 +1,9 @@
 """CIFAR in miniature: a few hundred images in the official file format, and the scripts run on them.
 
-The data code takes file names and md5 sums from torchvision's classes and trusts no file for its own sum, so small
-data needs those classes changed inside the running process. That is what `official` does; no flag, file or environment
-variable of the project can.
+The data code checks files against the names and md5 sums in torchvision's classes, so small data needs those classes
+patched in the running process, as `official` does; no flag, file or environment variable of the project can do it.
 
-As a program it runs a script of the project with the files of a folder taken for the official ones:
+As a program it runs a script of the project with the files of a folder as the official ones:
     python -m tests.support.tiny FOLDER SCRIPT [ARGUMENTS ...]
 """
 import contextlib
@@ -96,7 +95,7 @@ def _md5(path):
 
 @contextlib.contextmanager
 def official(folder):
-    """Within this context the files that are under `folder` now are the official ones, for torchvision and for us."""
+    """Context in which the files now under `folder` are the official ones, for torchvision and for us."""
     from torchvision import datasets
 
     with contextlib.ExitStack() as stack:
@@ -120,9 +119,9 @@ def archive(folder, target, base="cifar-100-python", extra=()):
 
 
 def run_script(folder, script, *args, cwd=None, env=None, timeout=300):
-    """Run ROOT/`script` with `args` in a process of its own, the files under `folder` taken for the official ones.
+    """Run ROOT/`script` with `args` in a subprocess, with the files under `folder` as the official ones.
 
-    Returns subprocess.CompletedProcess with text output. The script gets `folder` by its own flag in `args`.
+    Returns subprocess.CompletedProcess with text output. `args` must name `folder` by the script's own flag.
     """
     command = [sys.executable, str(Path(__file__).resolve()), str(folder), str(ROOT / script), *map(str, args)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
@@ -130,8 +129,8 @@ def run_script(folder, script, *args, cwd=None, env=None, timeout=300):
 
 
 def run_inside(folder, script, *args):
-    """The same within this process, which saves the start of Python and torch. The script's SystemExit passes through;
-    its output goes to this process's."""
+    """Like run_script, but within this process, which saves the start of Python and torch. Raises the script's
+    SystemExit; its output goes to this process's."""
     path = str(ROOT / script)
     with official(folder), mock.patch.object(sys, "argv", [path, *map(str, args)]), \
             mock.patch.object(sys, "path", [str(Path(path).parent), *sys.path]):
@@ -139,7 +138,7 @@ def run_inside(folder, script, *args):
 
 
 def write_stamp(folder):
-    """What scripts/environment.sh leaves in an environment where everything is installed."""
+    """Write the file by which scripts/environment.sh marks an environment as complete."""
     files = (ROOT / "requirements.txt", ROOT / "requirements-dev.txt")
     (folder / ".mixkd-requirements").write_text("".join(file.read_text() for file in files))
 

@@ -28,7 +28,7 @@ def options(**changes):
         "label_smoothing": 0.0, "trial": ["1"], **changes})
 
 
-def an_engine(opt, seed=1, name="kd", dtype=torch.float32, device="cpu"):
+def small_engine(opt, seed=1, name="kd", dtype=torch.float32, device="cpu"):
     data = small_data()
     shapes = [torch.Size((2, 3))]
     opt = Namespace(**{**vars(opt), "trial": [str(seed)]})
@@ -39,7 +39,7 @@ def an_engine(opt, seed=1, name="kd", dtype=torch.float32, device="cpu"):
     return engine
 
 
-def a_teacher(device="cpu", dtype=torch.float32):
+def small_teacher(device="cpu", dtype=torch.float32):
     torch.manual_seed(7)
     net = model_dict["resnet14"](num_classes=5).eval().requires_grad_(False).to(device, dtype)
     return lambda images: ([], net(images))
@@ -48,7 +48,7 @@ def a_teacher(device="cpu", dtype=torch.float32):
 def train(engine, opt, steps=6, device="cpu", dtype=torch.float32, teacher=None, seed=1):
     """``steps`` steps on the epochs of a seed."""
     loader = DeviceLoader(small_data(), opt.batch_size, MixSpec("mixup"), device, torch.channels_last)
-    engine.teacher, done = teacher or a_teacher(device, dtype), 0
+    engine.teacher, done = teacher or small_teacher(device, dtype), 0
     for epoch in range(1, 1000):
         engine.set_rate(learning_rate_at(epoch, opt))
         engine.sums.zero_()
