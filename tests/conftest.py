@@ -7,7 +7,7 @@ import pytest
 from tests.support import real_data, tiny
 
 ROOT = Path(__file__).resolve().parent.parent
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and processes of the tests would inherit that
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored under nohup, which child processes would inherit
 for folder in (ROOT, ROOT / "tests"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
@@ -16,7 +16,7 @@ for folder in (ROOT, ROOT / "tests"):
 @pytest.fixture(scope="session")
 def tiny_files(tmp_path_factory):
     """A folder with 200 training and 100 test images of CIFAR-100 and of CIFAR-10, in the official format. Read only:
-    many tests share it. `tiny.official(folder)` makes them the official ones, `tiny.run_script` for a whole script."""
+    many tests share it. Use it with `tiny.official(folder)`, or `tiny.run_script` for a script."""
     folder = tmp_path_factory.mktemp("tiny")
     for name in tiny.BATCHES:
         tiny.write(folder, name, 200, 100)
@@ -25,7 +25,7 @@ def tiny_files(tmp_path_factory):
 
 @pytest.fixture
 def tiny_dir(tiny_files):
-    """tiny_files, taken for the official files for the length of the test."""
+    """tiny_files, as the official files during the test."""
     with tiny.official(tiny_files):
         yield tiny_files
 

@@ -1,4 +1,4 @@
-"""The teacher ahead of the steps: the same run as with the teacher in every step, stopped or not."""
+"""Teacher outputs computed ahead for several batches: the results are those of the teacher in every step."""
 from argparse import Namespace
 
 import pytest
@@ -13,7 +13,7 @@ from models import model_dict
 from models.folding import folded
 from tests.support.small_runs import compared, no_pictures, ok, only_run, signal_at, train  # noqa: F401 - a fixture
 
-STEPS = 3  # an epoch of 42 images in batches of 16
+STEPS = 3  # per epoch: 42 images in batches of 16
 FLAGS = ["--epochs", 2, "--mix", "mixup"]
 
 
@@ -26,7 +26,7 @@ def teacher(tmp_path_factory):
 
 @pytest.fixture
 def two_at_once(monkeypatch):
-    """The teacher answers two batches at a time."""
+    """The teacher computes two batches at a time."""
     monkeypatch.setitem(teachers.IMAGES_AHEAD, "cpu", 32)
 
 
@@ -45,7 +45,7 @@ def weights(save):
     return checkpoint.load(only_run(save, "student") / "resnet8_last.pth")["model"]
 
 
-def test_answers_ahead_train_what_answers_in_every_step_train(teacher, tmp_path, monkeypatch):
+def test_outputs_ahead_train_the_same_weights_as_outputs_in_every_step(teacher, tmp_path, monkeypatch):
     flags = [*FLAGS, "--path_t", teacher]
     sizes, real = [], Teacher.__call__
     monkeypatch.setattr(Teacher, "__call__", lambda self, images: sizes.append(len(images)) or real(self, images))
@@ -61,7 +61,7 @@ def test_answers_ahead_train_what_answers_in_every_step_train(teacher, tmp_path,
         torch.testing.assert_close(weights(tmp_path / "ahead")[name], value, rtol=1e-6, atol=1e-6, msg=name)
 
 
-def test_each_of_several_seeds_equals_the_seed_alone(teacher, alone, tmp_path, two_at_once):
+def test_several_seeds_equal_each_seed_alone(teacher, alone, tmp_path, two_at_once):
     ok(tmp_path, *FLAGS, "--path_t", teacher, "--trial", "1,2", role="student")
     assert compared(tmp_path, "student") == compared(alone[1], "student") | compared(alone[2], "student")
 
@@ -76,8 +76,8 @@ def test_a_run_stopped_within_a_chunk_is_resumed_bit_for_bit(step, teacher, alon
     assert compared(tmp_path, "student") == compared(alone[1], "student")
 
 
-def test_chunks_begin_at_fixed_steps():
-    """Whatever the first step, the teacher gets the same images together."""
+def test_chunks_start_at_fixed_steps():
+    """The teacher gets the same images together, whichever step is the first."""
 
     def epoch(first):
         for step in range(first, 7):
@@ -94,7 +94,7 @@ def test_chunks_begin_at_fixed_steps():
 
 
 def test_a_teacher_in_half_precision_equals_autocast():
-    """Its weights are cast once; in a wide ResNet norms stay that are not folded, in single precision."""
+    """Its weights are cast once; norms that are not folded, as in a wide ResNet, stay in single precision."""
     torch.manual_seed(0)
     net = model_dict["wrn_16_1"](num_classes=5).eval()
     x = torch.randn(4, 3, 16, 16).to(memory_format=torch.channels_last)
@@ -107,8 +107,8 @@ def test_a_teacher_in_half_precision_equals_autocast():
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_the_teacher_may_have_a_precision_of_its_own(precision):
-    """Answers in single precision, as near to it as that precision's rounding."""
+def test_the_teacher_can_have_its_own_precision(precision):
+    """Its outputs are float32, and near the single-precision ones within that precision's rounding."""
     torch.manual_seed(0)
     net, x = model_dict["resnet14"](num_classes=5).eval(), torch.randn(4, 3, 16, 16)
     flags = [Namespace(kernels=kernels, precision="fp32", teacher_precision=own)

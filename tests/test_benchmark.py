@@ -1,4 +1,4 @@
-"""The benchmark's two paths are what they claim: the same mixing law, the same loss; and its outputs."""
+"""The benchmark: mixing of the reference path, printed figures, JSON, refused input."""
 import json
 import re
 
@@ -31,7 +31,7 @@ def noise(monkeypatch):
     monkeypatch.setattr(benchmark, "load", lambda opt: small_data(64, classes=100, size=32))
 
 
-def test_benchmark_prints_and_keeps_its_table(noise, tmp_path, capsys):
+def test_benchmark_prints_and_stores_its_table(noise, tmp_path, capsys):
     target = tmp_path / "speed.json"
     words = ["--what", "data,step,train", "--pairs", "resnet14:resnet8", "--methods", "kd,mixstd", "--trial", "1,2",
              "--batch_size", "16", "--steps", "1", "--rounds", "1", "--num_workers", "0", "--device", "cpu"]
@@ -48,7 +48,7 @@ def test_benchmark_prints_and_keeps_its_table(noise, tmp_path, capsys):
     assert "convolution" in (tmp_path / "profile.txt").read_text()
 
 
-def test_what_bounds_a_training_on_files(tmp_path, capsys):
+def test_the_bottleneck_of_a_training_on_files(tmp_path, capsys):
     tree, target = make_tree(tmp_path / "images"), tmp_path / "speed.json"
     words = ["--what", "feed", "--dataset", "folder", "--data_dir", str(tree), "--pairs", "resnet18:mobilenet_v1",
              "--methods", "kd", "--batch_size", "4", "--steps", "1", "--rounds", "1", "--num_workers", "1", "--device",
@@ -64,7 +64,7 @@ def test_what_bounds_a_training_on_files(tmp_path, capsys):
 
 @pytest.mark.parametrize("words", [["--what", "all"], ["--dataset", "folder"], ["--pairs", "resnet56"],
                                    ["--methods", "x"], ["--pairs", "a:b"]])
-def test_bad_input(words, capsys):
+def test_bad_input_is_refused(words, capsys):
     assert guard(benchmark.main, words) == 2
     assert words[0] in capsys.readouterr().err
 

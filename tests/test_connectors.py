@@ -1,4 +1,4 @@
-"""Connectors: their functions, state_dict keys, what they refuse."""
+"""Connectors: functions, state_dict keys, refusals."""
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ def normed(x):
     ((3, 8, 8), (5, 4, 4), (3, 3), {"stride": 2, "padding": 1}), ((3, 8, 8), (5, 8, 8), (1, 1), {}),
     ((3, 8, 9), (5, 7, 7), (2, 3), {}), ((3, 4, 4), (5, 8, 8), (4, 4), {"stride": 2, "padding": 1})])
 def test_conv_reg_bridges_sizes(s, t, kernel, how):
-    """A convolution that leads from one size to the other (transposed to a larger one), batch norm, ReLU."""
+    """A convolution from one size to the other (transposed for a larger one), batch norm, ReLU."""
     module, x = ConvReg((2, *s), (2, *t), use_relu=True).double(), draw(2, *s)
     convolve = F.conv_transpose2d if t[1] > s[1] else F.conv2d
     assert module.conv.kernel_size == kernel
@@ -61,7 +61,7 @@ def test_a_connector_maps_stage_by_stage():
 
 @pytest.mark.parametrize("use_bn", [True, False])
 def test_paraphraser_and_translator(use_bn):
-    """Three 3x3 convolutions each way, with batch norm or none, and leaky ReLUs of slope 0.1."""
+    """Three 3x3 convolutions each, with or without batch norm, and leaky ReLUs of slope 0.1."""
     f_t, f_s = draw(2, 6, 4, 4), draw(2, 5, 4, 4)
 
     def convolved(part, x, convolve):

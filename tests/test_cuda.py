@@ -1,4 +1,4 @@
-"""The step on CUDA: the graph against eager, seeds together against each alone, no wait for the device."""
+"""The step on CUDA: graph compared with eager, several seeds with each alone, no synchronisation."""
 import pytest
 import torch
 
@@ -16,7 +16,7 @@ cuda = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reas
 
 @pytest.fixture
 def ieee():
-    """TF32 off, so that two ways to compute differ by rounding alone."""
+    """TF32 off and deterministic algorithms, so that results differ only by rounding."""
     from helper.device import set_precision
     set_precision("fp32", torch.device("cuda"))
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
@@ -68,7 +68,7 @@ class TestCudaZoo:
     pytestmark = cuda
 
     def test_every_capturable_method_captures(self, ieee, name):
-        """A graphed run follows the eager one, in the first stage too; weights and the method's own state."""
+        """Weights and the method's state match the eager run, in the first stage too."""
         (eager, _), = MethodRun(name, "eager", device="cuda", learning_rate=1e-4).train()
         (graph, sums), = MethodRun(name, "graph", device="cuda", learning_rate=1e-4).train()
         torch.testing.assert_close(graph, eager, rtol=1e-3, atol=1e-4)
@@ -91,7 +91,7 @@ class TestCudaScripts:
         done = call(train_teacher.main, [*DATA["teacher"], *common, "--epochs", 1])
         assert done.status == 0, done.err
         teacher, = (tmp_path / "models").glob("*/resnet8_last.pth")
-        for epochs in (3, 4):  # captures and a drop of the rate; then on from the checkpoint
+        for epochs in (3, 4):  # captures and a drop of the rate; then resumed from the checkpoint
             done = call(train_student_mixstd.main, [*DATA["student"], *common, "--path_t", teacher, "--trial", "1,2",
                                                     "--distill", *method, "--epochs", epochs, "--resume", "auto"])
             assert done.status == 0, done.err

@@ -1,4 +1,4 @@
-"""Where a run computes, as far as it shows without a device."""
+"""Choice of the device, its step and its precision, as far as it can be tested without a GPU."""
 import pytest
 import torch
 
@@ -9,7 +9,7 @@ from tests.support.training import options
 
 @pytest.mark.parametrize("name, numbered", [("auto", []), ("cuda", []), ("cuda:1", [1])])
 def test_a_cuda_device_with_and_without_a_number(name, numbered, monkeypatch):
-    """torch's own set_device refuses a device without one, so only its last call is replaced."""
+    """torch's set_device refuses a device without a number, so only the call within it is replaced."""
     chosen = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -27,7 +27,7 @@ def test_other_devices_are_refused(name):
 
 @pytest.fixture
 def arithmetic():
-    """Gives back torch's settings, which are the whole process's."""
+    """torch's precision switches, which are global; restored after the test."""
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     switches = [cudnn, cudnn.conv, cudnn.rnn, matmul] if hasattr(cudnn, "conv") else []
     kept = [(switch, switch.fp32_precision) for switch in switches]

@@ -1,4 +1,4 @@
-"""scripts/bench/device.sh on the CPU: no second of a device is to be lost to a typo."""
+"""scripts/bench/device.sh on the CPU, so that errors are found before it runs on a GPU."""
 import json
 import subprocess
 
@@ -10,7 +10,7 @@ from tests.support.small_runs import call
 from tests.support.tiny import ROOT
 from tests.test_device import arithmetic  # noqa: F401 - a fixture
 
-# Stands for python: notes its arguments, fails in one experiment.
+# Replaces python: records its arguments, fails in one experiment.
 STUB = """#!/bin/sh
 echo "$@" >> "$NOTED"
 [ "$3" != profile ] || exit 7
@@ -32,7 +32,7 @@ def script(tmp_path_factory):
             [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()])
 
 
-def test_every_command_leaves_a_row_and_a_failure_stops_none(script):
+def test_every_command_writes_a_row_and_a_failure_does_not_stop_the_others(script):
     commands, rows = script
     assert all(command[:2] == ["-m", "scripts.bench.device"] for command in commands)
     experiments = [row["experiment"] for row in rows]
@@ -41,7 +41,7 @@ def test_every_command_leaves_a_row_and_a_failure_stops_none(script):
 
 
 @pytest.mark.slow
-def test_every_experiment_gives_figures(script, monkeypatch, arithmetic):  # noqa: F811
+def test_every_experiment_returns_figures(script, monkeypatch, arithmetic):  # noqa: F811
     monkeypatch.setattr(torch.backends.cudnn, "benchmark_limit", torch.backends.cudnn.benchmark_limit)
     rows = []
     for words in dict.fromkeys(tuple(command[2:]) for command in script[0]):
@@ -50,6 +50,6 @@ def test_every_experiment_gives_figures(script, monkeypatch, arithmetic):  # noq
         rows.append(json.loads(done.out.splitlines()[-1]))
     for row in rows:
         if "variant_off" in row:
-            assert row["base_off"] == 0  # on the CPU bit for bit the eager step
+            assert row["base_off"] == 0  # on the CPU equal to the eager step bit for bit
             assert row["variant_off"] < 1e-3 if "norms" in row["experiment"] else row["variant_off"] == 0
     assert [len(row["trial"]) for row in rows if row["experiment"] == "lanes"] == [1, 3, 8, 16, 1, 3, 8]

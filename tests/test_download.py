@@ -1,4 +1,4 @@
-"""The download of CIFAR: checked, and nothing left behind by one that failed."""
+"""The download of CIFAR: checked, and a failed one leaves no files."""
 import functools
 import http.server
 import threading
@@ -13,7 +13,7 @@ from tests.support import tiny
 
 @pytest.fixture
 def offered(tmp_path, monkeypatch):
-    """The folder of the data, and beside it an archive of tiny files, which the official address and md5 lead to."""
+    """(the folder of the data, an archive of tiny files that is served as the official one)."""
     source, folder = tiny.write(tmp_path / "source"), tmp_path / "data"
     archive = tmp_path / "offer.tar.gz"
     tiny.archive(source, archive)
@@ -35,7 +35,7 @@ def test_a_download_is_unpacked_once(offered):
     dataset.load("cifar100", folder)  # without the archive
 
 
-def test_a_file_that_is_there_is_kept(offered):
+def test_an_existing_file_is_kept(offered):
     target = offered[0] / "cifar-100-python"
     target.mkdir(parents=True)
     for file in ("test", "meta"):
@@ -45,7 +45,7 @@ def test_a_file_that_is_there_is_kept(offered):
     assert (target / "test").read_bytes() == (target / "meta").read_bytes() == b"mine" and (target / "train").exists()
 
 
-def test_archive_in_the_folder_is_used(offered):
+def test_an_archive_in_the_folder_is_used(offered):
     folder, archive = offered
     folder.mkdir()
     archive.rename(folder / datasets.CIFAR100.filename)
@@ -53,7 +53,7 @@ def test_archive_in_the_folder_is_used(offered):
 
 
 @pytest.mark.parametrize("local", [False, True])
-def test_a_forged_or_cut_archive_is_not_unpacked(offered, local, monkeypatch):
+def test_a_truncated_archive_is_not_unpacked(offered, local, monkeypatch):
     folder, archive = offered
     archive.write_bytes(archive.read_bytes()[:-7])
     if local:

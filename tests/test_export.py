@@ -1,4 +1,4 @@
-"""Weights for models/pretrained/: half precision, usable as a teacher, with what they are worth."""
+"""Weights for models/pretrained/: half precision, usable as a teacher, with their accuracy."""
 import json
 import re
 
@@ -52,7 +52,7 @@ def test_students_have_names_of_their_own_and_nothing_is_overwritten(tmp_path, c
                               ("plain", {"distill": "kd", "mix": "none"}, "students/resnet8_kd"),
                               ("partial", {**mixed, "pmixup": True}, "students/resnet8_mixstd_mixup_partial"),
                               ("full", {**mixed, "pmixup": False}, "students/resnet8_mixstd_mixup")):
-        for _ in range(2):  # the same weights again are no other ones
+        for _ in range(2):  # the second time, the same weights are accepted
             assert guard(export_weights.main, made(tmp_path, name, **opt)) == 0
         assert read_teacher(str(tmp_path / "out" / f"{wanted}.pth")).arch == "resnet8"
     index = tmp_path / "out" / "index.json"
@@ -72,7 +72,7 @@ def test_students_have_names_of_their_own_and_nothing_is_overwritten(tmp_path, c
         index.write_text(damaged)
         assert guard(export_weights.main, [*other, "--name", "third"]) == 2
         assert "index.json" in (err := capsys.readouterr().err) and err.count("\n") == 1
-    index.unlink()  # the table would be written anew without the others
+    index.unlink()  # a new table would lack the others
     assert guard(export_weights.main, [*other, "--name", "third"]) == 2
     err = capsys.readouterr().err
     assert "index.json has no entry for resnet8.pth and 4 more; put index.json back" in err and err.count("\n") == 1
@@ -80,7 +80,7 @@ def test_students_have_names_of_their_own_and_nothing_is_overwritten(tmp_path, c
     assert not (tmp_path / "out" / "third.pth").exists()
 
 
-def test_committed_weights_are_those_of_their_table():
+def test_committed_weights_match_their_table():
     folder = export_weights.PRETRAINED
     files = {str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("*.pth")}
     assert files == COMMITTED.keys() and files
@@ -91,8 +91,8 @@ def test_committed_weights_are_those_of_their_table():
 
 
 @pytest.mark.slow
-def test_committed_weights_are_worth_what_their_table_says(real_cifar100, capsys):
-    name = "resnet20"  # the others' digests are those of the table
+def test_committed_weights_have_the_accuracy_of_their_table(real_cifar100, capsys):
+    name = "resnet20"  # the others are checked by digest
     file = export_weights.PRETRAINED / f"{name}.pth"
     assert guard(evaluate.main, ["--path", str(file), "--data_dir", str(real_cifar100), "--device", "cpu"]) == 0
     top1 = float(re.search(r"^plain +top-1 +([0-9.]+)", capsys.readouterr().out, re.M)[1])

@@ -1,4 +1,4 @@
-"""The drill itself, in its short form: real processes, real kills."""
+"""The fault drill, python -m tests.faults, in its short form."""
 import re
 import subprocess
 import sys

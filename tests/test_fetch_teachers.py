@@ -1,4 +1,4 @@
-"""scripts/fetch_pretrained_teachers.sh's downloads, from a folder of this machine."""
+"""The downloads of scripts/fetch_pretrained_teachers.sh, from a local folder."""
 import hashlib
 from dataclasses import replace
 
@@ -10,7 +10,8 @@ from scripts import fetch_teachers
 
 @pytest.fixture
 def fetch(tmp_path, monkeypatch):
-    """Call it with two teachers of a few bytes each, whose files ``serve`` puts on offer; evaluations are noted."""
+    """Function that fetches two teachers of a few bytes each; offer: the folder of the files to download, noted: the
+    arguments of evaluations, files: the paths of the fetched files."""
     offer, noted = tmp_path / "offer", []
     offer.mkdir()
     monkeypatch.setenv("TEACHER_URL", f"file://{offer}")
@@ -49,7 +50,7 @@ def test_a_wrong_or_missing_download_leaves_no_file(fetch, offered, capsys):
     assert not [path for path in fetch.files[0].parent.rglob("*") if path.is_file()] and not fetch.noted
 
 
-def test_a_wrong_file_that_is_there_is_kept(fetch, capsys):
+def test_an_existing_wrong_file_is_kept(fetch, capsys):
     fetch.files[0].parent.mkdir(parents=True)
     fetch.files[0].write_text("mine")
     assert fetch() == 2
@@ -57,7 +58,7 @@ def test_a_wrong_file_that_is_there_is_kept(fetch, capsys):
 
 
 @pytest.mark.parametrize("words", [["vgg13"], ["--zoo", "repdistiller"]])
-def test_an_unknown_teacher_is_one_line(fetch, words, capsys):
+def test_an_unknown_teacher_is_refused_in_one_line(fetch, words, capsys):
     with pytest.raises(SystemExit, match="2"):
         fetch(*words)
     line, = capsys.readouterr().err.splitlines()

@@ -1,4 +1,4 @@
-"""The graph path on a machine without CUDA, by an emulator: capture, replay, several seeds, for every method."""
+"""CUDA graphs on a machine without CUDA, by an emulator: capture, replay, several seeds, for every method."""
 import contextlib
 
 import pytest
@@ -13,7 +13,7 @@ from tests.support.method_runs import CAPTURABLE, MethodRun
 
 
 def graph_run(monkeypatch, *args, **changes):
-    """(a run with --step graph, the emulator that stands for CUDA)."""
+    """(a run with --step graph, the emulator in place of CUDA)."""
     monkeypatch.setitem(teachers.IMAGES_AHEAD, "cpu", 1024)
     runs = []
     emulated = Emulated(lambda: runs[0].state()).patch(monkeypatch)
@@ -21,8 +21,8 @@ def graph_run(monkeypatch, *args, **changes):
     return runs[0], emulated
 
 
-def compared(monkeypatch, *args, **changes):
-    """The emulated graph run against the eager one."""
+def assert_graph_equals_eager(monkeypatch, *args, **changes):
+    """Assert that the emulated graph run equals the eager one; returns the emulator."""
     eager = MethodRun(*args, step="eager", **changes).train()
     run, emulated = graph_run(monkeypatch, *args, **changes)
     for (weights, sums), (others, other_sums) in zip(run.train(), eager, strict=True):
@@ -32,28 +32,28 @@ def compared(monkeypatch, *args, **changes):
     return emulated
 
 
-# Whose state a capture could miss: none, a memory, a first stage, a warm-up.
+# One method per state that a capture could miss: none, a memory, a first stage, a warm-up.
 QUICK = ("mixstd", "crd", "abound", "reviewkd")
 
 
 @pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
                                   for name in CAPTURABLE])
 def test_a_replayed_step_equals_the_eager_one(name, monkeypatch):
-    emulated = compared(monkeypatch, name)
+    emulated = assert_graph_equals_eager(monkeypatch, name)
     assert emulated.captures == 2 + 2 * distiller_dict[name].two_stage  # full and short batch; none for the drop
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mixstd", "crd", "abound"])
-def test_two_captured_runs_in_turns_equal_the_eager_ones(name, monkeypatch):
-    compared(monkeypatch, name, seeds=(1, 2), epochs=3)
+def test_two_alternating_captured_runs_equal_the_eager_ones(name, monkeypatch):
+    assert_graph_equals_eager(monkeypatch, name, seeds=(1, 2), epochs=3)
 
 
 def test_a_replayed_step_without_momentum_and_with_relaxed_positives(monkeypatch):
-    compared(monkeypatch, "crd", epochs=3, mode="relax", momentum=0.0)
+    assert_graph_equals_eager(monkeypatch, "crd", epochs=3, mode="relax", momentum=0.0)
 
 
-def test_the_emulator_notes_a_number_that_a_capture_would_bake_in(monkeypatch):
+def test_the_emulator_detects_a_number_fixed_at_capture(monkeypatch):
     kind, real = distiller_dict["kd"], distiller_dict["kd"].forward
 
     def forward(self, *args, **kwargs):
@@ -64,19 +64,19 @@ def test_the_emulator_notes_a_number_that_a_capture_would_bake_in(monkeypatch):
     assert emulated.forbidden == {"aten::_local_scalar_dense"}
 
 
-def test_the_error_of_a_capture_without_memory_names_the_memory(monkeypatch):
-    """The streams are not joined then, so the end of the capture raises an error of its own."""
+def test_a_capture_out_of_memory_reports_the_memory(monkeypatch):
+    """The streams are then not joined, so the end of the capture raises a second error."""
     real = Emulated.capture
 
     @contextlib.contextmanager
-    def capture_that_ends_badly(self, *args, **kwargs):
+    def capture_with_second_error(self, *args, **kwargs):
         try:
             with real(self, *args, **kwargs):
                 yield
         except torch.cuda.OutOfMemoryError:
             raise RuntimeError("CUDA error: operation failed due to a previous error during capture") from None
 
-    monkeypatch.setattr(Emulated, "capture", capture_that_ends_badly)
+    monkeypatch.setattr(Emulated, "capture", capture_with_second_error)
     run, _ = graph_run(monkeypatch, "kd", epochs=2)
     calls, step = [], Engine.step
 

@@ -1,4 +1,4 @@
-"""What makes two runs the same: a new method, a new flag, a moved folder strand none."""
+"""When two runs count as the same: also after a new method, a new flag or a moved folder."""
 import json
 import shutil
 from argparse import Namespace
@@ -57,7 +57,7 @@ def same(a: Namespace, b: Namespace) -> bool:
 
 @pytest.mark.parametrize("mixing", ["--mix none", "--mix mixup --no-pmixup", "--mix mixup"])
 @pytest.mark.parametrize("method", distiller_dict)
-def test_identity_and_name_are_the_flags_that_are_read(method, mixing):
+def test_identity_and_name_depend_on_the_flags_that_are_used(method, mixing):
     base = ["--distill", method, *mixing.split()]
     plain = settled(base)
     present = {name: str(value) for name, value in vars(plain).items()}
@@ -77,7 +77,7 @@ def test_identity_and_name_are_the_flags_that_are_read(method, mixing):
             assert (student_name(plain, "1") == student_name(other, "1")) != changes, flag
 
 
-def test_teachers_weights_are_in_identity_and_name_and_their_place_is_not():
+def test_identity_and_name_depend_on_the_teachers_weights_not_on_their_path():
     one, moved, other = (settled(["--path_t", path]) for path in ("a/x.pth", "b/x.pth", "a/x.pth"))
     other.teacher_sha256 = "1" * 64
     assert same(one, moved) and student_name(one, "1") == student_name(moved, "1")
@@ -85,20 +85,20 @@ def test_teachers_weights_are_in_identity_and_name_and_their_place_is_not():
 
 
 @pytest.mark.parametrize("file", ROWS, ids=[f"{path.parent.parent.name}-{i}" for i, path in enumerate(ROWS)])
-def test_stored_rows_are_recognised_after_a_method_with_a_flag_is_added(file, with_l1, tmp_path):
+def test_stored_runs_are_recognised_after_a_method_with_a_flag_is_added(file, with_l1, tmp_path):
     stored = json.loads(file.read_text())["config"]
     student = "distill" in stored
     words = [f"--{name}={stored[name]}" for name in ("distill", "mix", "pmixup", "model_s", "model_t", "model",
                                                     "path_t") if name in stored]
     opt = (parse_student if student else parse_teacher)(words)
-    opt.precision = next(name for name in DEFAULT_PRECISIONS if name != stored["precision"])  # another device's
+    opt.precision = next(name for name in DEFAULT_PRECISIONS if name != stored["precision"])  # that of another device
     if student:
         opt.teacher_sha256 = stored["teacher_sha256"]
     assert "l1_eps" not in stored and ("l1_eps" in vars(opt)) == student
     assert differing(as_begun(config_of(opt, stored["trial"]), stored, precision_given=False), stored) == []
     old = tmp_path / file.parent.parent.name / "an older name"
     shutil.copytree(file.parent, old)
-    (old / "x_last.pth").touch()  # the rows are stored without weights
+    (old / "x_last.pth").touch()  # they are stored without weights
     opt.save_dir, opt.resume, opt.trial = str(tmp_path), "auto", [stored["trial"]]
     run = Run.find(opt)
     assert run.finished and run.folder == old and run.config["precision"] == stored["precision"]
@@ -106,7 +106,7 @@ def test_stored_rows_are_recognised_after_a_method_with_a_flag_is_added(file, wi
     assert not Run.find(opt).finished
 
 
-def test_flag_that_this_code_lacks_is_ignored_and_another_value_is_named():
+def test_an_unknown_stored_flag_is_ignored_and_a_different_value_is_listed():
     config = config_of(settled(["--distill", "similarity"]), "1")
     assert differing(config, {**config, "l1_eps": 0.5}) == []
     assert "--batch_size 64, there 32" in differing(config, {**config, "batch_size": 32})[0]

@@ -1,4 +1,4 @@
-"""Networks for ImageNet's images against torchvision's own, and torchvision's weights as a teacher."""
+"""Networks for ImageNet compared with torchvision's, and torchvision's weights as a teacher."""
 import copy
 import math
 import urllib.error
@@ -28,7 +28,7 @@ def some(n=2, size=64):
     return images(n, 3, size, size)
 
 
-def test_names_are_apart_from_those_for_small_images():
+def test_names_differ_from_those_for_small_images():
     assert not set(imagenet_dict) & set(model_dict)
     assert set(any_model) == set(imagenet_dict) | set(model_dict) and set(TORCHVISION) == set(imagenet_dict) - {
         "mobilenet_v1"}
@@ -62,7 +62,7 @@ def test_features_and_preactivations(name):
     assert_same_function(folded(net), copy.deepcopy(net).double(), some(), 1e-4)
 
 
-def test_mobilenet_v1_is_the_network_that_distillation_uses():
+def test_mobilenet_v1_is_the_network_used_in_distillation():
     net = any_model["mobilenet_v1"](num_classes=1000)
     assert sum(p.numel() for p in net.parameters()) == 4_231_976
     keys = list(net.state_dict())
@@ -70,12 +70,12 @@ def test_mobilenet_v1_is_the_network_that_distillation_uses():
     assert net.eval()(some(1, 224), is_feat=True)[0][4].shape == (1, 1024, 7, 7)
 
 
-# Weights of torchvision's as a teacher -----------------------------------------------------------------------------
+# torchvision's weights as a teacher --------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """torch.hub's folder of downloads, with no network behind it."""
+    """torch.hub's folder of downloads, without a network."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
 
     def refused(*args, **kwargs):
@@ -93,7 +93,7 @@ def test_torchvision_weights_from_its_cache(cache):
     assert found.arch == "resnet18" and all(torch.equal(found.weights[k], w) for k, w in weights.items())
 
 
-def test_the_name_of_a_downloaded_file_names_its_network(tmp_path):
+def test_the_network_is_read_from_the_name_of_a_downloaded_file(tmp_path):
     file = tmp_path / "resnet18-f37072fd.pth"
     torch.save(models.resnet18(num_classes=10).state_dict(), file)
     assert read_teacher(str(file)).arch == "resnet18"
@@ -105,13 +105,13 @@ def test_the_name_of_a_downloaded_file_names_its_network(tmp_path):
     ("torchvision:mobilenet_v1", None, ("resnet50", "mobilenet_v2")),
     ("torchvision:resnet34", "resnet18", ("--model_t", "leave")),
 ])
-def test_weights_that_cannot_be_fetched_are_one_line(cache, path, arch, words):
+def test_weights_that_cannot_be_fetched_are_refused_in_one_line(cache, path, arch, words):
     with pytest.raises(UserError) as refusal:
         read_teacher(path, arch)
     assert all(word in str(refusal.value) for word in words) and "\n" not in str(refusal.value), refusal.value
 
 
-def test_initial_weights_are_scaled_as_torchvision_scales_them():
+def test_initial_weights_have_torchvisions_scale():
     torch.manual_seed(0)
     net = any_model["resnet18"]()
     expected = math.sqrt(2 / (9 * 512))

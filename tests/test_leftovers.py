@@ -1,5 +1,4 @@
-"""A run with data workers leaves nothing in the folder for temporary files, however it ends. tests/test_ddp.py has the
-same under torchrun."""
+"""A run with data workers leaves no temporary files, however it ends. For torchrun see tests/test_ddp.py."""
 import multiprocessing
 import os
 import subprocess
@@ -16,9 +15,9 @@ from tests.support.tiny import ROOT
 
 FLAGS = ["--dataset", "digits", "--holdout", "20", "--train_fraction", "0.05", "--batch_size", "16", "--model",
          "resnet8", "--epochs", "1", "--device", "cpu", "--threads", "1", "--loader", "torch", "--num_workers", "2"]
-# What happens in a step: the status.
+# Code run in a step: the exit status.
 ENDS = {"pass": 0, "os.kill(os.getpid(), signal.SIGTERM)": 143, "raise AttributeError('a fault')": 1}
-# One process imports everything; each run is a fork of it with a folder of its own for temporary files.
+# One process imports everything; each run is a fork of it with its own folder for temporary files.
 SCRIPT = """
 import os, signal, sys
 import tests.faults.warm, train_teacher
@@ -51,8 +50,8 @@ def test_the_temporary_folder_is_empty_after_the_end_a_signal_and_an_error():
         assert [os.listdir(f"{folder}/{i}") for i in range(len(ENDS))] == [[], [], []]
 
 
-def test_a_folder_too_long_for_sockets_is_refused(monkeypatch):
-    """Else a worker finds that out in a thread, and the batches never come."""
+def test_a_temporary_folder_too_long_for_sockets_is_refused(monkeypatch):
+    """Otherwise the error is raised in a worker's thread, and the loader waits for ever."""
     loader = DataLoader(torch.zeros(4), num_workers=1)
     monkeypatch.setitem(multiprocessing.current_process()._config, "tempdir", f"/tmp/{'long' * 25}/pymp-12345678")
     with pytest.raises(DataError, match="TMPDIR: /tmp/longlong.* is too long"):

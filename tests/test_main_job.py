@@ -22,7 +22,7 @@ QUICK = ["--batch_size", 50, "--epochs", 2, "--lr_decay_epochs", 1, "--save_freq
 
 @pytest.fixture(scope="module")
 def teacher(tiny_files, tmp_path_factory):
-    """(--save_dir, the run's folder, output) of a process of its own, as a user starts it."""
+    """(--save_dir, the run's folder, output) of a training in a subprocess, as a user starts it."""
     save = tmp_path_factory.mktemp("save")
     done = tiny.run_script(tiny_files, "train_teacher.py", "--data_dir", tiny_files, "--model", "resnet8",
                            "--save_dir", save, *QUICK)
@@ -33,7 +33,7 @@ def teacher(tiny_files, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def student(teacher, tiny_files):
-    """The same of the teacher's student, trained in this process."""
+    """The same for a student of that teacher, trained in this process."""
     save, folder, _ = teacher
     with tiny.official(tiny_files), pytest.MonkeyPatch.context() as patch:
         patch.setattr(Run, "write_curves", lambda self, history: None)
@@ -44,7 +44,7 @@ def student(teacher, tiny_files):
     return save, made, done.out
 
 
-def test_a_teacher_leaves_its_record_and_weights(teacher):
+def test_files_of_a_teacher(teacher):
     _, folder, out = teacher
     assert folder.name.startswith("resnet8_cifar100_lr_0.05_decay_0.0005_trial_0")
     names = {f.name for f in folder.iterdir() if not f.name.startswith(".")}
@@ -59,7 +59,7 @@ def test_a_teacher_leaves_its_record_and_weights(teacher):
     assert "Epoch 1/2 [1/4]" in out and "best accuracy" in out
 
 
-def test_a_students_record_holds_flags_figures_and_warnings(student):
+def test_flags_figures_and_warnings_of_a_student(student):
     save, folder, out = student
     assert folder.name.startswith(
         "S=resnet14_T=resnet8_cifar100_mixstd_r=0.1_a=0.9_b=0.0_pmix=True_0.9_betalpha=1.0_1")
@@ -75,13 +75,13 @@ def test_a_students_record_holds_flags_figures_and_warnings(student):
     assert summary["best_top1"] == max(float(row["test_acc"]) for row in rows)
     assert 0.25 < float(rows[0]["mixed_fraction"]) < 0.55  # 0.9 with replacement leaves exp(-0.9) = 41 %
     assert "WARNING --kd_T does nothing under --distill mixstd" in out
-    assert re.search(r"^teacher accuracy: \d+\.\d\d$", out, re.MULTILINE)  # nothing is published for resnet8
+    assert re.search(r"^teacher accuracy: \d+\.\d\d$", out, re.MULTILINE)  # no published figure for resnet8
     saved = torch.load(folder / "resnet14_last.pth", weights_only=True)
     assert "optimizer" not in saved and saved["arch"] == "resnet14"
 
 
-def test_recorded_figures_are_those_of_the_saved_weights_in_evaluation_mode(student, tiny_dir):
-    """Top-1, top-5 and the loss of the scaled logits, image by image from the pixels."""
+def test_recorded_figures_match_the_saved_weights(student, tiny_dir):
+    """Top-1, top-5 and the loss of the scaled logits, computed from the pixels in evaluation mode."""
     _, folder, _ = student
     net = model_dict["resnet14"](num_classes=100).eval()
     net.load_state_dict(torch.load(folder / "resnet14_last.pth", weights_only=True)["model"])
@@ -97,7 +97,7 @@ def test_recorded_figures_are_those_of_the_saved_weights_in_evaluation_mode(stud
     assert found["last_test_loss"] == pytest.approx(loss, rel=1e-4)
 
 
-def test_tensorboard_holds_the_log(student, teacher):
+def test_tensorboard_has_the_figures_of_the_log(student, teacher):
     save, folder, *_ = student
     with open(folder / "log.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -112,7 +112,7 @@ def test_tensorboard_holds_the_log(student, teacher):
 
 @pytest.mark.slow
 def test_real_cifar100_through_the_command_line(real_cifar100, tmp_path):
-    """A little of the real data: md5 checked, balanced, trained."""
+    """An epoch on 1 % of the real data."""
     command = [sys.executable, "train_teacher.py", "--model", "resnet8", "--train_fraction", "0.01", "--epochs", "1",
                "--holdout", "500", "--device", "cpu", "--data_dir", str(real_cifar100), "--save_dir", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=300)

@@ -1,4 +1,4 @@
-"""Losses and weights that are no numbers: refused or skipped, and nothing good is lost."""
+"""Non-finite losses and weights: refused or skipped, and good checkpoints are kept."""
 import csv
 
 import pytest
@@ -14,7 +14,7 @@ WHOLE = ["--epochs", 3]
 
 
 @pytest.mark.parametrize("answer", ["stop", "skip"])
-def test_not_finite_at_once(tmp_path, answer):
+def test_not_finite_in_the_first_epoch(tmp_path, answer):
     done = train(tmp_path, *WHOLE, "--learning_rate", "1e30", "--on_nan", answer)
     refused(done, "not finite", "epoch 1" if answer == "stop" else "epoch", "--learning_rate 1e+30")
     if answer == "stop":
@@ -23,14 +23,14 @@ def test_not_finite_at_once(tmp_path, answer):
 
 
 def test_not_finite_features_of_a_method_that_decomposes_them(tmp_path):
-    """torch.linalg.eigh raises on such a matrix; the run must end as any other."""
+    """torch.linalg.eigh raises on such a matrix; the run must end with the usual error."""
     ok(tmp_path, "--epochs", 1)
     method = ["--path_t", only_run(tmp_path) / "resnet8_best.pth", "--distill", "kdsvd"]
     done = train(tmp_path, "--epochs", 1, *method, "--learning_rate", "1e12", role="student")
     refused(done, "epoch 1: the loss or the weights are not finite", "--learning_rate 1000000000000.0")
 
 
-def test_not_finite_later_keeps_the_last_good_checkpoint(tmp_path):
+def test_not_finite_in_a_later_epoch_keeps_the_last_good_checkpoint(tmp_path):
     flags = [*WHOLE, "--lr_decay_epochs", 1, "--lr_decay_rate", "1e30"]
     refused(train(tmp_path, *flags), "epoch 2", "resume.pth, is kept")
     state = checkpoint.load(only_run(tmp_path) / "resume.pth", digest_needed=True)
@@ -40,7 +40,7 @@ def test_not_finite_later_keeps_the_last_good_checkpoint(tmp_path):
 
 
 def test_weights_that_blow_up_in_the_last_step_are_not_saved(tmp_path, monkeypatch):
-    """Every loss was finite, the weights are not: neither evaluated nor kept."""
+    """All losses are finite but the weights are not."""
     real = Fit.check_finite
 
     def poison(self, averages):
@@ -53,7 +53,7 @@ def test_weights_that_blow_up_in_the_last_step_are_not_saved(tmp_path, monkeypat
 
 
 def test_a_skipped_step_changes_no_weight_buffer_or_memory(tmp_path, monkeypatch):
-    """One batch of NaN in mid-run: with skip it is as if it had not been, in the method's buffers too."""
+    """With --on_nan skip, a batch of NaN changes nothing, in the method's buffers too."""
     real, seen = Engine.step, []
 
     def spoil(self, batch):
@@ -71,7 +71,7 @@ def test_a_skipped_step_changes_no_weight_buffer_or_memory(tmp_path, monkeypatch
         assert [row["skipped_steps"] for row in csv.DictReader(log)] == ["0", "1"]
 
 
-def test_one_trial_that_fails_does_not_cost_the_others_their_epoch(tmp_path, monkeypatch):
+def test_a_failed_trial_does_not_discard_the_epoch_of_the_others(tmp_path, monkeypatch):
     real = Fit.check_finite
 
     def fail(self, averages):

@@ -1,4 +1,4 @@
-"""The pages against the code: flags and their defaults, files, modules, anchors and figures exist."""
+"""The pages agree with the code: flags, defaults, tables, links, files, modules and figures."""
 import csv
 import re
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_every_flag_is_in_the_table_and_exists():
 
 
 def test_defaults_are_those_of_the_parsers():
-    """Those of the table are the parsers', where neither method nor device decides."""
+    """Except for those that depend on the method or the device."""
     rows = {flag: row[1] for row in flag_rows() for flag in re.findall(r"--([a-zA-Z_]+)", row[0])}
     for flag, shown in rows.items():
         for opt, default in ((STUDENT, shown.split(";")[0]), (TEACHER, shown.split("teachers ")[-1].split(";")[0])):
@@ -51,7 +51,7 @@ def test_a_marker_without_its_table_is_refused():
         readme_tables.refreshed("<!-- table:main -->\n", ROOT / "result")
 
 
-def test_the_five_rows_are_those_of_result():
+def test_the_rows_of_the_readme_match_result():
     with (ROOT / "result/main/table.csv").open(newline="") as file:
         cells = {line["row"]: line for line in csv.DictReader(file) if line["column"] == "resnet56 > resnet20"}
     rows = re.findall(r"^\| (Student|KD, T=4|MIXSTD \+ [FP]MU) \| ([\d.]+) \| ([\d.]*) *\|$", README, re.MULTILINE)

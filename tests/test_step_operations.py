@@ -1,4 +1,4 @@
-"""What makes a step cheap changes none of its numbers."""
+"""Operations that make a step cheaper don't change its results."""
 import copy
 
 import pytest
@@ -13,7 +13,7 @@ from models.half_weights import weights_cast_at_once
 from scripts.bench.operations import OperationCount
 
 
-def test_norms_counted_at_once_are_counted_as_by_themselves():
+def test_norms_counted_at_once_have_the_usual_counts():
     torch.manual_seed(0)
     one = model_dict["resnet8"](num_classes=5).train()
     other, x = copy.deepcopy(one), torch.randn(4, 3, 8, 8)
@@ -30,17 +30,17 @@ def test_norms_counted_at_once_are_counted_as_by_themselves():
     assert other.bn1.num_batches_tracked.item() == 2
 
 
-def test_an_error_in_between_gives_the_counts_back():
+def test_an_error_restores_the_counting_of_norms():
     net = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(3, momentum=None))
     with pytest.raises(ValueError, match="4D"), norms_counted_at_once(net):
         net(torch.randn(2, 3))
     assert [norm.num_batches_tracked.item() for norm in net] == [0, 0]
-    with norms_counted_at_once(net):  # a norm that averages over all batches needs its count, and keeps its own way
+    with norms_counted_at_once(net):  # a norm without momentum averages over its count, so it counts by itself
         net(torch.randn(2, 3, 4, 4))
     assert [norm.num_batches_tracked.item() for norm in net] == [1, 1]
 
 
-def test_weights_that_leave_together_are_what_each_is_alone():
+def test_weights_copied_together_equal_each_copied_alone():
     net = model_dict["resnet8"](num_classes=5).to(memory_format=torch.channels_last)
     state = {name: value.detach() for name, value in net.state_dict().items()}
     found = copied_together(state)
@@ -52,21 +52,21 @@ def test_weights_that_leave_together_are_what_each_is_alone():
         assert found[name].data_ptr() != state[name].data_ptr()
 
 
-def a_batch(seed, n=4):
+def make_batch(seed, n=4):
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(n, 3, 8, 8, generator=generator).to(memory_format=torch.channels_last)
     labels = torch.randint(0, 5, (n,), generator=generator)
     return Batch(images, torch.eye(5)[labels], labels, labels + 7 * seed, labels > 2, len(labels))
 
 
-def test_every_field_reaches_its_buffer():
-    new, old = a_batch(1), a_batch(3)
+def test_copy_batch_copies_every_field():
+    new, old = make_batch(1), make_batch(3)
     copy_batch(old, new)
     for name, value in vars(new).items():
         assert name == "total" or torch.equal(getattr(old, name), value), name
 
 
-def test_weights_cast_at_once_give_autocasts_numbers_in_fewer_operations():
+def test_weights_cast_at_once_match_autocast_in_fewer_operations():
     torch.manual_seed(0)
     plain, x = model_dict["resnet8"](num_classes=5).train(), torch.randn(4, 3, 8, 8)
     counts, found = [], []

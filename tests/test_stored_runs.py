@@ -1,4 +1,4 @@
-"""A run's folder as it is read back: whole, missing, damaged."""
+"""Reading a run's folder: complete, missing, damaged."""
 import json
 
 import pytest
@@ -7,7 +7,7 @@ from helper import files
 from helper.stored_runs import StoredRun
 
 
-def written(folder):
+def write_run(folder):
     config = {"model": "resnet8", "epochs": 2}
     summary = {"epochs": 2, "last_top1": 10.0, "best_top1": 11.5, "best_epoch": 1, "wall_time_s": 6.0}
     files.save_json({"config": config, "command": ["python", "x"], "environment": {"torch": "2"}}, folder / "args.json")
@@ -17,8 +17,8 @@ def written(folder):
     return config, summary
 
 
-def test_a_folder_reads_back_as_it_was_written(tmp_path):
-    config, summary = written(tmp_path)
+def test_values_are_read_as_they_were_written(tmp_path):
+    config, summary = write_run(tmp_path)
     run = StoredRun(tmp_path)
     assert (run.config, run.summary, run.command) == (config, summary, ["python", "x"])
     assert run.environment == {"torch": "2"} and run.timing == []
@@ -27,8 +27,8 @@ def test_a_folder_reads_back_as_it_was_written(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, json.dumps({"config": 3}).encode()])
-def test_damaged_files_are_empty_and_raise_nothing(tmp_path, content):
-    written(tmp_path)
+def test_damaged_files_are_read_as_empty(tmp_path, content):
+    write_run(tmp_path)
     for name in ("args.json", "summary.json"):
         (tmp_path / name).write_bytes(content)
     run = StoredRun(tmp_path)
@@ -38,13 +38,13 @@ def test_damaged_files_are_empty_and_raise_nothing(tmp_path, content):
 
 
 @pytest.mark.parametrize("teacher_top1", ["70", None, -1.0, 101, float("nan")])
-def test_a_summary_whose_teacher_can_t_be_true_is_none(tmp_path, teacher_top1):
-    _, summary = written(tmp_path)
+def test_a_summary_with_an_invalid_teacher_accuracy_is_empty(tmp_path, teacher_top1):
+    _, summary = write_run(tmp_path)
     for value, found in ((72.5, {**summary, "teacher_top1": 72.5}), (teacher_top1, {})):
         files.save_json({**summary, "teacher_top1": value}, tmp_path / "summary.json")
         assert StoredRun(tmp_path).summary == found
 
 
-def test_a_missing_folder_is_empty(tmp_path):
+def test_a_missing_folder_is_read_as_empty(tmp_path):
     run = StoredRun(tmp_path / "none")
     assert run.config == run.summary == {} and run.log == run.timing == [] and run.status == ""

@@ -25,7 +25,7 @@ def test_table_and_picture(save, tmp_path):
     assert (tmp_path / "new" / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_seeds_come_to_mean_and_deviation(save, tmp_path):
+def test_seeds_are_shown_as_mean_and_deviation(save, tmp_path):
     first, = save.glob("models/*")
     for trial, last in (("1", 21.0), ("2", 25.0)):
         folder = shutil.copytree(first, first.with_name(f"{first.name}_{trial}"))
@@ -37,7 +37,7 @@ def test_seeds_come_to_mean_and_deviation(save, tmp_path):
     assert done.out.count("alone, no mixing") == 1
 
 
-def test_what_can_not_be_drawn_is_one_line(save, tmp_path):
+def test_invalid_pictures_and_damaged_logs_are_refused_in_one_line(save, tmp_path):
     refused(call(summary.main, ["--save_dir", save, "--picture", tmp_path / "x.foo"]), "--picture", "ends in .png")
     done = call(summary.main, ["--save_dir", save, "--picture", tmp_path])
     assert done.status == 2 and "is a folder" in done.err and not list(tmp_path.glob("*.png"))

@@ -1,4 +1,4 @@
-"""Several runs in one process: each equals the run alone bit for bit, whatever happens to the others."""
+"""Several runs in one process: each equals the run alone bit for bit, also if others fail or are stopped."""
 from functools import cache
 
 import pytest
@@ -10,7 +10,7 @@ from helper.engine import Engine
 from helper.errors import Interrupted
 from tests.support.small_runs import DATA, compared, no_pictures, ok, only_run, signal_at  # noqa: F401 - a fixture
 
-RUNS = {  # of one teacher: other methods, seeds, mixing, schedules and lengths
+RUNS = {  # of one teacher, with different methods, seeds, mixing, schedules and lengths
     "kd": ["--distill", "kd", "--epochs", 2], "kd at 1": ["--distill", "kd", "--kd_T", 1, "--epochs", 3],
     "mixstd": ["--epochs", 2, "--lr_decay_epochs", 1], "seed 2": ["--epochs", 1, "--trial", 2],
     "similarity": ["--distill", "similarity", "--epochs", 2, "--mix", "mixup"],
@@ -56,15 +56,15 @@ def test_each_run_equals_the_run_alone(at_once, teacher, alone, tmp_path):
     assert [outcome.status for outcome in side_by_side(tmp_path, teacher, at_once)] == ["finished"] * len(RUNS)
 
 
-def test_the_teacher_answers_once_for_runs_with_the_same_batches(teacher, tmp_path, monkeypatch):
+def test_runs_with_the_same_batches_share_the_teachers_outputs(teacher, tmp_path, monkeypatch):
     calls, real = [], teachers.Teacher.__call__
     monkeypatch.setattr(teachers.Teacher, "__call__", lambda self, x: calls.append(len(x)) or real(self, x))
     side_by_side(tmp_path, teacher, names=["kd", "kd at 1", "mixstd"])
     assert len(calls) == 1 + 3 * 3  # its accuracy; three epochs of three steps, of which two are shared
 
 
-def test_each_step_has_the_precision_of_its_run(teacher, tmp_path, monkeypatch):
-    """The switches for TF32 are those of the process."""
+def test_each_step_uses_the_precision_of_its_run(teacher, tmp_path, monkeypatch):
+    """TF32 is switched per process, so each step has to set it."""
     real, now, seen = Engine.step, [], []
     monkeypatch.setattr(together, "set_precision", lambda precision, device: now.append(precision))
     monkeypatch.setattr(Engine, "step", lambda self, batch: seen.append((self.opt.precision, now[-1]))
@@ -75,7 +75,7 @@ def test_each_step_has_the_precision_of_its_run(teacher, tmp_path, monkeypatch):
     assert set(seen) == {("bf16", "bf16"), ("fp32", "fp32")} and len(seen) == 3 * (2 + 3)
 
 
-def test_a_run_that_fails_stops_no_other(teacher, alone, tmp_path, monkeypatch):
+def test_a_failed_run_does_not_stop_the_others(teacher, alone, tmp_path, monkeypatch):
     real = Engine.step
 
     def spoil(self, batch):
@@ -102,6 +102,6 @@ def test_a_signal_saves_every_run(teacher, alone, tmp_path, monkeypatch):
     states = [checkpoint.load(path) for path in tmp_path.glob("student_model/*/resume.pth")]
     assert sum(state["step"] + 3 * len(state["history"]) for state in states) == 11
     for run in tmp_path.glob("student_model/*/.lock"):
-        run.unlink()  # the locks are this process's own
+        run.unlink()  # this process still holds the locks
     side_by_side(tmp_path, teacher, names=names)
     assert compared(tmp_path, "student") == alone(names)

@@ -16,7 +16,7 @@ from models import model_dict, side_gradients
 from scripts.bench import ahead
 from tests.support.graph_emulator import Emulated
 from tests.support.method_runs import MethodRun
-from tests.test_step_operations import a_batch
+from tests.test_step_operations import make_batch
 
 CALLS = ("wait_stream(", "wait_event(", "record_stream(", ".synchronize(")
 
@@ -69,7 +69,7 @@ def gradients_on_a_side_stream(emulated):
 
 def cut(data):
     """Batches that share one tensor's memory, as in a chunk."""
-    batch = a_batch(1, 2)
+    batch = make_batch(1, 2)
     for images in (data * 2).split(2):
         yield replace(batch, images=images)
 

@@ -1,4 +1,4 @@
-"""Every method of ``--distill`` through the training script, an epoch on a few digits; kd under every mixing."""
+"""Every method of ``--distill`` in the training script, for an epoch on a few digits; kd with every mixing."""
 import csv
 import json
 import math
@@ -33,7 +33,7 @@ def teacher_file(tmp_path_factory):
 
 @pytest.fixture
 def command(teacher_file, tmp_path, monkeypatch):
-    """Runs the training script on a few digits, without its picture; returns the run's folder."""
+    """Function that runs the training script on a few digits, without its picture; returns the run's folder."""
     monkeypatch.setattr(dataset, "load", load_once)
     monkeypatch.setattr(Run, "write_curves", lambda run, history: None)
 

@@ -1,1 +1,1 @@
-"""Independent float64 computations that the tests compare with; nothing of the implementation is used in them."""
+"""Independent float64 references for the tests; they use nothing of the implementation."""

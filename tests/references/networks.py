@@ -1,4 +1,4 @@
-"""What RepDistiller's networks are, as figures: the names and shapes of their states, and their outputs.
+"""RepDistiller's networks as figures: names and shapes of their states, and their outputs.
 
 networks.json holds for every name: ``parameters``, their number with 100 classes; ``state``, the first digits of the
 sha256 over a line "key (shape)" for each entry of the state_dict, in order, and ``entries``, how many there are;
@@ -17,7 +17,7 @@ GOLDEN = json.loads(Path(__file__).with_name("networks.json").read_text())
 
 
 def drawn(place, shape):
-    """Numbers in [0, 1), float64, by integer arithmetic alone: the same with any version of anything."""
+    """Numbers in [0, 1), float64, by integer arithmetic: the same with any version of any library."""
     n = int(np.prod(shape, dtype=np.int64))
     bits = (np.arange(n, dtype=np.uint64) + np.uint64(1_000_003 * (place + 1))) * np.uint64(2654435761)
     for _ in range(2):
@@ -28,7 +28,7 @@ def drawn(place, shape):
 
 
 def entry(place, key, shape):
-    """The entry ``key``, the ``place``-th of a state: weights of a spread that keeps features near 1."""
+    """Golden weights for ``key``, the ``place``-th entry of a state, scaled to keep features near 1."""
     if key.endswith("num_batches_tracked"):
         return torch.tensor(187680)
     uniform = drawn(place, shape)

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 
 
 def reviewed(method, feat_s, feat_t):
-    """Chen et al., CVPR 2021, fig. 3: the features in the teacher's shapes, made the deepest first."""
+    """Chen et al., CVPR 2021, fig. 3: the fused features in the teacher's shapes, computed from the deepest."""
     w, out, residual = dict(method.named_parameters()), [], None
     for i in reversed(range(len(feat_s))):
         x = F.batch_norm(F.conv2d(feat_s[i], w[f"abfs.{i}.conv1.0.weight"]), None, None, training=True)

@@ -16,7 +16,7 @@ SHARED = ["--dataset", "digits", "--device", "cpu"]
 
 
 def save_network(path, seed=0, classes=10, **about):
-    """A resnet8 whose batch norms have seen digits, so that its outputs differ from image to image."""
+    """Save a resnet8 whose batch norms were updated on digits, so that its outputs differ between images."""
     torch.manual_seed(seed)
     net = model_dict["resnet8"](num_classes=classes)
     net.fc.weight.data.mul_(10)
@@ -30,7 +30,7 @@ def save_network(path, seed=0, classes=10, **about):
 
 
 def two_networks(folder):
-    """One file as we write it, one as RepDistiller does, which leaves the architecture to the folder's name."""
+    """One file as we write it, one as RepDistiller does, with the architecture only in the folder's name."""
     network = save_network(folder / "args" / "resnet8_last.pth", seed=1, arch="resnet8")
     (folder / "args" / "args.json").write_text(json.dumps({"config": {"model": "resnet8", "mix": "mixup"}}))
     return [network, save_network(folder / "resnet8_vanilla" / "ckpt_epoch_240.pth", seed=2)]
@@ -44,7 +44,7 @@ def as_saved(path):
 
 
 def run(main, *args):
-    """(status, rows by file name): a command in this process."""
+    """Run a command in this process; returns (status, rows by file name)."""
     out = Path(args[args.index("--out") + 1])
     status = guard(main, [*SHARED, *map(str, args)])
     tables = {}
@@ -55,7 +55,7 @@ def run(main, *args):
 
 
 def assert_picture(path):
-    """A PNG that shows something: several colours, and white at its four corners' pixels."""
+    """The file is a PNG with several colours and white corners."""
     image = pytest.importorskip("matplotlib.image").imread(path)[..., :3]
     assert min(image.shape[:2]) > 300 and len(np.unique(image.reshape(-1, 3), axis=0)) > 20
     assert (image[[0, 0, -1, -1], [0, -1, 0, -1]] == 1).all()

@@ -3,7 +3,7 @@ import os
 
 
 class Bomb:
-    """Makes a folder as it is unpickled."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, crater):
         self.crater = str(crater)

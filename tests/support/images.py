@@ -10,7 +10,7 @@ from dataset import folder
 
 
 def make_tree(root, classes=("ant", "bee", "cat"), train=6, val=3):
-    """JPEGs of several shapes, every class of a colour of its own under noise."""
+    """JPEGs of several shapes, with a colour per class under noise."""
     rng = np.random.default_rng(0)
     for part, count in (("train", train), ("val", val)):
         for k, name in enumerate(classes):
@@ -24,7 +24,7 @@ def make_tree(root, classes=("ant", "bee", "cat"), train=6, val=3):
 
 @contextlib.contextmanager
 def small_images():
-    """Context in which images of folders are cut to 64 pixels in place of 224, which costs a tenth."""
+    """Context in which images of folders are cropped to 64 pixels in place of 224, which takes a tenth of the time."""
     real = folder.load
 
     def load(*args):

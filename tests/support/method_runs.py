@@ -1,4 +1,4 @@
-"""A short training of any method on noise, on the CPU, on CUDA or on graph_emulator's stand-in."""
+"""A short training of any method on noise, on the CPU, on CUDA or with graph_emulator."""
 from argparse import Namespace
 
 import torch
@@ -15,7 +15,8 @@ CAPTURABLE = [name for name, method in distiller_dict.items() if not method.unca
 
 
 class MethodRun:
-    """resnet14 to a student, over short last batches (40 images in 16, 16, 8), a drop of the rate, both stages."""
+    """From a resnet14 to a student, with short last batches (40 images in 16, 16, 8), a drop of the rate, both
+    stages."""
 
     def __init__(self, name, step, seeds=(1,), device="cpu", model_s="resnet8", model_t="resnet14", **changes):
         self.kind, self.device = distiller_dict[name], device
@@ -36,16 +37,18 @@ class MethodRun:
         self.fits = []
         for seed in seeds:
             opt = Namespace(**{**vars(self.opt), "trial": [str(seed)]})
-            engine = make_engine(opt, model_s, 5, torch.device(device), lambda _: self.kind(self.opt, pair), self.ask)
+            engine = make_engine(opt, model_s, 5, torch.device(device), lambda _: self.kind(self.opt, pair),
+                                 self.teacher_output)
             self.fits.append(Fit(opt, engine, loader, None, {}))
 
     @torch.no_grad()
-    def ask(self, images):
+    def teacher_output(self, images):
         features, logits = self.teacher(images, is_feat=True, preact=self.kind.teacher_preact())
         return (features if self.kind.needs_features else []), logits
 
     def train(self):
-        """All epochs, the runs in turns; returns weights, the method's state and the last epoch's sums of each."""
+        """All epochs, alternating between the runs; returns per run (weights and the method's state, sums of the last
+        epoch)."""
         while not all(fit.done for fit in self.fits):
             for fit in self.fits:
                 fit.begin_epoch()

@@ -1,4 +1,4 @@
-"""Networks as after training, their outputs as a list, random images."""
+"""Networks with norms as after training, their outputs as a list, random images."""
 import torch
 from torch import nn
 
@@ -6,7 +6,7 @@ SIGNATURES = ((False, False), (True, False), (True, True))  # is_feat, preact
 
 
 def with_trained_norms(model):
-    """Batch norms as after training: statistics, scales and shifts all different."""
+    """The model, its batch norms with random statistics, scales and shifts, as after training."""
     gen = torch.Generator().manual_seed(2)
     for m in model.modules():
         if isinstance(m, nn.BatchNorm2d):

@@ -1,4 +1,4 @@
-"""Real CIFAR-100 and real teachers where a machine has them; no clone does, and nothing downloads them."""
+"""Real CIFAR-100 and teachers, where a machine has them; they are in no clone, and tests don't download them."""
 import os
 import subprocess
 import sys
@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def beside(name):
-    """``name`` in the folder shared/ ($MIXKD_SHARED) or beside a folder above the code; None if it is nowhere."""
+    """Path of ``name`` in $MIXKD_SHARED or in shared/ beside a folder above the code; None if there is none."""
     places = [Path(os.environ["MIXKD_SHARED"])] if "MIXKD_SHARED" in os.environ else []
     places += [folder / "shared" for folder in ROOT.parents]
     return next((place / name for place in places if (place / name).exists()), None)
@@ -31,5 +31,5 @@ def cifar100(unpacked):
 
 
 def teachers():
-    """The folder of chenyaofo's files, $MIXKD_TEACHERS or shared/teachers beside the code; None if it is nowhere."""
+    """The folder of chenyaofo's files, $MIXKD_TEACHERS or shared/teachers beside the code; None if there is none."""
     return Path(os.environ["MIXKD_TEACHERS"]) if "MIXKD_TEACHERS" in os.environ else beside("teachers")

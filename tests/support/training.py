@@ -46,7 +46,7 @@ def small_teacher(device="cpu", dtype=torch.float32):
 
 
 def train(engine, opt, steps=6, device="cpu", dtype=torch.float32, teacher=None, seed=1):
-    """``steps`` steps on the epochs of a seed."""
+    """Train ``steps`` steps on the epochs of a seed; returns the loader."""
     loader = DeviceLoader(small_data(), opt.batch_size, MixSpec("mixup"), device, torch.channels_last)
     engine.teacher, done = teacher or small_teacher(device, dtype), 0
     for epoch in range(1, 1000):

@@ -1,4 +1,4 @@
-"""What the tests of the whole zoo share: small pairs of networks, their flags, random outputs, a run."""
+"""Shared by the tests of all methods: small pairs of networks, their flags, random outputs, a run."""
 import re
 from argparse import Namespace
 
@@ -24,7 +24,7 @@ def pair_of_shapes(shapes_s, shapes_t, seed=3):
 
 
 def advised(name, pair, *flags):
-    """The method's flags for this pair, changed as it advises where its defaults want more images than there are."""
+    """The method's flags for this pair, reduced as its refusal advises where the defaults need more images."""
     flags = ["--distill", name, *flags]
     reason = distiller_dict[name].unsupported(parse_student(flags), pair)
     if advice := re.match(r"--(\w+) .*; give (\d+) or less", reason):
@@ -33,7 +33,7 @@ def advised(name, pair, *flags):
 
 
 def small_method(name, *flags):
-    """The method in float64 for small features, the teacher's wider than the student's where it can serve that."""
+    """(method in float64, teacher's shapes) for small features, wider in the teacher where the method supports it."""
     cls = distiller_dict[name]
     for shapes_t in (WIDER, SHAPES_S):
         pair = pair_of_shapes(SHAPES_S, shapes_t)
@@ -47,21 +47,21 @@ def small_method(name, *flags):
 
 
 def outputs(shapes, seed, grad=False):
-    """Random features and logits in float64, of images that a network might have seen."""
+    """Random features and logits in float64."""
     f = [draw(*shape, seed=seed + i) for i, shape in enumerate(shapes)]
     z = 2 * draw(shapes[0][0], CLASSES, seed=seed + 9)
     return [x.requires_grad_(grad) for x in f], z.requires_grad_(grad)
 
 
 def batch_of(n=4, seed=50):
-    """A mixed batch without images; the places in the training set agree with the labels."""
+    """A mixed batch without images, whose indices in the training set agree with the labels."""
     targets = (3 * draw(n, CLASSES, seed=seed)).softmax(1)
     labels = targets.argmax(1)
     return Namespace(targets=targets, labels=labels, index=labels + CLASSES * (torch.arange(n) % (N // CLASSES)))
 
 
 def enter(method, stage):
-    """Parameters of the method that a stage trains, by name; the method is put in the stage's mode."""
+    """Put the method in the mode of a stage; returns its parameters that the stage trains, by name."""
     student = model_dict["resnet8"](num_classes=CLASSES)
     trained = {id(p) for p in method.enter(stage, student)}
     return {name: p for name, p in method.named_parameters() if id(p) in trained}
@@ -72,12 +72,12 @@ def stages_of(name):
 
 
 def cancelled(module):
-    """Ids of the biases that the batch norm behind their layer takes away again: their gradient is zero."""
+    """Ids of the biases that a batch norm after their layer cancels: their gradient is zero."""
     pairs = [pair for m in module.modules() for pair in zip(list(m.children()), list(m.children())[1:], strict=False)]
     return {id(a.bias) for a, b in pairs if isinstance(b, nn.BatchNorm2d) and getattr(a, "bias", None) is not None}
 
 
-# A real run --------------------------------------------------------------------------------------------------------
+# A run --------------------------------------------------------------------------------------------------------------
 
 def network_shapes(name="resnet8"):
     with torch.device("meta"):
@@ -86,7 +86,7 @@ def network_shapes(name="resnet8"):
 
 
 def fit_of(name, seed=0, precision="fp32", flags=()):
-    """resnet8 learning from a resnet8, without weight decay: what has no gradient doesn't move."""
+    """A Fit of a resnet8 from a resnet8, without weight decay, so that weights without a gradient stay the same."""
     pair = pair_of_shapes(network_shapes(), network_shapes(), seed)
     opt = parse_student(advised(name, pair, "--model_s", "resnet8", "--batch_size", "6", "--init_epochs", "1",
                                 "--weight_decay", "0", *flags))
@@ -97,7 +97,7 @@ def fit_of(name, seed=0, precision="fp32", flags=()):
 
 
 def step(fit, seed, n=6):
-    """One step on a random batch, the teacher a fixed random network."""
+    """One step on a random batch, with a fixed random network as the teacher."""
     torch.manual_seed(99)
     teacher = model_dict["resnet8"](num_classes=CLASSES).eval()
     given = batch_of(n, seed)
