@@ -1,4 +1,4 @@
-"""The table of ImageNet: its commands, its teachers, and end to end on a small tree of images."""
+"""The table of ImageNet: commands, teachers, and a run of the whole table on a small tree of images."""
 import csv
 import json
 
@@ -16,7 +16,7 @@ from tests.support.images import make_tree
 from tests.support.small_runs import call, no_pictures  # noqa: F401 - a fixture
 
 R18, MV1 = "resnet34 > resnet18", "resnet50 > mobilenet_v1"
-# Typed a second time from their sources.
+# Copied from their sources, independently of dataset/published.json.
 PUBLISHED = {"Teacher": [73.31, 76.13], "Student": [69.76, 70.13], "KD": [71.03, 70.50], "AT": [70.70, None],
              "CRD": [71.17, None], "DKD": [71.70, 72.05], "ReviewKD": [71.61, None], "MIXSTD + FMU": [None, None],
              "MIXSTD + PMU": [None, None], "KD + CutMix": [None, None]}
@@ -30,14 +30,14 @@ def no_network(monkeypatch):
 
 
 def weights(config):
-    """A run's method with all that weighs its loss."""
+    """A run's weights of the loss and flags of the method."""
     method = config["distill"]
     names = ["gamma", "alpha", "beta", *(["kd_T"] if method == "kd" else []), *distiller_dict[method].flags]
     return {name: config[name] for name in names}
 
 
 def settings(config):
-    """What settings.json has for the run's pair, the method's general weights and flags for the rest."""
+    """The settings of the run's pair in settings.json, otherwise the method's general weights and flags."""
     method, pair = distiller_dict[config["distill"]], (config["model_t"], config["model_s"])
     own = next((entry["flags"] for entry in SETTINGS if entry["dataset"] == "imagenet" and entry["method"] ==
                 config["distill"] and (entry["teacher"], entry["student"]) == pair), {})
@@ -52,7 +52,7 @@ def test_published_figures():
     assert all("github.com/" in row.source or row.name == "Teacher" for row in table.rows if row.source)
 
 
-def test_the_plan_asks_for_no_network_and_no_images(tmp_path, no_network):
+def test_the_plan_needs_no_network_and_no_images(tmp_path, no_network):
     argv = ["imagenet", "--data_dir", str(tmp_path / "none"), "--save_dir", str(tmp_path / "save")]
     printed = call(run_table.main, [*argv, "--dry_run"]).out
     assert "teacher resnet34: torchvision:resnet34\n" in printed and "18 runs, 0 done, 18 to do" in printed
@@ -62,7 +62,7 @@ def test_the_plan_asks_for_no_network_and_no_images(tmp_path, no_network):
         run_table.main(["imagenet", "--dataset", "digits", "--dry_run"])
 
 
-def test_every_rows_weights_are_the_settings(tmp_path):
+def test_the_weights_of_every_row_match_the_settings(tmp_path):
     plan = table_runs.make_plan(["imagenet", "--save_dir", tmp_path])
     for run in plan.runs.values():
         if run.kind == "student_model":
@@ -74,7 +74,7 @@ def test_every_rows_weights_are_the_settings(tmp_path):
     assert plan.cell_runs["DKD", MV1][0].opt.dkd_beta == 2 and plan.cell_runs["KD", R18][0].opt.alpha == 0.5
 
 
-def test_a_teacher_of_torchvisions_has_the_accuracy_that_its_students_measured(tmp_path, no_network):
+def test_torchvisions_teachers_have_the_accuracy_measured_by_their_students(tmp_path, no_network):
     argv = ["imagenet", "--save_dir", tmp_path / "save", "--data_dir", tmp_path]
     plan = table_runs.make_plan(argv)
     for column, top1 in ((R18, 73.25), (MV1, 76.05)):
@@ -87,7 +87,7 @@ def test_a_teacher_of_torchvisions_has_the_accuracy_that_its_students_measured(t
 
 @pytest.mark.slow
 def test_the_table_end_to_end_on_a_small_tree(tmp_path, monkeypatch):
-    """A student alone and one with its teacher, an epoch each; then the same command, which finds them."""
+    """A student alone and one with its teacher, an epoch each; the same command then finds both finished."""
     table_runs.train_in_process(monkeypatch, "--num_workers", "0")
     tree, save, out = make_tree(tmp_path / "images", train=2, val=1), tmp_path / "save", tmp_path / "out"
     wanted = [("Student", R18), ("KD + CutMix", R18)]

@@ -1,4 +1,4 @@
-"""A table on a real Ray cluster of this machine: stopping, a lost worker, machines that don't see the folders."""
+"""A table on a local Ray cluster: signals, a killed worker, machines without the shared folders, bad flags."""
 import contextlib
 import csv
 import os
@@ -26,7 +26,7 @@ time.sleep(200)
 
 @pytest.fixture(scope="module")
 def executor(tmp_path_factory):
-    """On a cluster that all tests of this module share; run_table finds it too."""
+    """An executor on a cluster that all tests of this module share; run_table uses it too."""
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install ray")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", "/tmp")
@@ -41,11 +41,11 @@ def wait_for(condition, seconds=120):
         if found := condition():
             return found
         time.sleep(0.05)
-    raise AssertionError("it never came")
+    raise AssertionError(f"the condition did not hold within {seconds} s")
 
 
 def workers(text):
-    """The parents of the processes whose command has ``text`` in it, started by Ray's workers."""
+    """Ray's workers: the parents of the processes whose command contains ``text``."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -69,7 +69,7 @@ def test_a_stopped_process_saves_and_a_waiting_one_does_not_start(executor, tmp_
     assert not workers(str(tmp_path / "sleeper.py"))
 
 
-def test_a_machine_that_does_not_see_a_folder_reports_it(executor, tmp_path, monkeypatch):
+def test_a_machine_without_a_shared_folder_reports_it(executor, tmp_path, monkeypatch):
     log = tmp_path / "log"
     log.touch()
     monkeypatch.setattr(executor, "shared", [str(tmp_path / "elsewhere")])
@@ -78,7 +78,7 @@ def test_a_machine_that_does_not_see_a_folder_reports_it(executor, tmp_path, mon
 
 
 @pytest.mark.slow
-def test_a_table_outlives_a_lost_worker(executor, tmp_path, capsys):
+def test_a_table_finishes_after_a_worker_was_killed(executor, tmp_path, capsys):
     recipe = {"dataset": "digits", "epochs": 3, "batch_size": 64, "lr_decay_epochs": [2]}
     file = table_runs.small_table(tmp_path, recipe=recipe, columns=["resnet8"], rows=[
         {"name": "Student", "role": "student"}], trial="1")
@@ -102,7 +102,7 @@ def test_a_table_outlives_a_lost_worker(executor, tmp_path, capsys):
     assert log.count("==> on ") == 2 and "resumed after" in log
 
 
-def test_what_can_not_be_is_one_line(tmp_path, monkeypatch):
+def test_invalid_flags_are_refused_in_one_line(tmp_path, monkeypatch):
     words = [table_runs.small_table(tmp_path), "--executor", "ray", "--out", str(tmp_path / "result"),
              "--save_dir", str(tmp_path / "save"), "--device", "cpu"]
     for more, why in ((["--jobs", "2"], "--jobs does nothing with --executor ray"),
@@ -121,7 +121,7 @@ def test_what_can_not_be_is_one_line(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("gpus, cpus, room", [(2.0, 4.0, 1), (2.0, 8.0, 0), (3.0, 1.0, 0), (None, 1.0, 2)])
 def test_a_run_must_fit_one_machine(monkeypatch, gpus, cpus, room):
-    """GPUs and cores of different machines, or of several together, are no room for a run."""
+    """GPUs and cores of different machines can't be added up for a run."""
     machines = [{"GPU": 2.0, "CPU": 4.0}, {"CPU": 8.0}]
     ray = SimpleNamespace(nodes=lambda: [{"Alive": True, "Resources": machine} for machine in machines],
                           remote=lambda **needs: lambda function: function)

@@ -19,7 +19,7 @@ def page(tmp_path):
     return (tmp_path / "result" / "report.html").read_text()
 
 
-def test_the_report_escapes_every_name_and_needs_no_network(tmp_path):
+def test_the_report_escapes_names_and_needs_no_network(tmp_path):
     rows = [{"name": EVIL, "flags": "--distill kd --mix none"}]
     argv = [table_runs.small_table(tmp_path, title=EVIL, rows=rows), "--save_dir", tmp_path / "save"]
     for more in ([], ["--epochs", "24"]):
@@ -45,6 +45,6 @@ def test_the_report_escapes_every_name_and_needs_no_network(tmp_path):
 
 
 @pytest.mark.parametrize("name, text", [("x.csv", "a\n" + "1" * 200_000), ("table.csv", "a,b\n1,2\n")])
-def test_a_damaged_table_is_named(tmp_path, name, text):
+def test_a_damaged_table_is_refused(tmp_path, name, text):
     (tmp_path / name).write_text(text)
     refused(call(report.main, ["--out", tmp_path, "--save_dir", tmp_path / "save"]), name, "move it away")

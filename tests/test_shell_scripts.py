@@ -1,4 +1,4 @@
-"""The scripts of scripts/: the commands behind the tables, checked without running them."""
+"""The shell scripts of scripts/: their commands, checked without training."""
 import os
 import shutil
 import subprocess
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture
 def commands(tmp_path):
-    """Run a script of scripts/ with a python that notes its arguments; returns the argument lists."""
+    """Function that runs a script with a python that records its arguments; returns (process, argument lists)."""
     stub = tmp_path / "bin" / "python"
     stub.parent.mkdir()
     stub.write_text(f'#!/bin/sh\nif [ "$1" = -c ]; then echo "{tmp_path}"; exit; fi\n'
@@ -56,13 +56,13 @@ def commands(tmp_path):
 
 
 def parsed(line):
-    """The options of one noted command, by our own parsers; what is left of a module's command is its name."""
+    """The options of one recorded command, by our parsers; for another module its name."""
     if line[0] == "-m":
         return run_table.parse(line[2:]) if line[1] == "scripts.run_table" else line[1]
     return {"train_teacher.py": parse_teacher, "train_student_mixstd.py": parse_student}[line[0]](line[1:])
 
 
-def test_scripts_are_printed_from_their_tables(capsys):
+def test_scripts_match_their_tables(capsys):
     for name in spec.names():
         run_table.main([name, "--print"])
         path = ROOT / "scripts" / f"run_{name}.sh"
@@ -101,7 +101,7 @@ def test_scripts_run_the_commands_of_their_tables(commands, tmp_path, table):
     assert all(parsed(line).warnings == [] for line in lines)
 
 
-def test_the_zoo_script_has_every_method_with_its_own_weights(commands):
+def test_the_zoo_script_runs_every_method_with_its_own_weights(commands):
     done, lines = commands("run_cifar_distill.sh", "--trial", "7")
     assert done.returncode == 0, done.stderr
     found = {opt.distill: opt for opt in map(parsed, lines)}
@@ -123,7 +123,7 @@ def test_the_vanilla_script_trains_the_networks_of_the_tables(commands):
 
 @pytest.mark.parametrize("data", ["", "/data/imagenet"])
 def test_reproduce_runs_every_table_and_reports(commands, data):
-    """ImageNet's where its images are given."""
+    """The table of ImageNet only if its images are given."""
     done, lines = commands("reproduce.sh", "--epochs", "8", "--jobs", "2", STEPS="tables report", IMAGENET=data)
     assert done.returncode == 0, done.stderr
     assert lines.pop() == ["-m", "scripts.report"]
@@ -133,8 +133,8 @@ def test_reproduce_runs_every_table_and_reports(commands, data):
     assert all((opt.epochs, opt.jobs) == (8, 2) for opt in map(parsed, lines))
 
 
-def test_a_missing_teacher_says_how_to_get_one(commands, tmp_path):
-    clone = tmp_path / "clone"  # without the teachers that may be beside the code here
+def test_a_missing_teacher_is_reported_with_the_command_that_trains_it(commands, tmp_path):
+    clone = tmp_path / "clone"  # without the teachers that may lie beside this code
     for name in ("scripts", "helper"):
         shutil.copytree(ROOT / name, clone / name)
     for file in ROOT.glob("requirements*.txt"):

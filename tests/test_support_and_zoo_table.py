@@ -16,7 +16,7 @@ from tests.support.small_runs import no_pictures  # noqa: F401 - a fixture
 # Which pairs ----------------------------------------------------------------------------------------------------------
 
 
-def test_support_lists_what_runs_and_why_not(tmp_path, capsys):
+def test_support_lists_supported_pairs_and_reasons(tmp_path, capsys):
     support.main(["--methods", "kd,fsp", "--json", str(tmp_path / "support.json")])
     rows = json.loads((tmp_path / "support.json").read_text())
     assert {(row["teacher"], row["student"]) for row in rows} == set(PAIRS) and len(rows) == 2 * len(PAIRS)
@@ -33,7 +33,7 @@ def test_support_lists_what_runs_and_why_not(tmp_path, capsys):
     assert reasons["(1)"].endswith("[wrn_40_2 > wrn_40_1]")
 
 
-def test_support_takes_the_training_flags(monkeypatch, capsys):
+def test_support_uses_the_training_flags(monkeypatch, capsys):
     pair = "resnet56", "resnet20"
     assert support.why_not("correlation", *pair) == ""
     assert "batch of 1" in support.why_not("correlation", *pair, ["--train_fraction", "0.0013"])
@@ -58,7 +58,7 @@ def test_support_takes_the_training_flags(monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_the_table_continues_after_a_failure_and_a_stop(tmp_path, capsys, monkeypatch):
-    """resnet8x4 > resnet8: fsp is refused by the training script; a second call runs only what is missing."""
+    """On resnet8x4 > resnet8, the training script refuses fsp; a second call runs only what is missing."""
     table_runs.train_in_process(monkeypatch)
     save, out, data = tmp_path / "runs", tmp_path / "out", tmp_path / "there"
     folder = save / "models" / "resnet8x4_vanilla"
@@ -85,7 +85,7 @@ def test_the_table_continues_after_a_failure_and_a_stop(tmp_path, capsys, monkey
     assert "started: fsp" in printed and "started: factor" not in printed and factor["images_per_s"] in printed
 
 
-def test_the_tables_flags(tmp_path, monkeypatch):
+def test_flags_of_the_table(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="--path_t"):
         zoo_table.main([])
     checkpoint.save({"model": model_dict["resnet8"](num_classes=100).state_dict(), "arch": "resnet8"},

@@ -1,4 +1,4 @@
-"""Sweeps: the table that a user gets, runs equal to those run alone, bad values, failures, signals, continuing."""
+"""Sweeps: the table, runs equal to those run alone, refused values, failures, signals, continuing."""
 import csv
 import os
 import re
@@ -43,7 +43,7 @@ def table(folder):
 
 
 @pytest.mark.slow
-def test_a_sweep_is_a_table_of_the_runs_as_they_are_alone(teacher, tmp_path):
+def test_the_runs_of_a_sweep_equal_those_run_alone(teacher, tmp_path):
     done = run(tmp_path, teacher, *GRID)
     assert done.status == 0, done.err
     rows, text = table(tmp_path)
@@ -61,7 +61,7 @@ def test_a_sweep_is_a_table_of_the_runs_as_they_are_alone(teacher, tmp_path):
     assert {row["status"] for row in table(tmp_path)[0]} == {"finished"}
 
 
-def test_the_training_alone_is_swept_too(tmp_path):
+def test_teachers_can_be_swept(tmp_path):
     done = run(tmp_path, None, "--vary", "learning_rate=0.01,0.1", role="teacher", own=["--at_once", 2])
     assert done.status == 0, done.err
     rows, text = table(tmp_path)
@@ -75,7 +75,7 @@ def test_the_training_alone_is_swept_too(tmp_path):
     (["threads=1,2"], ["--threads"]), ([], ["--vary"]), (["trial=1,01"], ["one seed"]),
     (["resume=auto"], ["leave it out"]),
 ])
-def test_what_is_wrong_is_refused_before_anything_starts(vary, words, teacher, tmp_path):
+def test_invalid_values_are_refused_before_anything_starts(vary, words, teacher, tmp_path):
     refused(run(tmp_path, teacher, *(word for text in vary for word in ("--vary", text))), *words)
     assert not any(tmp_path.iterdir())
     for line, problem in (("--vary kd_T=1,4 --dataset digits", "--dataset: flags of the training go after --"),
@@ -84,7 +84,7 @@ def test_what_is_wrong_is_refused_before_anything_starts(vary, words, teacher, t
         refused(call(sweep.main, line.split()), problem)
 
 
-def test_a_missing_teacher_or_an_impossible_pair_is_refused_before_anything_starts(teacher, tmp_path):
+def test_a_missing_teacher_or_an_unsupported_pair_is_refused_before_anything_starts(teacher, tmp_path):
     refused(run(tmp_path, teacher, "--vary", f"path_t={teacher},{tmp_path / 'none.pth'}"), "given after -- and with")
     command = ["--vary", f"path_t={teacher},{tmp_path / 'none.pth'}", "--out", tmp_path / "out", "--", *DATA["student"]]
     refused(call(sweep.main, command), "--path_t", "none.pth")
@@ -97,7 +97,7 @@ def test_a_second_start_is_refused_while_the_first_trains(teacher, tmp_path):
     assert first.status == 0, first.err
     folder, = (tmp_path / "out").iterdir()
     before = (folder / "table.md").read_text()
-    other = os.fork()  # a lock is a process's
+    other = os.fork()  # locks are held per process
     if not other:
         handle = lock_folder(folder)  # noqa: F841 - the lock is dropped with it
         (tmp_path / "locked").touch()
@@ -114,14 +114,14 @@ def test_a_second_start_is_refused_while_the_first_trains(teacher, tmp_path):
     assert run(tmp_path, teacher, "--vary", "trial=1").status == 0 and not (folder / ".lock").exists()
 
 
-def test_dry_run_prints_commands_alone(teacher, tmp_path):
+def test_dry_run_only_prints_commands(teacher, tmp_path):
     done = run(tmp_path, teacher, *GRID, own=["--dry_run"])
     lines = done.out.splitlines()
     assert lines[-1] == "8 combinations, 6 runs" and len(lines) == 7 and not any(tmp_path.iterdir())
     assert lines[0].startswith("python train_student_mixstd.py ") and "--distill=kd --kd_T=1 --trial=1" in lines[0]
 
 
-def test_a_run_that_fails_leaves_the_others(teacher, tmp_path):
+def test_a_failed_run_does_not_stop_the_others(teacher, tmp_path):
     done = run(tmp_path, teacher, "--vary", "learning_rate=0.05,1e30", own=["--at_once", 2])
     refused(done, "1 of 2 runs failed", "learning_rate=1e30")
     good, bad = table(tmp_path)[0]
@@ -151,8 +151,8 @@ def test_a_signal_saves_all_and_the_same_command_continues(teacher, tmp_path, mo
 @pytest.mark.parametrize(("rates", "room", "expected"), [
     ([100, 150, 150], 16, 2), ([100, 105], 16, 1), ([100, 90], 16, 1), ([100, 160, 200, 210, 215], 16, 4),
     ([100, 200, 400, 800, 1600, 3200], 16, 16), ([100, 200, 400, 800, 1600], 4, 4)])
-def test_auto_doubles_the_runs_while_that_raises_the_rate(rates, room, expected, monkeypatch):
-    """On a device that has ``rates`` steps per second with 1, 2, 4, ... runs, and memory for ``room`` of them."""
+def test_at_once_auto_doubles_the_runs_while_the_rate_rises(rates, room, expected, monkeypatch):
+    """On a device with ``rates`` steps per second for 1, 2, 4, ... runs and memory for ``room`` of them."""
     clock = [0.0]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(together, "time_on", lambda device: clock[0])

@@ -1,4 +1,4 @@
-"""What a table shows: means over seeds, published figures, sizes that never mix, the record of runs, pictures."""
+"""Contents of a table: means over seeds, published figures, full and reduced sizes, stored runs, pictures."""
 import csv
 import json
 import statistics
@@ -31,7 +31,7 @@ def test_mean_and_deviation_by_hand():
 
 
 def filled(tmp_path):
-    """A small table, its KD row finished three times at full and twice at reduced size, and both its plans."""
+    """Plans of a small table at full and reduced size, with three and two finished runs of KD."""
     argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--out", tmp_path / "result"]
     plans = []
     for more, accuracies in (([], (41.0, 42.0, 44.5)), (["--epochs", 24, "--train_fraction", 0.5], (11.0, 13.0))):
@@ -47,7 +47,7 @@ def read_csv(path):
         return {line["row"]: line for line in csv.DictReader(file)}
 
 
-def test_a_comparison_has_its_standard_error(tmp_path):
+def test_significance_of_a_comparison(tmp_path):
     """Of 1, 2, 3 and 4, 6, 8: the variances are 1 and 4, so the difference 4 has the error sqrt(1/3 + 4/3) = 1.291."""
     rows = [*table_runs.SMALL["rows"][:2], {**table_runs.SMALL["rows"][2], "compare": "KD"}]
     argv = [table_runs.small_table(tmp_path, rows=rows), "--save_dir", tmp_path / "save"]
@@ -61,7 +61,7 @@ def test_a_comparison_has_its_standard_error(tmp_path):
         assert f"| MIXSTD | KD | resnet14 > resnet8 | {expected}" in (folder / "table.md").read_text()
 
 
-def test_reduced_and_full_never_meet(tmp_path):
+def test_full_and_reduced_runs_are_kept_apart(tmp_path):
     full, reduced = filled(tmp_path)
     result = tmp_path / "result" / "small"
     for plan in (full, reduced):
@@ -88,7 +88,7 @@ def test_reduced_and_full_never_meet(tmp_path):
 
 
 def test_a_full_table_shows_published_rows_in_the_columns_that_were_run(tmp_path):
-    assert spec.non_empty(["a"], ["x"], lambda key: False) == (["a"], ["x"])  # all, where nothing was run
+    assert spec.non_empty(["a"], ["x"], lambda key: False) == (["a"], ["x"])  # all if nothing was run
     changes = {"columns": ["resnet14 > resnet8", "wrn_16_1 > resnet8"],
                "rows": [{**row, **({"published": [50.0, 60.0]} if "published" in row else {})}
                         for row in table_runs.SMALL["rows"]]}
@@ -105,7 +105,7 @@ def test_a_full_table_shows_published_rows_in_the_columns_that_were_run(tmp_path
     assert "wrn_16_1" not in table and "Teacher" in table and "MIXSTD" not in table
 
 
-def test_a_fetched_teachers_accuracy_is_what_its_students_measured(tmp_path, monkeypatch):
+def test_a_fetched_teacher_has_the_accuracy_measured_by_its_students(tmp_path, monkeypatch):
     argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--teacher_dir", tmp_path / "zoo"]
     path = tmp_path / "zoo" / vanilla("resnet14")
     digest = table_runs.save_teacher(path)
@@ -125,7 +125,7 @@ def test_a_fetched_teachers_accuracy_is_what_its_students_measured(tmp_path, mon
         assert "Teachers: resnet14: someone (example.org/zoo), 55.25 %." in above
 
 
-def test_recorded_runs_stay_when_their_folders_are_gone_and_leave_the_table_with_the_recipe(tmp_path):
+def test_runs_stay_in_runs_csv_without_their_folders_until_the_recipe_changes(tmp_path):
     full, _ = filled(tmp_path)
     folder = tmp_path / "result" / "small"
     render.write(full, folder)
@@ -168,14 +168,14 @@ def test_seeds_of_two_teachers_are_never_averaged(tmp_path):
         args.write_text(args.read_text().replace('"teacher_sha256": "0"', f'"teacher_sha256": "{teacher}"'))
     assert seeds() == ("2", 3)
     path.unlink()
-    assert seeds() == ("2", 4)  # no teacher exists: the one with the most seeds
+    assert seeds() == ("2", 4)  # no teacher file: the teacher with the most seeds
     half = table_runs.save_teacher(path, seed=1)
     assert seeds() == ("0", 4)  # another teacher
     path.with_name("index.json").write_text(json.dumps({path.stem: {"sha256": half, "sha256_full": digest}}))
-    assert seeds() == ("2", 4)  # a half-precision copy of theirs
+    assert seeds() == ("2", 4)  # a half-precision copy of their teacher
 
 
-def test_every_table_in_result_is_the_mean_of_its_runs():
+def test_every_table_in_result_has_the_means_of_its_runs():
     for path in filter(Path.exists, (path.with_name("runs.csv") for path in ROOT.glob("result/**/table.csv"))):
         runs = {}
         for line in csv.DictReader(path.read_text().splitlines()):

@@ -1,4 +1,4 @@
-"""From a table to its runs: what is wanted, done, begun or taken as a file, what it costs and what is refused."""
+"""From a table to its runs: which are to do, finished, unfinished or files; costs; refusals."""
 import json
 from argparse import Namespace
 
@@ -23,7 +23,7 @@ def kd(argv):
     return table_runs.run_of(table_runs.make_plan(argv), "KD")
 
 
-def test_a_plan_wants_what_was_asked_for_and_its_teachers_first(tmp_path):
+def test_a_plan_has_the_selected_runs_with_their_teachers_first(tmp_path):
     argv = ["main", "--trial", "4,5", "--save_dir", tmp_path]
     plan = table_runs.make_plan([*argv, "--only", "mixstd*resnet110"])
     labels = ["teacher resnet110", "MIXSTD + FMU, resnet110 > resnet32", "MIXSTD + FMU, resnet110 > resnet20",
@@ -36,7 +36,7 @@ def test_a_plan_wants_what_was_asked_for_and_its_teachers_first(tmp_path):
     assert student.argv(student.missing)[-4:] == ["--trial", "4,5", "--resume", "auto"]
 
 
-def test_a_begun_run_is_shown_and_only_the_rest_is_estimated(argv, capsys):
+def test_an_unfinished_run_is_shown_and_only_its_rest_is_estimated(argv, capsys):
     plan = table_runs.make_plan(argv)
     run = table_runs.run_of(plan, "KD")
     whole = plan.cost(run) / 2
@@ -66,21 +66,21 @@ def test_finished_runs_are_found_by_configuration_and_only_missing_trials_run(ar
     assert kd(argv).missing == ["1", "2"]
 
 
-def test_a_finished_run_without_its_args_is_named(argv, capsys):
+def test_a_finished_run_without_args_json_causes_a_warning(argv, capsys):
     plan = table_runs.make_plan(argv)
     folder = table_runs.finish(plan, table_runs.run_of(plan, "KD"), "1", 41.0)
     (folder / "args.json").unlink()
     assert kd(argv).missing == ["1", "2"] and f"WARNING {folder}" in capsys.readouterr().out
 
 
-def test_a_teacher_file_is_taken_where_its_images_are_the_tables(argv, tmp_path):
+def test_a_teacher_file_is_used_if_its_images_are_those_of_the_table(argv, tmp_path):
     path = tmp_path / "mine" / vanilla("resnet14")
     argv += ["--teacher_dir", tmp_path / "mine"]
     table_runs.save_teacher(path)
     plan = table_runs.make_plan(argv)
     assert table_runs.run_of(plan, "KD").opt.path_t == str(path) and all(r.kind != "models" for r in plan.waiting)
     assert table_runs.make_plan([*argv, "--epochs", 9]).teachers["resnet14", ""].path == path
-    other = table_runs.make_plan([*argv, "--holdout", 100])  # that teacher saw the images held out
+    other = table_runs.make_plan([*argv, "--holdout", 100])  # that teacher was trained on the images held out
     assert other.teachers["resnet14", ""].path != path
 
 
@@ -94,7 +94,7 @@ def test_a_teacher_of_less_than_the_recipe_is_refused(argv, tmp_path, state):
         table_runs.make_plan([*argv, "--teacher_dir", tmp_path / "mine"])
 
 
-def test_a_stored_network_of_another_recipe_is_passed_over(tmp_path, capsys):
+def test_a_stored_network_of_another_recipe_is_skipped(tmp_path, capsys):
     """models/pretrained/resnet20.pth, of CIFAR-100, in a table of CIFAR-10."""
     table = {"title": "mine", "recipe": {"dataset": "cifar10", "epochs": 240, "lr_decay_epochs": [150]},
              "columns": ["resnet20 > resnet8"], "rows": [{"name": "KD", "flags": "--distill kd"}]}
@@ -104,8 +104,8 @@ def test_a_stored_network_of_another_recipe_is_passed_over(tmp_path, capsys):
     assert "[to do] teacher resnet20" in capsys.readouterr().out
 
 
-def test_students_read_the_teacher_where_it_has_begun(argv):
-    """A run that continues in a folder of another name."""
+def test_students_use_the_teacher_in_the_folder_of_its_run(argv):
+    """Though the folder has another name."""
     plan = table_runs.make_plan(argv)
     folder = table_runs.finish(plan, table_runs.run_of(plan, "Teacher"), "0", 50.0)
     (folder / "summary.json").rename(folder / "resume.pth")
@@ -148,7 +148,7 @@ def test_the_command_line_lists_tables_and_plans(tmp_path):
     refused(call(run_table.main, ["main", "--print", "--dry_run"]), "not allowed with argument")
 
 
-def test_finished_runs_of_other_code_are_named(argv, monkeypatch, capsys):
+def test_finished_runs_of_other_code_cause_a_warning(argv, monkeypatch, capsys):
     plan = table_runs.make_plan(argv)
     table_runs.finish(plan, table_runs.run_of(plan, "KD"), "1", 12.0)
     plan = table_runs.make_plan(argv)
@@ -170,6 +170,6 @@ def test_a_printed_table_of_other_data_trains_its_own_teachers(tmp_path, capsys)
 @pytest.mark.parametrize("flags, words", [
     (["--device", "foo"], "--device foo"), (["--save_dir", "/dev/null/x"], "--save_dir"),
     (["--gpus", "99"], "--gpus 99")])
-def test_places_that_runs_could_not_use_are_refused_first(tmp_path, flags, words):
+def test_unusable_devices_and_folders_are_refused_first(tmp_path, flags, words):
     refused(call(run_table.main, [table_runs.small_table(tmp_path), "--out", tmp_path / "out", *flags]), words)
     assert not (tmp_path / "out").exists()

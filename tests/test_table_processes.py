@@ -1,4 +1,4 @@
-"""The processes of a table: order, failures, signals, several in one, and a real table that is killed and continued."""
+"""The processes of a table: order, failures, signals, several runs per process, and a table killed and continued."""
 import csv
 import os
 import signal
@@ -39,14 +39,14 @@ def job(folder, label, code, needs=None):
     return Job(label, [Fake(folder, label, code)], needs)
 
 
-NOTE = "(here / 'order').open('a').write(pathlib.Path(sys.argv[0]).stem + ' ')"
+RECORD = "(here / 'order').open('a').write(pathlib.Path(sys.argv[0]).stem + ' ')"
 
 
 def test_a_failed_run_is_reported_and_the_others_continue(tmp_path, capsys):
     bad = job(tmp_path, "bad", "print('first'); print('bad luck'); sys.exit(2)")
-    child = job(tmp_path, "child", NOTE, bad)
-    good = job(tmp_path, "good", NOTE)
-    after = job(tmp_path, "after", NOTE, good)
+    child = job(tmp_path, "child", RECORD, bad)
+    good = job(tmp_path, "good", RECORD)
+    after = job(tmp_path, "after", RECORD, good)
     killed = job(tmp_path, "killed", "print('no error'); os.kill(os.getpid(), signal.SIGKILL)")
     calls = []
     jobs.train([bad, child, good, after, killed], Local(1), tmp_path / "logs", lambda: calls.append(1))
@@ -58,18 +58,18 @@ def test_a_failed_run_is_reported_and_the_others_continue(tmp_path, capsys):
     assert "FAILED: bad: bad luck" in out and f"FAILED: killed: {reason}  (log {log})" in out
 
 
-def test_a_run_that_another_process_trains_is_tried_again(tmp_path, capsys, monkeypatch):
+def test_a_run_in_training_elsewhere_is_tried_again(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(jobs, "AGAIN", 0.2)
     busy = ("print('train.py: error: x: process 7 is training in this folder; wait for it')\n"
             "mark = here / 'tries'\nmark.open('a').write('x')\nsys.exit(2 * (len(mark.read_text()) < 3))")
     teacher = job(tmp_path, "teacher", busy)
-    jobs.train([teacher, job(tmp_path, "student", NOTE, teacher)], Local(1), tmp_path / "logs", lambda: None)
+    jobs.train([teacher, job(tmp_path, "student", RECORD, teacher)], Local(1), tmp_path / "logs", lambda: None)
     out = capsys.readouterr().out
     assert (tmp_path / "tries").read_text() == "xxx" and (tmp_path / "order").read_text() == "student "
     assert out.count("waiting: teacher: another process trains it") == 1 and "FAILED" not in out
 
     other = job(tmp_path, "other", "print('error: x: process 7 is training in this folder'); sys.exit(2)")
-    jobs.train([other], Local(1), tmp_path / "logs", lambda: other.runs[0].missing.clear())  # the other has trained it
+    jobs.train([other], Local(1), tmp_path / "logs", lambda: other.runs[0].missing.clear())  # done elsewhere
     assert not other.problem
 
 
@@ -97,7 +97,7 @@ def test_several_jobs_run_at_once_each_on_its_device(tmp_path, monkeypatch):
     assert [len(list((tmp_path / gpu).iterdir())) for gpu in "01"] == [2, 2]
 
 
-def test_ctrl_c_lets_every_run_save_and_leaves_none(tmp_path, capsys):
+def test_ctrl_c_lets_every_run_save_and_stops_all(tmp_path, capsys):
     code = ("signal.signal(signal.SIGTERM, lambda *a: ((here / (sys.argv[0][-4] + '.saved')).touch(), sys.exit(143)))\n"
             "(here / (sys.argv[0][-4] + '.started')).touch()\ntime.sleep(240)")
     runs = [job(tmp_path, f"run{i}", code) for i in range(3)]
@@ -143,7 +143,7 @@ def test_a_killed_table_continues_where_it_was(tmp_path, monkeypatch):
             killed.wait(60)
         assert not list(students.glob("*/summary.json"))
         folder, = students.glob("*/")
-        wait_for(lambda: unlocked(folder))  # the student outlives the kill by the step it is in
+        wait_for(lambda: unlocked(folder))  # the student still finishes its step
         assert call(run_table.main, argv).status == 0
     assert seeds(tmp_path) == {"Teacher": "1", "KD": "1", "MIXSTD": "0"}
     logs = {path.stem: path.read_text() for path in tmp_path.rglob("*.log")}
@@ -167,8 +167,8 @@ def unlocked(folder):
 
 
 @pytest.mark.slow
-def test_a_table_trains_several_runs_in_a_process(tmp_path):
-    """A process for the teacher and one for the students; a failure has its own line."""
+def test_a_table_trains_several_runs_per_process(tmp_path):
+    """One process for the teacher and one for the students; a failed run is listed by itself."""
     rows = [{"name": "KD", "flags": "--distill kd --mix none"}, {"name": "NaN", "flags": "--learning_rate 1e30"}]
     argv = [table_runs.small_table(tmp_path, rows=rows, columns=["resnet8 > resnet8"]), *DIGITS, "--epochs", 1,
             "--save_dir", tmp_path / "save", "--out", tmp_path / "out", "--at_once", 2]

@@ -1,4 +1,4 @@
-"""Tables as data: the project's own, against the papers and the methods, and mistakes in a user's."""
+"""Tables as data: the project's tables compared with the papers and the methods; errors in a user's table."""
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ PAIRS = [*SAME, *CROSS]
 ALONE = {"wrn_40_2": 75.61, "resnet56": 72.34, "resnet110": 74.31, "resnet32x4": 79.42, "vgg13": 74.64,
          "ResNet50": 79.34, "wrn_16_2": 73.26, "wrn_40_1": 71.98, "resnet20": 69.06, "resnet32": 71.14,
          "resnet8x4": 72.50, "vgg8": 70.36, "MobileNetV2": 64.60, "ShuffleV1": 70.50, "ShuffleV2": 71.82}
-# The thirteen pairs in one order, typed a second time from the papers.
+# In the order of PAIRS, copied from the papers independently of dataset/published.json.
 KD = [74.92, 73.54, 70.66, 70.67, 73.08, 73.33, 72.98, 67.37, 67.35, 73.81, 74.07, 74.45, 74.83]
 CRD = [75.48, 74.14, 71.16, 71.46, 73.48, 75.51, 73.94, 69.73, 69.11, 74.30, 75.11, 75.65, 76.05]
 LSKD = [76.11, 74.37, 71.43, 71.48, 74.17, 76.62, 74.36]
@@ -32,7 +32,7 @@ def plans(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", spec.names())
-def test_every_command_parses_without_a_warning_and_is_the_recipe(plans, name):
+def test_every_command_parses_without_a_warning_and_follows_the_recipe(plans, name):
     defaults = {"dataset": "cifar100", "epochs": 240, "batch_size": 64, "lr_decay_epochs": [150, 180, 210],
                 "weight_decay": 5e-4, "momentum": 0.9, "train_fraction": 1.0, "holdout": 0, "lr_decay_rate": 0.1}
     if plans[name].table.reduced:  # the same shares of the epochs, as nearly as whole epochs allow
@@ -60,7 +60,7 @@ def test_only_skipped_cells_are_refused(plans):
     assert skipped == 3
 
 
-def test_published_numbers_are_those_of_the_papers():
+def test_published_numbers_match_the_papers():
     found = {}
     for name in ("repdistiller_same", "repdistiller_cross"):
         for cell in spec.load(name).cells:
@@ -84,7 +84,7 @@ def test_grid_and_zoo_are_complete(plans):
     assert {run.opt.distill for run in zoo if run.kind == "student_model"} == set(distiller_dict)
 
 
-def test_stages_and_warm_ups_shrink_with_the_epochs_and_negatives_with_the_images(tmp_path):
+def test_stages_and_warm_ups_scale_with_epochs_and_negatives_with_images(tmp_path):
     for method in distiller_dict.values():
         assert {flag for flag in method.flags if flag.endswith("warmup")} == set(method.per_epoch)
     plan = table_runs.make_plan(["zoo_mixup", "--save_dir", tmp_path, "--epochs", 24, "--train_fraction", 0.25])
@@ -93,10 +93,10 @@ def test_stages_and_warm_ups_shrink_with_the_epochs_and_negatives_with_the_image
     assert parsed["factor"].init_epochs == 3 and parsed["dkd"].dkd_warmup == 2 and parsed["crd"].nce_k == 4096
 
 
-# Mistakes -------------------------------------------------------------------------------------------------------------
+# Errors ---------------------------------------------------------------------------------------------------------------
 
 RECIPE = table_runs.SMALL["recipe"]
-MISTAKES = [
+ERRORS = [
     ({"recipe": {**RECIPE, "dataset": "mnist"}}, "dataset 'mnist' is none of"), ({"recipe": []}, "recipe must be like"),
     ({"recipe": {"dataset": "digits"}}, "(epochs|lr_decay_epochs) is missing"),
     ({"recipe": {**RECIPE, "lr_decay_epochs": "3"}}, "lr_decay_epochs must be like"),
@@ -116,15 +116,15 @@ MISTAKES = [
         ({"column_flags": {"resnet14 > resnet8": "--path_t x"}}, "--path_t is")))]
 
 
-def test_a_mistake_in_a_file_is_one_line(tmp_path):
-    for changes, words in MISTAKES:
+def test_an_error_in_a_file_is_reported_in_one_line(tmp_path):
+    for changes, words in ERRORS:
         path = table_runs.small_table(tmp_path, **changes)
         with pytest.raises(UserError, match=words) as caught:
             table_runs.make_plan([path, "--save_dir", tmp_path])
         assert "\n" not in str(caught.value)
 
 
-def test_mistakes_on_the_command_line_are_one_line(tmp_path):
+def test_errors_on_the_command_line_are_refused(tmp_path):
     small = table_runs.small_table(tmp_path)
     main = Path(table_runs.small_table(tmp_path)).rename(tmp_path / "main.json")
     table_runs.small_table(tmp_path)

@@ -1,4 +1,4 @@
-"""A small table, runs that count as finished though nobody trained them, and training processes within this process."""
+"""A small table, the files of finished runs without training, and training processes replaced by calls."""
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,7 +37,7 @@ def small_table(folder, **changes):
 
 
 def make_plan(argv):
-    """The plan that run_table makes of these flags."""
+    """The plan of run_table for these flags."""
     opt = run_table.parse([str(word) for word in argv])
     table = spec.load(opt.table)
     size = table.size(opt.epochs, opt.train_fraction, opt.holdout, opt.dataset, opt.data_dir)
@@ -45,7 +45,8 @@ def make_plan(argv):
 
 
 def finish(plan, run, trial, last, best=None, **summary):
-    """Leave what one finished trial of ``run`` leaves; ``summary`` overrides fields of summary.json."""
+    """Write the files of one finished trial of ``run``; ``summary`` overrides fields of summary.json; returns the
+    folder."""
     opt = run.opt
     name = (teacher_name if run.kind == "models" else student_name)(opt, trial)
     folder = Path(plan.opt.save_dir, run.kind, name)
@@ -64,12 +65,12 @@ def finish(plan, run, trial, last, best=None, **summary):
 
 
 def run_of(plan, row):
-    """The run behind the cell of a row of a one-column table."""
+    """The run of a row of a one-column table."""
     return plan.cell_runs[row, plan.table.columns[0]][0]
 
 
 def save_teacher(path, seed=0, **state):
-    """A resnet14 of seed ``seed`` as the file ``path``; returns the digest of its weights."""
+    """Save a resnet14 with seed ``seed`` as ``path``; returns the digest of its weights."""
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     weights = model_dict["resnet14"](num_classes=100).state_dict()
@@ -78,8 +79,8 @@ def save_teacher(path, seed=0, **state):
 
 
 def train_in_process(monkeypatch, *more):
-    """The training scripts of a table run within this process, one after another, with their output in their logs.
-    more: flags for all of them."""
+    """Run the training scripts of a table within this process, one after another, with their output in their logs.
+    more: additional flags for all of them."""
     def start(self, argv, log):
         done = call(SCRIPTS[argv[0]], [*argv[1:], *more])
         with log.open("a") as file:
