@@ -11,7 +11,7 @@ from helper.device import autocast
 from helper.teacher import Teacher
 from models import model_dict
 from models.folding import folded
-from tests.support.small_runs import compared, no_pictures, ok, only_run, signal_at, train  # noqa: F401 - a fixture
+from tests.support.small_runs import no_pictures, only_run, results_of, signal_at, train, train_ok  # noqa: F401 - a fixture
 
 STEPS = 3  # per epoch: 42 images in batches of 16
 FLAGS = ["--epochs", 2, "--mix", "mixup"]
@@ -20,7 +20,7 @@ FLAGS = ["--epochs", 2, "--mix", "mixup"]
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
     save = tmp_path_factory.mktemp("teacher")
-    ok(save, "--epochs", 1)
+    train_ok(save, "--epochs", 1)
     return only_run(save) / "resnet8_last.pth"
 
 
@@ -37,7 +37,7 @@ def alone(teacher, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(teachers.IMAGES_AHEAD, "cpu", 32)
         for seed, save in saves.items():
-            ok(save, *FLAGS, "--path_t", teacher, "--trial", seed, role="student")
+            train_ok(save, *FLAGS, "--path_t", teacher, "--trial", seed, role="student")
     return saves
 
 
@@ -49,21 +49,21 @@ def test_outputs_ahead_train_the_same_weights_as_outputs_in_every_step(teacher, 
     flags = [*FLAGS, "--path_t", teacher]
     sizes, real = [], Teacher.__call__
     monkeypatch.setattr(Teacher, "__call__", lambda self, images: sizes.append(len(images)) or real(self, images))
-    ok(tmp_path / "within", *flags, role="student")
+    train_ok(tmp_path / "within", *flags, role="student")
     within = [n for n in sizes if n <= 32]
     assert max(within) <= 20  # a batch, or the test images before the first step
     sizes.clear()
     with monkeypatch.context() as patch:
         patch.setitem(teachers.IMAGES_AHEAD, "cpu", 32)
-        ok(tmp_path / "ahead", *flags, role="student")
+        train_ok(tmp_path / "ahead", *flags, role="student")
     assert 32 in sizes and len(sizes) < len(within)
     for name, value in weights(tmp_path / "within").items():
         torch.testing.assert_close(weights(tmp_path / "ahead")[name], value, rtol=1e-6, atol=1e-6, msg=name)
 
 
 def test_several_seeds_equal_each_seed_alone(teacher, alone, tmp_path, two_at_once):
-    ok(tmp_path, *FLAGS, "--path_t", teacher, "--trial", "1,2", role="student")
-    assert compared(tmp_path, "student") == compared(alone[1], "student") | compared(alone[2], "student")
+    train_ok(tmp_path, *FLAGS, "--path_t", teacher, "--trial", "1,2", role="student")
+    assert results_of(tmp_path, "student") == results_of(alone[1], "student") | results_of(alone[2], "student")
 
 
 @pytest.mark.parametrize("step", [1, STEPS + 1])
@@ -72,8 +72,8 @@ def test_a_run_stopped_within_a_chunk_is_resumed_bit_for_bit(step, teacher, alon
     with monkeypatch.context() as patch:
         signal_at(patch, step)
         assert train(tmp_path, *flags, role="student").status == 143
-    ok(tmp_path, *flags, "--resume", "auto", role="student")
-    assert compared(tmp_path, "student") == compared(alone[1], "student")
+    train_ok(tmp_path, *flags, "--resume", "auto", role="student")
+    assert results_of(tmp_path, "student") == results_of(alone[1], "student")
 
 
 def test_chunks_start_at_fixed_steps():

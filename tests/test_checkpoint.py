@@ -17,7 +17,7 @@ from helper.teacher import build, read_teacher
 from models import model_dict
 from scripts import evaluate
 from tests.support.bombs import Bomb
-from tests.support.small_runs import call, refused
+from tests.support.small_runs import assert_refused, call
 
 
 @pytest.fixture
@@ -286,7 +286,7 @@ REFUSED = {
 @pytest.mark.parametrize(("state", "words"), REFUSED.values(), ids=REFUSED)
 def test_unsupported_weights_are_refused_in_one_line(tmp_path, state, words):
     torch.save(state(), tmp_path / "resnet8.pth")
-    refused(call(lambda argv: build(read_teacher(*argv), 10), [tmp_path / "resnet8.pth"]), "--path_t", words)
+    assert_refused(call(lambda argv: build(read_teacher(*argv), 10), [tmp_path / "resnet8.pth"]), "--path_t", words)
 
 
 def test_safetensors_are_loaded(tmp_path, monkeypatch, capsys):

@@ -17,7 +17,18 @@ from helper.fit import Fit
 from helper.interrupts import Interrupts
 from helper.run import Run
 from tests.support.bombs import Bomb
-from tests.support.small_runs import MAINS, SOME, call, compared, killed, no_pictures, ok, only_run, refused, train  # noqa: F401 - a fixture
+from tests.support.small_runs import (  # noqa: F401 - a fixture
+    MAINS,
+    SOME,
+    assert_refused,
+    call,
+    no_pictures,
+    only_run,
+    results_of,
+    train,
+    train_and_kill,
+    train_ok,
+)
 
 STEPS = 3
 WHOLE = ["--epochs", 3]
@@ -26,7 +37,7 @@ WHOLE = ["--epochs", 3]
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     save = tmp_path_factory.mktemp("whole")
-    ok(save, *WHOLE)
+    train_ok(save, *WHOLE)
     return save
 
 
@@ -34,7 +45,7 @@ def whole(tmp_path_factory):
 def halfway(tmp_path_factory):
     """A run killed after two epochs of three. Read only: tests copy it."""
     save = tmp_path_factory.mktemp("halfway")
-    killed(save, *WHOLE, at=2 * STEPS + 1)
+    train_and_kill(save, *WHOLE, at=2 * STEPS + 1)
     return save
 
 
@@ -66,9 +77,9 @@ def test_training_continues_on_a_full_disk_and_saves_later(whole, halfway, tmp_p
             full_disk(monkeypatch, freed)
         real(self, *args)
     monkeypatch.setattr(Fit, "close_epoch", close)
-    done = ok(save, *WHOLE)
+    done = train_ok(save, *WHOLE)
     assert done.err.count("could not save to") == 2 and "No space left" in done.err and done.err.count("WARNING") == 2
-    assert compared(save) == compared(whole)
+    assert results_of(save) == results_of(whole)
 
 
 def test_full_disk_at_the_end_keeps_the_last_good_checkpoint(whole, halfway, tmp_path, monkeypatch):
@@ -76,15 +87,15 @@ def test_full_disk_at_the_end_keeps_the_last_good_checkpoint(whole, halfway, tmp
     before = (folder / "resume.pth").read_bytes()
     with monkeypatch.context() as patch:
         full_disk(patch, [])
-        refused(train(save, *WHOLE, "--resume", "auto"), "No space left on device", folder)
+        assert_refused(train(save, *WHOLE, "--resume", "auto"), "No space left on device", folder)
     assert (folder / "resume.pth").read_bytes() == before and not list(folder.glob(".*.partial"))
-    ok(save, *WHOLE, "--resume", "auto")
-    assert compared(save) == compared(whole)
+    train_ok(save, *WHOLE, "--resume", "auto")
+    assert results_of(save) == results_of(whole)
 
 
 def test_no_space_at_the_start_leaves_no_folder(tmp_path, monkeypatch):
     full_disk(monkeypatch, [])
-    refused(train(tmp_path / "save", *WHOLE), "No space left")
+    assert_refused(train(tmp_path / "save", *WHOLE), "No space left")
     assert not (tmp_path / "save").exists()
 
 
@@ -110,9 +121,9 @@ HARMS = [  # from the eighth on, variants of those before
 def test_a_bad_newest_checkpoint_is_skipped(whole, halfway, tmp_path, harm, words):
     save, folder = copy(halfway, tmp_path)
     harm(folder / "resume.pth")
-    done = ok(save, *WHOLE, "--resume", "auto")
+    done = train_ok(save, *WHOLE, "--resume", "auto")
     assert words in done.out and "resume.pth: " in done.out and "resuming from resume.prev.pth" in done.out
-    assert compared(save) == compared(whole) and not (folder / "crater").exists()
+    assert results_of(save) == results_of(whole) and not (folder / "crater").exists()
 
 
 def test_two_bad_checkpoints_are_refused_and_kept(halfway, tmp_path):
@@ -120,7 +131,7 @@ def test_two_bad_checkpoints_are_refused_and_kept(halfway, tmp_path):
     for name in ("resume.pth", "resume.prev.pth"):
         os.truncate(folder / name, 3000)
     before = {f: f.read_bytes() for f in folder.glob("*.*")}
-    refused(train(save, *WHOLE, "--resume", "auto"), "resume.pth", "resume.prev.pth", "--overwrite")
+    assert_refused(train(save, *WHOLE, "--resume", "auto"), "resume.pth", "resume.prev.pth", "--overwrite")
     assert {f: f.read_bytes() for f in folder.glob("*.*")} == before
 
 
@@ -128,22 +139,23 @@ def test_weights_are_kept_when_the_resume_file_is_missing(whole, halfway, tmp_pa
     save, folder = copy(whole, tmp_path)
     for file in folder.glob("resume*.pth"):
         file.unlink()
-    ok(save, *WHOLE, "--resume", "auto")  # finished: nothing to do
+    train_ok(save, *WHOLE, "--resume", "auto")  # finished: nothing to do
     good = (folder / "args.json").read_text()
     (folder / "args.json").write_text("{")
-    refused(train(save, *WHOLE, "--resume", "auto"), "holds a finished run, but its args.json", "--overwrite")
+    assert_refused(train(save, *WHOLE, "--resume", "auto"), "holds a finished run, but its args.json", "--overwrite")
     (folder / "args.json").write_text(good)
     (folder / "summary.json").unlink()
-    refused(train(save, *WHOLE, "--resume", "auto"), "holds an unfinished run, but resume.pth is gone", "--overwrite")
+    done = train(save, *WHOLE, "--resume", "auto")
+    assert_refused(done, "holds an unfinished run, but resume.pth is gone", "--overwrite")
     assert (folder / "resnet8_last.pth").exists()
 
 
 def test_a_run_with_a_damaged_args_json_is_resumed(whole, halfway, tmp_path):
     save, folder = copy(halfway, tmp_path)
     (folder / "args.json").write_text("{")
-    refused(train(save, *WHOLE), "holds an unfinished run")
-    ok(save, *WHOLE, "--resume", "auto")
-    assert compared(save) == compared(whole)
+    assert_refused(train(save, *WHOLE), "holds an unfinished run")
+    train_ok(save, *WHOLE, "--resume", "auto")
+    assert results_of(save) == results_of(whole)
 
 
 HOLDER = """
@@ -158,15 +170,15 @@ def test_a_folder_in_use_is_refused_and_a_stale_lock_is_not(whole, halfway, tmp_
     other.stdout.readline()
     (folder / ".lock").write_text(str(other.pid))
     try:
-        refused(train(save, *WHOLE, "--resume", "auto"), f"process {other.pid} is training in this folder")
-        refused(train(save, *WHOLE, "--trial", "5,0", "--resume", "auto"), "is training in this folder")
-        refused(train(save, *WHOLE, "--overwrite"), "is training in this folder")
+        assert_refused(train(save, *WHOLE, "--resume", "auto"), f"process {other.pid} is training in this folder")
+        assert_refused(train(save, *WHOLE, "--trial", "5,0", "--resume", "auto"), "is training in this folder")
+        assert_refused(train(save, *WHOLE, "--overwrite"), "is training in this folder")
         assert only_run(save) == folder
     finally:
         other.kill()
         other.wait(60)
-    ok(save, *WHOLE, "--resume", "auto")
-    assert compared(save) == compared(whole)
+    train_ok(save, *WHOLE, "--resume", "auto")
+    assert results_of(save) == results_of(whole)
 
 
 def test_clearing_a_folder_keeps_the_lock(tmp_path):
@@ -184,14 +196,14 @@ def test_a_file_system_without_locks_is_refused(tmp_path, monkeypatch):
     def no_locks(*_):
         raise OSError(37, "No locks available")
     monkeypatch.setattr(fcntl, "lockf", no_locks)
-    refused(train(tmp_path, *WHOLE), "No locks available")
+    assert_refused(train(tmp_path, *WHOLE), "No locks available")
 
 
 def test_cuda_out_of_memory_names_the_batch_size(tmp_path, monkeypatch):
     def no_memory(*_):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
     monkeypatch.setattr(Engine, "step", no_memory)
-    refused(train(tmp_path, *WHOLE, "--trial", "1,2"), "--batch_size 16", "fewer runs at once")
+    assert_refused(train(tmp_path, *WHOLE, "--trial", "1,2"), "--batch_size 16", "fewer runs at once")
 
 
 def test_no_step_is_lost_when_a_worker_dies(whole, tmp_path, monkeypatch):
@@ -207,10 +219,10 @@ def test_no_step_is_lost_when_a_worker_dies(whole, tmp_path, monkeypatch):
     monkeypatch.setattr(DeviceLoader, "died", 0, raising=False)
     with monkeypatch.context() as patch:
         patch.setattr(DeviceLoader, "_batches", die)
-        refused(train(tmp_path, *WHOLE), "a data worker died")
+        assert_refused(train(tmp_path, *WHOLE), "a data worker died")
     assert checkpoint.load(only_run(tmp_path) / "resume.pth")["step"] == 1
-    ok(tmp_path, *WHOLE, "--resume", "auto")
-    assert compared(tmp_path) == compared(whole)
+    train_ok(tmp_path, *WHOLE, "--resume", "auto")
+    assert results_of(tmp_path) == results_of(whole)
 
 
 def test_a_signal_to_a_data_worker_does_not_stop_the_run():
@@ -240,12 +252,12 @@ def test_a_hostile_args_json_is_checked_like_a_command_line(whole, tmp_path, mon
             assert done.status in (0, 2) and "Traceback" not in done.err, (name, value, done.err)
             if done.status:
                 assert "configuration" in done.err or "--device" in done.err or "args.json" in done.err, done.err
-                refused(done)
+                assert_refused(done)
     (folder / "args.json").write_text(json.dumps(args))
     assert sorted(p for p in tmp_path.rglob("*")) == before
     for text in ("[]", "{}", '{"config": 3}', "[" * 100000, "\ud800".encode("utf-8", "surrogatepass").decode("latin1")):
         (folder / "args.json").write_text(text, encoding="latin1")
-        refused(call(MAINS["teacher"], ["--resume", folder]), "holds no args.json of a run")
+        assert_refused(call(MAINS["teacher"], ["--resume", folder]), "holds no args.json of a run")
 
 
 def test_auto_ignores_folders_with_invalid_contents(whole, tmp_path):
@@ -255,7 +267,7 @@ def test_auto_ignores_folders_with_invalid_contents(whole, tmp_path):
         strange.mkdir()
         (strange / "args.json").write_text(json.dumps({"config": config}))
         (strange / "summary.json").write_text("{")
-    ok(save, *WHOLE, "--trial", 3, "--resume", "auto")
+    train_ok(save, *WHOLE, "--trial", 3, "--resume", "auto")
 
 
 @pytest.mark.parametrize("kind", ["bomb", "text", "folder", "missing", "other classes", "not finite", "no name"])
@@ -279,5 +291,5 @@ def test_a_bad_teacher_is_refused_in_one_line(whole, tmp_path, kind):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         done = call(MAINS["student"], [*SOME, "--path_t", file, "--save_dir", tmp_path / "save"])
-    refused(done, Path(file).name)
+    assert_refused(done, Path(file).name)
     assert not (tmp_path / "save").exists() and not (tmp_path / "crater").exists()

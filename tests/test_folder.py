@@ -24,7 +24,7 @@ from helper.setup import make_engine
 from models import any_model
 from scripts import evaluate, tsne
 from tests.support.images import make_tree, small_images
-from tests.support.small_runs import call, refused
+from tests.support.small_runs import assert_refused, call
 from tests.support.training import options
 
 MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
@@ -235,7 +235,8 @@ def test_resume_auto_on_another_folder_starts_another_run(tmp_path):
     twin = make_tree(tmp_path / "twin")  # the same file names
     assert "Epoch 1/1" in call(train_teacher.main, [*common, twin]).out
     (other / "train" / "dog" / "0.jpg").rename(other / "train" / "eel" / "10.jpg")
-    refused(call(train_teacher.main, [*common, other]), "other images under --data_dir", "put them back", "--overwrite")
+    done = call(train_teacher.main, [*common, other])
+    assert_refused(done, "other images under --data_dir", "put them back", "--overwrite")
 
 
 @pytest.mark.slow
@@ -266,7 +267,7 @@ def test_training_is_saved_when_a_validation_image_is_damaged(tree, tmp_path):
     image = tree / "val" / "ant" / "1.jpg"
     good = image.read_bytes()
     image.write_text("no picture")
-    refused(call(train_teacher.main, [*words, tmp_path / "save"]), image, "saved, continue with --resume auto")
+    assert_refused(call(train_teacher.main, [*words, tmp_path / "save"]), image, "saved, continue with --resume auto")
     image.write_bytes(good)
     done = call(train_teacher.main, [*words, tmp_path / "save"])
     assert done.status == 0 and "resumed after main epoch 0, step 2" in done.out, done.err
@@ -283,12 +284,12 @@ def test_a_network_of_other_classes_is_refused(tree, tmp_path):
     assert call(train_teacher.main, [*words, "--model", "resnet8", *training]).status == 0
     checkpoint, = (tmp_path / "save").glob("models/*/resnet8_last.pth")
     assert call(evaluate.main, [*words, "--path", checkpoint]).status == 0
-    refused(call(tsne.main, [*words, "--paths", checkpoint]), "--dataset folder", "small ones")
+    assert_refused(call(tsne.main, [*words, "--paths", checkpoint]), "--dataset folder", "small ones")
     for part in ("train", "val"):
         (tree / part / "ant").rename(tree / part / "zebra")
-    refused(call(evaluate.main, [*words, "--path", checkpoint]), "--path", "other classes, 'ant' where", "'bee'")
-    refused(call(train_student_mixstd.main, [*words, "--path_t", checkpoint, "--model_s", "resnet8", *training]),
-            "--path_t", "other classes")
+    assert_refused(call(evaluate.main, [*words, "--path", checkpoint]), "--path", "other classes, 'ant' where", "'bee'")
+    done = call(train_student_mixstd.main, [*words, "--path_t", checkpoint, "--model_s", "resnet8", *training])
+    assert_refused(done, "--path_t", "other classes")
 
 
 @pytest.mark.slow
@@ -302,7 +303,7 @@ def test_evaluation_on_another_data_set_warns(tree, tmp_path, capsys):
     words = ["--path", checkpoint, "--device", "cpu", "--data_dir", tree]
     done = call(evaluate.main, [*words, "--dataset", "digits"])
     assert done.status == 0 and f"WARNING --path {checkpoint}: trained on folder" in done.out
-    refused(call(evaluate.main, [*words, "--dataset", "cifar100"]), "--path", "of 10 classes", "has 100")
+    assert_refused(call(evaluate.main, [*words, "--dataset", "cifar100"]), "--path", "of 10 classes", "has 100")
     assert not (tree / "cifar-100-python").exists()
     assert "WARNING" not in call(evaluate.main, [*words[:-1], ten]).out
 

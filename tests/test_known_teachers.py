@@ -17,7 +17,7 @@ from helper.teacher import build, read_teacher
 from models import model_dict
 from scripts import evaluate as evaluate_file
 from tests.support import real_data
-from tests.support.small_runs import ok
+from tests.support.small_runs import train_ok
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = {"resnet20": 68.83, "resnet32": 70.16, "resnet44": 71.63, "resnet56": 72.63}
@@ -71,7 +71,7 @@ def listed(tmp_path, monkeypatch):
 
 
 def test_a_run_prints_and_stores_the_origin_of_its_teacher(listed, tmp_path):
-    done = ok(tmp_path / "save", "--path_t", listed, "--epochs", 1, role="student")
+    done = train_ok(tmp_path / "save", "--path_t", listed, "--epochs", 1, role="student")
     assert "teacher origin: someone (example.org/zoo)" in done.out
     args = next(tmp_path.glob("save/student_model/*/args.json"))
     assert json.loads(args.read_text())["config"]["teacher_origin"] == "someone (example.org/zoo)"
@@ -115,16 +115,17 @@ def test_other_teachers_are_unknown_or_trained_here(tmp_path):
     path = tmp_path / "resnet8_vanilla" / "ckpt.pth"
     path.parent.mkdir()
     torch.save({"model": model_dict["resnet8"](num_classes=10).state_dict()}, path)
-    assert "teacher origin: unknown" in ok(tmp_path / "a", "--path_t", path, "--epochs", 1, role="student").out
-    ok(tmp_path / "b", "--epochs", 1)
+    assert "teacher origin: unknown" in train_ok(tmp_path / "a", "--path_t", path, "--epochs", 1, role="student").out
+    train_ok(tmp_path / "b", "--epochs", 1)
     own = next(tmp_path.glob("b/models/*/resnet8_last.pth"))
-    assert "teacher origin: trained here" in ok(tmp_path / "c", "--path_t", own, "--epochs", 1, role="student").out
+    done = train_ok(tmp_path / "c", "--path_t", own, "--epochs", 1, role="student")
+    assert "teacher origin: trained here" in done.out
 
 
 @pytest.mark.slow
 def test_runs_without_a_stored_origin_are_resumed(listed, tmp_path):
     words = (tmp_path / "save", "--path_t", listed, "--resume", "auto")
-    ok(*words, "--epochs", 1, role="student")
+    train_ok(*words, "--epochs", 1, role="student")
     args = next(tmp_path.glob("save/student_model/*/args.json"))
     content = json.loads(args.read_text())
     del content["config"]["teacher_origin"]
@@ -133,6 +134,6 @@ def test_runs_without_a_stored_origin_are_resumed(listed, tmp_path):
         state = checkpoint.load(newest)
         del state["config"]["teacher_origin"]
         checkpoint.save(state, newest)
-    ok(*words, "--epochs", 2, role="student")
+    train_ok(*words, "--epochs", 2, role="student")
     assert sorted(json.loads(path.read_text())["epochs"] for path in args.parent.parent.glob("*/summary.json"))[-1] == 2
-    ok(tmp_path / "save", "--resume", args.parent, role="student")
+    train_ok(tmp_path / "save", "--resume", args.parent, role="student")

@@ -212,9 +212,9 @@ def test_alternating_seeds_equal_each_seed_alone(workers):
 @pytest.mark.slow
 def test_trials_with_torchs_loader_equal_each_alone(tmp_path, no_pictures):  # noqa: F811
     flags = ["--epochs", 2, "--loader", "torch", "--num_workers", 2, "--mix", "mixup"]
-    small_runs.ok(tmp_path / "both", *flags, "--trial", "1,2")
+    small_runs.train_ok(tmp_path / "both", *flags, "--trial", "1,2")
     for trial in "12":
-        small_runs.ok(tmp_path / "alone", *flags, "--trial", trial)
+        small_runs.train_ok(tmp_path / "alone", *flags, "--trial", trial)
     together, alone = (sorted((tmp_path / name).glob("models/*/resnet8_last.pth")) for name in ("both", "alone"))
     assert [file.parent.name for file in together] == [file.parent.name for file in alone] and len(alone) == 2
     for a, b in zip(together, alone, strict=True):

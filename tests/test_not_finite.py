@@ -8,7 +8,7 @@ from helper import checkpoint
 from helper.engine import Engine
 from helper.errors import UserError
 from helper.fit import Fit
-from tests.support.small_runs import no_pictures, ok, only_run, refused, train  # noqa: F401 - a fixture
+from tests.support.small_runs import assert_refused, no_pictures, only_run, train, train_ok  # noqa: F401 - a fixture
 
 WHOLE = ["--epochs", 3]
 
@@ -16,7 +16,7 @@ WHOLE = ["--epochs", 3]
 @pytest.mark.parametrize("answer", ["stop", "skip"])
 def test_not_finite_in_the_first_epoch(tmp_path, answer):
     done = train(tmp_path, *WHOLE, "--learning_rate", "1e30", "--on_nan", answer)
-    refused(done, "not finite", "epoch 1" if answer == "stop" else "epoch", "--learning_rate 1e+30")
+    assert_refused(done, "not finite", "epoch 1" if answer == "stop" else "epoch", "--learning_rate 1e+30")
     if answer == "stop":
         assert "--on_nan skip" in done.err and "no checkpoint was written yet" in done.err
         assert not list(only_run(tmp_path).glob("*.pth"))
@@ -24,15 +24,15 @@ def test_not_finite_in_the_first_epoch(tmp_path, answer):
 
 def test_not_finite_features_of_a_method_that_decomposes_them(tmp_path):
     """torch.linalg.eigh raises on such a matrix; the run must end with the usual error."""
-    ok(tmp_path, "--epochs", 1)
+    train_ok(tmp_path, "--epochs", 1)
     method = ["--path_t", only_run(tmp_path) / "resnet8_best.pth", "--distill", "kdsvd"]
     done = train(tmp_path, "--epochs", 1, *method, "--learning_rate", "1e12", role="student")
-    refused(done, "epoch 1: the loss or the weights are not finite", "--learning_rate 1000000000000.0")
+    assert_refused(done, "epoch 1: the loss or the weights are not finite", "--learning_rate 1000000000000.0")
 
 
 def test_not_finite_in_a_later_epoch_keeps_the_last_good_checkpoint(tmp_path):
     flags = [*WHOLE, "--lr_decay_epochs", 1, "--lr_decay_rate", "1e30"]
-    refused(train(tmp_path, *flags), "epoch 2", "resume.pth, is kept")
+    assert_refused(train(tmp_path, *flags), "epoch 2", "resume.pth, is kept")
     state = checkpoint.load(only_run(tmp_path) / "resume.pth", digest_needed=True)
     assert state["epoch"] == 1 and all(w.isfinite().all() for w in state["model"].values())
     done = train(tmp_path, *flags, "--resume", "auto", "--on_nan", "skip")
@@ -48,7 +48,7 @@ def test_weights_that_blow_up_in_the_last_step_are_not_saved(tmp_path, monkeypat
             next(self.engine.model.parameters()).data[0, 0, 0, 0] = float("nan")
         real(self, averages)
     monkeypatch.setattr(Fit, "check_finite", poison)
-    refused(train(tmp_path, *WHOLE), "epoch 2", "the weights are not finite")
+    assert_refused(train(tmp_path, *WHOLE), "epoch 2", "the weights are not finite")
     assert checkpoint.load(only_run(tmp_path) / "resume.pth")["epoch"] == 1
 
 
@@ -61,11 +61,11 @@ def test_a_skipped_step_changes_no_weight_buffer_or_memory(tmp_path, monkeypatch
         if len(seen) == 5:
             batch.images.fill_(float("nan"))
         real(self, batch)
-    ok(tmp_path, "--epochs", 1)
+    train_ok(tmp_path, "--epochs", 1)
     teacher = only_run(tmp_path) / "resnet8_best.pth"
     monkeypatch.setattr(Engine, "step", spoil)
     method = ["--path_t", teacher, "--distill", "crd", "--nce_k", 20]
-    ok(tmp_path, "--epochs", 2, *method, "--on_nan", "skip", role="student")
+    train_ok(tmp_path, "--epochs", 2, *method, "--on_nan", "skip", role="student")
     assert all(torch.equal(seen[4][name], seen[5][name]) for name in seen[4]) and "memory" in " ".join(seen[4])
     with open(only_run(tmp_path, "student") / "log.csv", newline="") as log:
         assert [row["skipped_steps"] for row in csv.DictReader(log)] == ["0", "1"]
@@ -79,6 +79,6 @@ def test_a_failed_trial_does_not_discard_the_epoch_of_the_others(tmp_path, monke
             raise UserError("trial 1: not finite")
         real(self, averages)
     monkeypatch.setattr(Fit, "check_finite", fail)
-    refused(train(tmp_path, "--epochs", 2, "--trial", "1,2"), "trial 1: not finite")
+    assert_refused(train(tmp_path, "--epochs", 2, "--trial", "1,2"), "trial 1: not finite")
     epochs = {f.name: checkpoint.load(f / "resume.pth")["epoch"] for f in (tmp_path / "models").iterdir()}
     assert sorted(epochs.values()) == [1, 2]

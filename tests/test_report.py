@@ -8,7 +8,7 @@ import pytest
 from scripts import report
 from scripts.table import plots, render
 from tests.support import table_runs
-from tests.support.small_runs import call, refused
+from tests.support.small_runs import assert_refused, call
 
 EVIL = "<img src=x onerror=alert(1)>&\"'"
 
@@ -47,4 +47,4 @@ def test_the_report_escapes_names_and_needs_no_network(tmp_path):
 @pytest.mark.parametrize("name, text", [("x.csv", "a\n" + "1" * 200_000), ("table.csv", "a,b\n1,2\n")])
 def test_a_damaged_table_is_refused(tmp_path, name, text):
     (tmp_path / name).write_text(text)
-    refused(call(report.main, ["--out", tmp_path, "--save_dir", tmp_path / "save"]), name, "move it away")
+    assert_refused(call(report.main, ["--out", tmp_path, "--save_dir", tmp_path / "save"]), name, "move it away")

@@ -18,17 +18,17 @@ from helper.run import Run
 from helper.stored_runs import StoredRun
 from tests.support.small_runs import (
     MAINS,
+    assert_refused,
     call,
-    compared,
     kill_at,
-    killed,
     no_pictures,  # noqa: F401 - a fixture
-    ok,
     only_run,
-    refused,
+    results_of,
     scalars,
     signal_at,
     train,
+    train_and_kill,
+    train_ok,
 )
 
 STEPS = 3  # per epoch: 42 or 43 images in batches of 16
@@ -38,7 +38,7 @@ SMALL = {"nce_k": "20"}
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
     save = tmp_path_factory.mktemp("teacher")
-    ok(save, "--epochs", 1)
+    train_ok(save, "--epochs", 1)
     return only_run(save) / "resnet8_last.pth"
 
 
@@ -49,15 +49,15 @@ WHOLE = ["--epochs", 2, "--lr_decay_epochs", 1, "--mix", "mixup", "--tb_freq", 2
 def whole(tmp_path_factory):
     """An uninterrupted run of two epochs."""
     save = tmp_path_factory.mktemp("whole")
-    ok(save, *WHOLE)
+    train_ok(save, *WHOLE)
     return save
 
 
 @pytest.mark.parametrize("step", [STEPS, 2 * STEPS - 1])
 def test_a_run_killed_in_any_epoch_is_resumed_bit_for_bit(whole, tmp_path, step):
-    killed(tmp_path, *WHOLE, at=step)
-    ok(tmp_path, *WHOLE, "--resume", "auto")
-    assert compared(tmp_path) == compared(whole)
+    train_and_kill(tmp_path, *WHOLE, at=step)
+    train_ok(tmp_path, *WHOLE, "--resume", "auto")
+    assert results_of(tmp_path) == results_of(whole)
 
 
 @pytest.mark.parametrize("name", ["save_resume", "write_summary", pytest.param("log_epochs", marks=pytest.mark.slow),
@@ -74,8 +74,8 @@ def test_a_run_killed_around_a_write_is_resumed_bit_for_bit(whole, tmp_path, mon
         with monkeypatch.context() as patch, pytest.raises(SystemError):
             patch.setattr(Run, name, die)
             train(save, *WHOLE)
-        ok(save, *WHOLE, "--resume", "auto")
-        assert compared(save) == compared(whole)
+        train_ok(save, *WHOLE, "--resume", "auto")
+        assert results_of(save) == results_of(whole)
 
 
 def test_a_run_killed_between_the_two_renames_of_a_save_is_resumed(whole, tmp_path, monkeypatch):
@@ -92,8 +92,8 @@ def test_a_run_killed_between_the_two_renames_of_a_save_is_resumed(whole, tmp_pa
         patch.setattr(os, "replace", replace)
         train(tmp_path, *WHOLE)
     assert not (only_run(tmp_path) / "resume.pth").exists()
-    ok(tmp_path, *WHOLE, "--resume", "auto")
-    assert compared(tmp_path) == compared(whole)
+    train_ok(tmp_path, *WHOLE, "--resume", "auto")
+    assert results_of(tmp_path) == results_of(whole)
 
 
 def stateful():
@@ -109,26 +109,26 @@ def stateful():
 def test_students_killed_in_either_stage_are_resumed_bit_for_bit(teacher, tmp_path, name):
     flags = [*(f"--{f}={SMALL[f]}" for f in distiller_dict[name].flags if f in SMALL), "--distill", name,
              "--path_t", teacher, "--epochs", 2, *(["--init_epochs", 1] if distiller_dict[name].two_stage else [])]
-    ok(tmp_path / "whole", *flags, role="student")
+    train_ok(tmp_path / "whole", *flags, role="student")
     for step in (2, STEPS + 1, 2 * STEPS):
         save = tmp_path / str(step)
-        killed(save, *flags, at=step, role="student")
-        ok(save, *flags, "--resume", "auto", role="student")
-        assert compared(save, "student") == compared(tmp_path / "whole", "student")
+        train_and_kill(save, *flags, at=step, role="student")
+        train_ok(save, *flags, "--resume", "auto", role="student")
+        assert results_of(save, "student") == results_of(tmp_path / "whole", "student")
 
 
 def test_trials_at_different_epochs_end_as_each_alone(whole, tmp_path):
     """Trial 0 is finished, 2 was killed in its second epoch, 3 has not begun."""
     alone = {}
     for trial in ("0", "2", "3"):
-        ok(tmp_path / trial, *WHOLE, "--trial", trial)
-        alone |= compared(tmp_path / trial)
+        train_ok(tmp_path / trial, *WHOLE, "--trial", trial)
+        alone |= results_of(tmp_path / trial)
     save = tmp_path / "together"
     shutil.copytree(whole, save)
-    killed(save, *WHOLE, "--trial", 2, at=STEPS + 2)
+    train_and_kill(save, *WHOLE, "--trial", 2, at=STEPS + 2)
     before = (only_run(whole) / "summary.json").read_text()
-    done = ok(save, *WHOLE, "--trial", "0,2,3", "--resume", "auto")
-    assert compared(save) == alone
+    done = train_ok(save, *WHOLE, "--trial", "0,2,3", "--resume", "auto")
+    assert results_of(save) == alone
     assert "is finished" in done.out and "mean" in done.out
     assert (save / "models" / only_run(whole).name / "summary.json").read_text() == before
 
@@ -143,18 +143,18 @@ def test_a_signal_saves_within_an_epoch(whole, tmp_path, monkeypatch, signum, st
     assert len(made) == step
     state = checkpoint.load(only_run(tmp_path) / "resume.pth", digest_needed=True)
     assert state["epoch"] * STEPS + state["step"] == step
-    ok(tmp_path, *WHOLE, "--resume", "auto")
-    assert compared(tmp_path) == compared(whole)
+    train_ok(tmp_path, *WHOLE, "--resume", "auto")
+    assert results_of(tmp_path) == results_of(whole)
 
 
 RARE = [*WHOLE, "--resume_every", 1000]
 
 
 def test_a_run_killed_before_its_first_save_is_trained_from_the_start(whole, tmp_path):
-    killed(tmp_path, *RARE, at=STEPS + 2)
+    train_and_kill(tmp_path, *RARE, at=STEPS + 2)
     assert not list(only_run(tmp_path).glob("*.pth"))
-    ok(tmp_path, *RARE, "--resume", "auto")
-    assert compared(tmp_path) == compared(whole)
+    train_ok(tmp_path, *RARE, "--resume", "auto")
+    assert results_of(tmp_path) == results_of(whole)
 
 
 def test_a_signal_saves_the_epochs_left_unsaved_by_resume_every(whole, tmp_path, monkeypatch):
@@ -165,16 +165,16 @@ def test_a_signal_saves_the_epochs_left_unsaved_by_resume_every(whole, tmp_path,
     folder = only_run(tmp_path)
     assert (folder / "resnet8_best.pth").exists() and len((folder / "log.csv").read_text().splitlines()) == 2
     assert checkpoint.load(folder / "resnet8_best.pth")["epoch"] == 1
-    ok(tmp_path, *WHOLE, "--resume", "auto")  # with another interval
-    assert compared(tmp_path) == compared(whole)
+    train_ok(tmp_path, *WHOLE, "--resume", "auto")  # with another interval
+    assert results_of(tmp_path) == results_of(whole)
 
 
 def test_resume_of_a_folder_needs_no_other_flag(whole, tmp_path):
-    killed(tmp_path, *WHOLE, at=STEPS + 2)
+    train_and_kill(tmp_path, *WHOLE, at=STEPS + 2)
     torch.manual_seed(0)
     done = call(MAINS["teacher"], ["--resume", only_run(tmp_path)])
     assert done.status == 0, done.err
-    assert compared(tmp_path) == compared(whole)
+    assert results_of(tmp_path) == results_of(whole)
     args = json.loads((only_run(tmp_path) / "args.json").read_text())["config"]
     assert args["tb_freq"] == 2 and args["device"] == "cpu"  # flags without effect on results too
 
@@ -182,10 +182,10 @@ def test_resume_of_a_folder_needs_no_other_flag(whole, tmp_path):
 def test_a_finished_run_is_reported_and_not_changed(whole, monkeypatch):
     kill_at(monkeypatch, 1)
     before = {f.name: f.stat().st_mtime_ns for f in only_run(whole).iterdir()}
-    done = ok(whole, *WHOLE, "--resume", "auto")
+    done = train_ok(whole, *WHOLE, "--resume", "auto")
     assert "is finished: last accuracy" in done.out
     assert {f.name: f.stat().st_mtime_ns for f in only_run(whole).iterdir()} == before
-    refused(train(whole, *WHOLE), "holds a finished run", "--resume auto", "--overwrite")
+    assert_refused(train(whole, *WHOLE), "holds a finished run", "--resume auto", "--overwrite")
 
 
 @pytest.mark.parametrize("name, content", [("args.json", '{"config": {'), ("summary.json", None)])
@@ -193,16 +193,16 @@ def test_a_damaged_file_of_a_finished_run_is_rewritten(whole, tmp_path, name, co
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     file = only_run(tmp_path) / name
     file.write_text(content or file.read_text().replace(str(json.loads(file.read_text())["last_top1"]), "NaN"))
-    ok(tmp_path, *WHOLE, "--resume", "auto")
-    assert compared(tmp_path) == compared(whole)
+    train_ok(tmp_path, *WHOLE, "--resume", "auto")
+    assert results_of(tmp_path) == results_of(whole)
     assert StoredRun(only_run(tmp_path)).config and StoredRun(only_run(tmp_path)).summary
 
 
 def test_missing_last_weights_of_a_finished_run_are_written_again(whole, tmp_path):
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     (only_run(tmp_path) / "resnet8_last.pth").unlink()
-    ok(tmp_path, *WHOLE, "--resume", "auto")
-    assert compared(tmp_path) == compared(whole)
+    train_ok(tmp_path, *WHOLE, "--resume", "auto")
+    assert results_of(tmp_path) == results_of(whole)
 
 
 @pytest.mark.parametrize("more", [[], ["--resume", "auto"]])
@@ -218,9 +218,9 @@ def test_a_run_created_between_look_up_and_lock_is_kept(whole, tmp_path, monkeyp
     if more:
         assert done.status == 0, done.err
     else:
-        refused(done, "holds a finished run", "--resume auto", "--overwrite")
+        assert_refused(done, "holds a finished run", "--resume auto", "--overwrite")
     monkeypatch.undo()
-    assert compared(tmp_path) == compared(whole)
+    assert results_of(tmp_path) == results_of(whole)
 
 
 def test_a_resume_by_other_code_is_reported_and_recorded(tmp_path, monkeypatch):
@@ -233,7 +233,7 @@ def test_a_resume_by_other_code_is_reported_and_recorded(tmp_path, monkeypatch):
         return StoredRun(only_run(tmp_path)).commits
 
     monkeypatch.setattr(commits, "git_commit", lambda: "aaa")
-    killed(tmp_path, "--epochs", 2, at=STEPS + 1)
+    train_and_kill(tmp_path, "--epochs", 2, at=STEPS + 1)
     assert on_record() == ["aaa"]
     assert "was trained by the code of commit aaa, here is bbb" in by("bbb").out and on_record() == ["aaa", "bbb"]
     assert "is finished" in (done := by("bbb")).out and "aaa and bbb, here is bbb" in done.out
@@ -257,17 +257,17 @@ def test_the_first_command_and_all_hardware_are_recorded(tmp_path, monkeypatch):
         return [*run.command[1:], *run.hardware]
 
     begin("--first", "one core")
-    killed(tmp_path, "--epochs", 2, at=STEPS + 1)
+    train_and_kill(tmp_path, "--epochs", 2, at=STEPS + 1)
     folder = only_run(tmp_path)
     assert on_record(folder) == ["train_teacher.py", "--first", "one core"]
     begin("--second", "a GPU")
-    killed(tmp_path, "--epochs", 2, "--resume", folder, at=1)
+    train_and_kill(tmp_path, "--epochs", 2, "--resume", folder, at=1)
     assert on_record(folder) == ["train_teacher.py", "--first", "one core", "a GPU"]
-    ok(tmp_path, "--epochs", 2, "--resume", folder)
+    train_ok(tmp_path, "--epochs", 2, "--resume", folder)
     begin("--third", "another GPU")
-    ok(tmp_path, "--epochs", 2, "--resume", "auto")  # no step is left to train
+    train_ok(tmp_path, "--epochs", 2, "--resume", "auto")  # no step is left to train
     begin("--longer", "another GPU")
-    ok(tmp_path, "--epochs", 3, "--resume", "auto")
+    train_ok(tmp_path, "--epochs", 3, "--resume", "auto")
     longer, = (run for run in folder.parent.iterdir() if run != folder)
     assert on_record(longer) == ["train_teacher.py", "--longer", "one core", "a GPU", "another GPU"]
     assert on_record(folder) == ["train_teacher.py", "--first", "one core", "a GPU"]
@@ -306,48 +306,48 @@ def test_the_commit_differs_with_every_change_of_the_code(tmp_path, monkeypatch)
 
 
 def test_epochs_may_grow_but_not_shrink(tmp_path):
-    ok(tmp_path / "long", "--epochs", 3)
-    ok(tmp_path / "grown", "--epochs", 1)
+    train_ok(tmp_path / "long", "--epochs", 3)
+    train_ok(tmp_path / "grown", "--epochs", 1)
     short = only_run(tmp_path / "grown")
-    ok(tmp_path / "grown", "--epochs", 3, "--resume", short)
-    grown, long = (next(iter(compared(tmp_path / f).values())) for f in ("grown", "long"))
+    train_ok(tmp_path / "grown", "--epochs", 3, "--resume", short)
+    grown, long = (next(iter(results_of(tmp_path / f).values())) for f in ("grown", "long"))
     assert only_run(tmp_path / "grown") == short
     grown["summary.json"]["name"] = long["summary.json"]["name"]
     grown["resume.pth"] = long["resume.pth"]
     assert grown == long
     done = train(tmp_path / "grown", "--epochs", 2, "--resume", short)
-    refused(done, "--epochs 2, there 3", "shrink")
+    assert_refused(done, "--epochs 2, there 3", "shrink")
 
 
 def test_auto_continues_a_shorter_run_and_keeps_it(tmp_path):
-    ok(tmp_path / "long", "--epochs", 2)
+    train_ok(tmp_path / "long", "--epochs", 2)
     tmp_path = tmp_path / "grown"
-    ok(tmp_path, "--epochs", 1)
+    train_ok(tmp_path, "--epochs", 1)
     short = only_run(tmp_path)
     before = {file.name: file.read_bytes() for file in short.iterdir() if file.is_file()}
-    done = ok(tmp_path, "--epochs", 2, "--resume", "auto")
+    done = train_ok(tmp_path, "--epochs", 2, "--resume", "auto")
     assert f"beginning with {short}" in done.out and "resumed after main epoch 1" in done.out
     assert {file.name: file.read_bytes() for file in short.iterdir() if file.is_file()} == before
-    found, expected = compared(tmp_path), compared(tmp_path.parent / "long")
+    found, expected = results_of(tmp_path), results_of(tmp_path.parent / "long")
     assert {name: found[name] for name in expected} == expected and len(found) == 2
-    assert "is finished" in ok(tmp_path, "--epochs", 1, "--resume", "auto").out
+    assert "is finished" in train_ok(tmp_path, "--epochs", 1, "--resume", "auto").out
 
 
 @pytest.mark.parametrize("role", ["teacher", "student"])
 def test_a_longer_run_killed_before_its_first_save_is_resumed(teacher, tmp_path, role):
     flags = ["--path_t", teacher, "--distill", "crd", "--nce_k", 20] if role == "student" else []
-    ok(tmp_path / "long", *flags, "--epochs", 2, role=role)
-    ok(tmp_path / "grown", *flags, "--epochs", 1, role=role)
-    killed(tmp_path / "grown", *flags, "--epochs", 2, "--resume", "auto", at=1, role=role)
-    ok(tmp_path / "grown", *flags, "--epochs", 2, "--resume", "auto", role=role)
-    found, expected = compared(tmp_path / "grown", role), compared(tmp_path / "long", role)
+    train_ok(tmp_path / "long", *flags, "--epochs", 2, role=role)
+    train_ok(tmp_path / "grown", *flags, "--epochs", 1, role=role)
+    train_and_kill(tmp_path / "grown", *flags, "--epochs", 2, "--resume", "auto", at=1, role=role)
+    train_ok(tmp_path / "grown", *flags, "--epochs", 2, "--resume", "auto", role=role)
+    found, expected = results_of(tmp_path / "grown", role), results_of(tmp_path / "long", role)
     assert {name: found[name] for name in expected} == expected and len(found) == 2
 
 
 def test_a_trial_that_waits_for_another_keeps_its_initial_state(tmp_path, monkeypatch):
     """Stopped while trial 2 catches up with trial 1's shorter run, before trial 1 makes a step."""
     flags = ["--epochs", 2, "--trial", "1,2", "--resume", "auto"]
-    ok(tmp_path, "--epochs", 1, "--trial", 1)
+    train_ok(tmp_path, "--epochs", 1, "--trial", 1)
     with monkeypatch.context() as patch:
         real = Engine.step
 
@@ -356,56 +356,56 @@ def test_a_trial_that_waits_for_another_keeps_its_initial_state(tmp_path, monkey
             real(self, batch)
         patch.setattr(Engine, "step", interrupted)
         assert train(tmp_path, *flags).status == 128 + signal.SIGTERM
-    assert "resumed after main epoch 1, step 1" in ok(tmp_path, *flags).out
+    assert "resumed after main epoch 1, step 1" in train_ok(tmp_path, *flags).out
 
 
 def test_an_unusable_shorter_run_is_ignored(tmp_path):
     """With a wrong entry in its state, or damaged best weights, the longer run is trained from the start."""
-    ok(tmp_path / "anew", "--epochs", 2)
+    train_ok(tmp_path / "anew", "--epochs", 2)
     for harmed in ("resume.pth", "resnet8_best.pth"):
         save = tmp_path / harmed
-        ok(save, "--epochs", 1)
+        train_ok(save, "--epochs", 1)
         file = only_run(save) / harmed
         if harmed == "resume.pth":
             checkpoint.save({**checkpoint.load(file), "rng": torch.ones(3)}, file)
         else:
             file.write_bytes(b"no weights")
-        assert "WARNING not beginning with the shorter run" in ok(save, "--epochs", 2, "--resume", "auto").out
+        assert "WARNING not beginning with the shorter run" in train_ok(save, "--epochs", 2, "--resume", "auto").out
         shutil.rmtree(file.parent)
-        assert compared(save) == compared(tmp_path / "anew")
+        assert results_of(save) == results_of(tmp_path / "anew")
 
 
 def test_a_different_configuration_is_refused_with_its_flags(whole, tmp_path):
     folder = only_run(whole)
-    refused(train(whole, "--resume", folder, "--batch_size", 8, "--mix", "none"), "--batch_size 8, there 16",
-            "--mix 'none', there 'mixup'")
-    refused(train(whole, "--resume", folder, "--trial", 5), "--trial '5', there '0'")
-    refused(train(whole, "--resume", tmp_path), "holds no args.json")
-    refused(train(tmp_path, "--resume", folder), "--save_dir", "leave --save_dir out")
-    refused(train(whole, "--resume", folder, "--trial", "1,2"), "--resume auto for several")
-    refused(train(whole, "--resume", folder, "--overwrite"), "exclude each other")
-    refused(call(MAINS["student"], ["--resume", folder]), "runs of this script are in SAVE_DIR/student_model/")
+    done = train(whole, "--resume", folder, "--batch_size", 8, "--mix", "none")
+    assert_refused(done, "--batch_size 8, there 16", "--mix 'none', there 'mixup'")
+    assert_refused(train(whole, "--resume", folder, "--trial", 5), "--trial '5', there '0'")
+    assert_refused(train(whole, "--resume", tmp_path), "holds no args.json")
+    assert_refused(train(tmp_path, "--resume", folder), "--save_dir", "leave --save_dir out")
+    assert_refused(train(whole, "--resume", folder, "--trial", "1,2"), "--resume auto for several")
+    assert_refused(train(whole, "--resume", folder, "--overwrite"), "exclude each other")
+    assert_refused(call(MAINS["student"], ["--resume", folder]), "runs of this script are in SAVE_DIR/student_model/")
 
 
 def test_flags_without_effect_on_results_may_differ(whole, tmp_path):
-    killed(tmp_path, *WHOLE, at=STEPS + 2)
-    ok(tmp_path, *WHOLE, "--resume", "auto", "--save_freq", 1, "--on_nan", "skip", "--print_freq", 7)
+    train_and_kill(tmp_path, *WHOLE, at=STEPS + 2)
+    train_ok(tmp_path, *WHOLE, "--resume", "auto", "--save_freq", 1, "--on_nan", "skip", "--print_freq", 7)
     assert only_run(tmp_path).name == only_run(whole).name
     for part in ("resnet8_last.pth", "resnet8_best.pth"):
-        assert next(iter(compared(tmp_path).values()))[part] == next(iter(compared(whole).values()))[part]
+        assert next(iter(results_of(tmp_path).values()))[part] == next(iter(results_of(whole).values()))[part]
 
 
 def test_overwrite_starts_again_and_keeps_other_files(whole, tmp_path):
-    killed(tmp_path, *WHOLE, at=STEPS + 2)
+    train_and_kill(tmp_path, *WHOLE, at=STEPS + 2)
     note = only_run(tmp_path) / "notes.txt"
     note.write_text("mine")
-    ok(tmp_path, *WHOLE, "--overwrite")
-    assert compared(tmp_path) == compared(whole) and note.read_text() == "mine"
+    train_ok(tmp_path, *WHOLE, "--overwrite")
+    assert results_of(tmp_path) == results_of(whole) and note.read_text() == "mine"
 
 
 def test_tensorboard_of_a_resumed_run_has_every_point_once(whole, tmp_path):
-    killed(tmp_path, *WHOLE, at=STEPS + 3)
-    ok(tmp_path, *WHOLE, "--resume", "auto")
+    train_and_kill(tmp_path, *WHOLE, at=STEPS + 3)
+    train_ok(tmp_path, *WHOLE, "--resume", "auto")
     steps = [{tag: [step for step, _ in points] for tag, points in scalars(next(save.glob("tensorboard/*"))).items()}
              for save in (tmp_path, whole)]
     assert steps[0] == steps[1] and steps[1]["train_loss_step"] == [2, 5]

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from scripts import summary
-from tests.support.small_runs import call, refused
+from tests.support.small_runs import assert_refused, call
 
 
 @pytest.fixture
@@ -38,12 +38,13 @@ def test_seeds_are_shown_as_mean_and_deviation(save, tmp_path):
 
 
 def test_invalid_pictures_and_damaged_logs_are_refused_in_one_line(save, tmp_path):
-    refused(call(summary.main, ["--save_dir", save, "--picture", tmp_path / "x.foo"]), "--picture", "ends in .png")
+    done = call(summary.main, ["--save_dir", save, "--picture", tmp_path / "x.foo"])
+    assert_refused(done, "--picture", "ends in .png")
     done = call(summary.main, ["--save_dir", save, "--picture", tmp_path])
     assert done.status == 2 and "is a folder" in done.err and not list(tmp_path.glob("*.png"))
     (tmp_path / "file").touch()
     done = call(summary.main, ["--save_dir", save, "--picture", tmp_path / "file" / "x.png"])
-    refused(done, "--picture", "another file")
+    assert_refused(done, "--picture", "another file")
     log, = save.glob("models/*/log.csv")
     log.write_text("stage,epoch,test_acc\nmain,1,much\n")
-    refused(call(summary.main, ["--save_dir", save, "--picture", tmp_path / "x.png"]), log, "damaged")
+    assert_refused(call(summary.main, ["--save_dir", save, "--picture", tmp_path / "x.png"]), log, "damaged")

@@ -15,7 +15,7 @@ from helper import together
 from helper.engine import Engine
 from helper.files import lock_folder
 from scripts import sweep
-from tests.support.small_runs import DATA, call, compared, no_pictures, ok, only_run, refused  # noqa: F401
+from tests.support.small_runs import DATA, assert_refused, call, no_pictures, only_run, results_of, train_ok  # noqa: F401
 
 GRID = ["--vary", "distill=kd,mixstd", "--vary", "kd_T=1,4", "--vary", "trial=1,2"]
 
@@ -23,7 +23,7 @@ GRID = ["--vary", "distill=kd,mixstd", "--vary", "kd_T=1,4", "--vary", "trial=1,
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
     save = tmp_path_factory.mktemp("teacher")
-    ok(save, "--epochs", 1)
+    train_ok(save, "--epochs", 1)
     return only_run(save) / "resnet8_last.pth"
 
 
@@ -51,8 +51,8 @@ def test_the_runs_of_a_sweep_equal_those_run_alone(teacher, tmp_path):
     alone = tmp_path / "alone"
     for flags in (["--distill", "kd", "--kd_T", 1], ["--distill", "kd"], []):
         for trial in (1, 2):
-            ok(alone, "--path_t", teacher, "--epochs", 1, "--trial", trial, *flags, role="student")
-    assert compared(tmp_path / "save", "student") == compared(alone, "student")  # six runs: mixstd reads no kd_T
+            train_ok(alone, "--path_t", teacher, "--epochs", 1, "--trial", trial, *flags, role="student")
+    assert results_of(tmp_path / "save", "student") == results_of(alone, "student")  # six runs: mixstd reads no kd_T
     last = [float(row["last_top1"]) for row in rows if (row["distill"], row["kd_T"]) == ("kd", "4")]
     cells = re.search(r"\| kd \| (.*) \| (.*) \|", text)
     assert cells[2] == f"{statistics.fmean(last):.2f} ± {statistics.stdev(last):.2f} (n=2)"
@@ -76,19 +76,21 @@ def test_teachers_can_be_swept(tmp_path):
     (["resume=auto"], ["leave it out"]),
 ])
 def test_invalid_values_are_refused_before_anything_starts(vary, words, teacher, tmp_path):
-    refused(run(tmp_path, teacher, *(word for text in vary for word in ("--vary", text))), *words)
+    assert_refused(run(tmp_path, teacher, *(word for text in vary for word in ("--vary", text))), *words)
     assert not any(tmp_path.iterdir())
     for line, problem in (("--vary kd_T=1,4 --dataset digits", "--dataset: flags of the training go after --"),
                           ("--vary gamma=0.2,0.3 -- -r 0.5", "-r: given after -- and with --vary"),
                           ("--vary kd_T=1,4 -- train_teachr.py", "train_teachr.py")):
-        refused(call(sweep.main, line.split()), problem)
+        assert_refused(call(sweep.main, line.split()), problem)
 
 
 def test_a_missing_teacher_or_an_unsupported_pair_is_refused_before_anything_starts(teacher, tmp_path):
-    refused(run(tmp_path, teacher, "--vary", f"path_t={teacher},{tmp_path / 'none.pth'}"), "given after -- and with")
-    command = ["--vary", f"path_t={teacher},{tmp_path / 'none.pth'}", "--out", tmp_path / "out", "--", *DATA["student"]]
-    refused(call(sweep.main, command), "--path_t", "none.pth")
-    refused(run(tmp_path, teacher, "--vary", "distill=kd,fsp", more=("--model_s", "vgg8")), "distill=fsp", "channels")
+    missing = f"path_t={teacher},{tmp_path / 'none.pth'}"
+    assert_refused(run(tmp_path, teacher, "--vary", missing), "given after -- and with")
+    command = ["--vary", missing, "--out", tmp_path / "out", "--", *DATA["student"]]
+    assert_refused(call(sweep.main, command), "--path_t", "none.pth")
+    done = run(tmp_path, teacher, "--vary", "distill=kd,fsp", more=("--model_s", "vgg8"))
+    assert_refused(done, "distill=fsp", "channels")
     assert not any(tmp_path.iterdir())
 
 
@@ -106,7 +108,7 @@ def test_a_second_start_is_refused_while_the_first_trains(teacher, tmp_path):
     try:
         while not (tmp_path / "locked").exists():
             time.sleep(0.01)
-        refused(run(tmp_path, teacher, "--vary", "trial=1"), f"process {other} is training this sweep", "--out")
+        assert_refused(run(tmp_path, teacher, "--vary", "trial=1"), f"process {other} is training this sweep", "--out")
         assert (folder / "table.md").read_text() == before
     finally:
         os.kill(other, signal.SIGKILL)
@@ -123,7 +125,7 @@ def test_dry_run_only_prints_commands(teacher, tmp_path):
 
 def test_a_failed_run_does_not_stop_the_others(teacher, tmp_path):
     done = run(tmp_path, teacher, "--vary", "learning_rate=0.05,1e30", own=["--at_once", 2])
-    refused(done, "1 of 2 runs failed", "learning_rate=1e30")
+    assert_refused(done, "1 of 2 runs failed", "learning_rate=1e30")
     good, bad = table(tmp_path)[0]
     assert good["status"] == "done" and bad["status"] == "failed" and "not finite" in bad["problem"]
 
@@ -144,8 +146,8 @@ def test_a_signal_saves_all_and_the_same_command_continues(teacher, tmp_path, mo
     assert done.status == 128 + signal.SIGTERM and "the same command" in done.err and done.err.count("saved") == 2
     assert run(tmp_path, teacher, *vary, own=["--at_once", 2]).status == 0
     for trial in (1, 2, 3):
-        ok(tmp_path / "alone", "--path_t", teacher, "--epochs", 1, "--trial", trial, role="student")
-    assert compared(tmp_path / "save", "student") == compared(tmp_path / "alone", "student")
+        train_ok(tmp_path / "alone", "--path_t", teacher, "--epochs", 1, "--trial", trial, role="student")
+    assert results_of(tmp_path / "save", "student") == results_of(tmp_path / "alone", "student")
 
 
 @pytest.mark.parametrize(("rates", "room", "expected"), [

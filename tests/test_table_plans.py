@@ -11,7 +11,7 @@ from models import model_dict
 from scripts import run_table
 from scripts.table import costs
 from tests.support import table_runs
-from tests.support.small_runs import call, refused
+from tests.support.small_runs import assert_refused, call
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_the_command_line_lists_tables_and_plans(tmp_path):
     done = call(run_table.main, ["main", "--dry_run", "--save_dir", tmp_path, "--out", tmp_path / "out"])
     assert "[to do] teacher resnet56" in done.out and "0 done" in done.out and not (tmp_path / "out").exists()
     assert "full run of resnet56 > resnet20: 424.1 in all, 32.8 in the longest chain" in done.out
-    refused(call(run_table.main, ["main", "--print", "--dry_run"]), "not allowed with argument")
+    assert_refused(call(run_table.main, ["main", "--print", "--dry_run"]), "not allowed with argument")
 
 
 def test_finished_runs_of_other_code_cause_a_warning(argv, monkeypatch, capsys):
@@ -171,5 +171,5 @@ def test_a_printed_table_of_other_data_trains_its_own_teachers(tmp_path, capsys)
     (["--device", "foo"], "--device foo"), (["--save_dir", "/dev/null/x"], "--save_dir"),
     (["--gpus", "99"], "--gpus 99")])
 def test_unusable_devices_and_folders_are_refused_first(tmp_path, flags, words):
-    refused(call(run_table.main, [table_runs.small_table(tmp_path), "--out", tmp_path / "out", *flags]), words)
+    assert_refused(call(run_table.main, [table_runs.small_table(tmp_path), "--out", tmp_path / "out", *flags]), words)
     assert not (tmp_path / "out").exists()

@@ -17,7 +17,7 @@ from scripts import run_table
 from scripts.table import jobs, plots
 from scripts.table.jobs import Job, Local
 from tests.support import table_runs
-from tests.support.small_runs import call, no_pictures, refused  # noqa: F401 - a fixture
+from tests.support.small_runs import assert_refused, call, no_pictures  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).resolve().parent.parent
 DIGITS = ["--dataset", "digits", "--train_fraction", 0.05, "--trial", "1", "--device", "cpu", "--threads", 1]
@@ -172,7 +172,7 @@ def test_a_table_trains_several_runs_per_process(tmp_path):
     rows = [{"name": "KD", "flags": "--distill kd --mix none"}, {"name": "NaN", "flags": "--learning_rate 1e30"}]
     argv = [table_runs.small_table(tmp_path, rows=rows, columns=["resnet8 > resnet8"]), *DIGITS, "--epochs", 1,
             "--save_dir", tmp_path / "save", "--out", tmp_path / "out", "--at_once", 2]
-    refused(call(run_table.main, argv), "1 of 3 runs failed: NaN, resnet8 > resnet8; their logs")
+    assert_refused(call(run_table.main, argv), "1 of 3 runs failed: NaN, resnet8 > resnet8; their logs")
     text = next((tmp_path / "out").rglob("table.md")).read_text()
     assert len(list((tmp_path / "out").rglob("*.log"))) == 2 and seeds(tmp_path / "out") == {"KD": "1", "NaN": "0"}
     failed, = (line for line in text.splitlines() if line.startswith("- "))
@@ -185,7 +185,7 @@ def test_a_failed_run_is_in_the_table_until_it_is_finished(tmp_path, monkeypatch
     table_runs.train_in_process(monkeypatch)
     with monkeypatch.context() as patch:
         patch.setitem(table_runs.SCRIPTS, "train_student_mixstd.py", broken)
-        refused(call(run_table.main, argv), "1 of 2 runs failed: KD, resnet8 > resnet8")
+        assert_refused(call(run_table.main, argv), "1 of 2 runs failed: KD, resnet8 > resnet8")
     table = next((tmp_path / "out").rglob("table.md"))
     failed, = (line for line in table.read_text().splitlines() if line.startswith("- "))
     assert failed.startswith("- KD, resnet8 > resnet8: ") and failed.endswith("error: the disk | is full")

@@ -8,7 +8,7 @@ from helper import checkpoint, together
 from helper import teacher as teachers
 from helper.engine import Engine
 from helper.errors import Interrupted
-from tests.support.small_runs import DATA, compared, no_pictures, ok, only_run, signal_at  # noqa: F401 - a fixture
+from tests.support.small_runs import DATA, no_pictures, only_run, results_of, signal_at, train_ok  # noqa: F401 - a fixture
 
 RUNS = {  # of one teacher, with different methods, seeds, mixing, schedules and lengths
     "kd": ["--distill", "kd", "--epochs", 2], "kd at 1": ["--distill", "kd", "--kd_T", 1, "--epochs", 3],
@@ -23,7 +23,7 @@ RUNS = {  # of one teacher, with different methods, seeds, mixing, schedules and
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
     save = tmp_path_factory.mktemp("teacher")
-    ok(save, "--epochs", 1)
+    train_ok(save, "--epochs", 1)
     return only_run(save) / "resnet8_last.pth"
 
 
@@ -33,8 +33,8 @@ def alone(teacher, tmp_path_factory):
     @cache
     def run(name):
         save = tmp_path_factory.mktemp("alone")
-        ok(save, "--path_t", teacher, *RUNS[name], role="student")
-        return compared(save, "student")
+        train_ok(save, "--path_t", teacher, *RUNS[name], role="student")
+        return results_of(save, "student")
 
     return lambda names=tuple(RUNS): {folder: found for name in names for folder, found in run(name).items()}
 
@@ -52,7 +52,7 @@ def test_each_run_equals_the_run_alone(at_once, teacher, alone, tmp_path):
     reported = []
     outcomes = side_by_side(tmp_path, teacher, at_once, report=lambda place, outcome: reported.append(place))
     assert [outcome.status for outcome in outcomes] == ["done"] * len(RUNS) and sorted(reported) == [*range(len(RUNS))]
-    assert compared(tmp_path, "student") == alone()
+    assert results_of(tmp_path, "student") == alone()
     assert [outcome.status for outcome in side_by_side(tmp_path, teacher, at_once)] == ["finished"] * len(RUNS)
 
 
@@ -89,7 +89,7 @@ def test_a_failed_run_does_not_stop_the_others(teacher, alone, tmp_path, monkeyp
     assert "not finite" in outcomes[0].problem
     monkeypatch.undo()
     assert side_by_side(tmp_path, teacher, names=names, more=["--on_nan", "stop"])[0].status == "done"
-    found = compared(tmp_path, "student")
+    found = results_of(tmp_path, "student")
     assert {name: found[name] for name in alone(names)} == alone(names)
 
 
@@ -104,4 +104,4 @@ def test_a_signal_saves_every_run(teacher, alone, tmp_path, monkeypatch):
     for run in tmp_path.glob("student_model/*/.lock"):
         run.unlink()  # this process still holds the locks
     side_by_side(tmp_path, teacher, names=names)
-    assert compared(tmp_path, "student") == alone(names)
+    assert results_of(tmp_path, "student") == alone(names)

@@ -176,10 +176,10 @@ def test_memory_does_not_grow_with_epochs(tmp_path, monkeypatch):
         storages = [x.untyped_storage() for x in gc.get_objects() if type(x) in (torch.Tensor, torch.nn.Parameter)]
         held.append(sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values()))
         real(self, batch)
-    small_runs.ok(tmp_path, "--epochs", 1)
+    small_runs.train_ok(tmp_path, "--epochs", 1)
     teacher = small_runs.only_run(tmp_path) / "resnet8_last.pth"
     monkeypatch.setattr(Engine, "step", measure)
-    small_runs.ok(tmp_path, "--epochs", 5, "--path_t", teacher, "--distill", "crd", "--nce_k", 20, role="student")
+    small_runs.train_ok(tmp_path, "--epochs", 5, "--path_t", teacher, "--distill", "crd", "--nce_k", 20, role="student")
     second, fifth = held[len(held) // 5], held[4 * len(held) // 5]
     assert len(held) % 5 == 0 and 0 < fifth <= second
 
@@ -187,7 +187,7 @@ def test_memory_does_not_grow_with_epochs(tmp_path, monkeypatch):
 def test_a_summary_has_the_last_accuracy_and_the_best(tmp_path, monkeypatch):
     found = iter([Accuracy(50.0, 90.0, 1.0, 20), Accuracy(40.0, 80.0, 2.0, 20)])
     monkeypatch.setattr(Fit, "evaluate", lambda self: next(found))
-    small_runs.ok(tmp_path, "--epochs", 2)
+    small_runs.train_ok(tmp_path, "--epochs", 2)
     summary = json.loads((small_runs.only_run(tmp_path) / "summary.json").read_text())
     assert (summary["last_top1"], summary["last_top5"], summary["last_test_loss"]) == (40.0, 80.0, 2.0)
     assert (summary["best_top1"], summary["best_top5"], summary["best_epoch"]) == (50.0, 90.0, 1)

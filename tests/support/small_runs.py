@@ -55,20 +55,20 @@ def train(save, *flags, role="teacher"):
     return call(MAINS[role], [*DATA[role], "--save_dir", save, "--device", "cpu", "--threads", 1, *flags])
 
 
-def ok(*args, **kwargs):
+def train_ok(*args, **kwargs):
     done = train(*args, **kwargs)
     assert done.status == 0, done.err
     return done
 
 
-def refused(done, *words):
+def assert_refused(done, *words):
     """Assert status 2 and exactly one line, which contains ``words``."""
     assert done.status == 2 and done.err.count("\n") == 1 and "error: " in done.err, (done.status, done.err)
     for word in words:
         assert str(word) in done.err, (word, done.err)
 
 
-def compared(save, role="teacher"):
+def results_of(save, role="teacher"):
     return results(Job(role, []), Path(save))
 
 
@@ -116,7 +116,7 @@ def signal_at(monkeypatch, step, signum=signal.SIGTERM):
     return made
 
 
-def killed(save, *flags, at, role="teacher"):
+def train_and_kill(save, *flags, at, role="teacher"):
     """Train until Killed is raised in step ``at``."""
     with pytest.MonkeyPatch.context() as patch:
         kill_at(patch, at)
