@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from dataset import DataError
 
-from . import ddp
+from . import checkpoint, ddp
 from .argtypes import seed_of
 from .engine import Engine, cpu_state_dict, optimizer_state
 from .errors import UserError
@@ -192,10 +192,14 @@ class Fit:
         return "saved, continue with --resume auto"
 
     def write(self) -> None:
-        """The originals' weights first, then the resume state: whatever a kill leaves undone is done again."""
+        """The originals' weights first, then the resume state: whatever a kill leaves undone is done again.
+        Rank 0 alone writes."""
+        if not ddp.is_rank0():
+            self.unsaved.clear()
+            return
         written = list(self.unsaved)
         for path in written:
-            self.run.save_weights(self.unsaved[path], path)
+            checkpoint.save(self.unsaved[path], path)
             del self.unsaved[path]
         self.run.save_resume(self.state_dict())
         self.run.log_epochs(self.history)
@@ -233,8 +237,10 @@ class Fit:
         self.history, self.best = state["history"], state["best"]
 
     def finish(self) -> None:
+        if not ddp.is_rank0():
+            return
         run, last, best = self.run, self.history[-1], self.best
-        run.save_weights(self.weights(), run.folder / f"{self.about['arch']}_last.pth")
+        checkpoint.save(self.weights(), run.folder / f"{self.about['arch']}_last.pth")
         run.write_curves(self.history)
         run.write_summary({
             "name": run.folder.name, "trial": self.trial, "epochs": self.epoch,
@@ -290,7 +296,7 @@ class Fit:
         if not to_print and not to_log:
             return
         averages = self.engine.averages()
-        if to_log and self.stage == "main":
+        if to_log and self.stage == "main" and ddp.is_rank0():
             self.run.log_step(averages["train_loss"], self.epoch * self.loader.steps + self.step)
         if not to_print:
             return

@@ -15,8 +15,7 @@ import platform
 import re
 import sys
 from argparse import Namespace
-from collections.abc import Callable
-from functools import cache, wraps
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -192,16 +191,11 @@ def stored_flags(opt: Namespace) -> tuple[Path, dict[str, Any]] | None:
 
 # Run ------------------------------------------------------------------------------------------------------------------
 
-def rank0_only(method: Callable) -> Callable:
-    """A method that does nothing in the other processes of a run under torchrun."""
-    @wraps(method)
-    def on_rank0(self, *args):
-        return method(self, *args) if ddp.is_rank0() else None
-    return on_rank0
-
-
 class Run:
-    """One run: :meth:`find` chooses its folder, :meth:`begin` locks it and restores, then it records and saves."""
+    """One run: :meth:`find` chooses its folder, :meth:`begin` locks it and restores, then it records and saves.
+
+    Of several processes (torchrun) rank 0 alone locks, records and saves.
+    """
 
     def __init__(self, folder: Path, tb_folder: Path, config: dict[str, Any]):
         self.folder, self.tb_folder, self.config = folder, tb_folder, config
@@ -262,8 +256,8 @@ class Run:
         """Lock the folder, restore what is resumed, start the record; an error leaves no new folder behind."""
         fit.run = self
         try:
-            self.lock()
             if ddp.is_rank0():
+                self.lock()
                 refuse_stored(fit.opt, self.folder)  # another process may have trained here since find()
                 if fit.opt.resume and self._restore(fit):
                     commits.warn_of_other(self.shorter or self.folder, self.commits)
@@ -272,18 +266,18 @@ class Run:
                     self.clear()
             if fit.opt.resume and ddp.world_size() > 1:
                 ddp.send_state(fit)
-            if not fit.done:
-                for new, names in ((commits.git_commit(), self.commits),
-                                   (describe(fit.engine.device) + ddp.described(), self.hardware)):
-                    if new and new not in names:
-                        names.append(new)
-            self.start(fit.history)
-            print(f"==> {self.folder}")
+            if ddp.is_rank0():
+                if not fit.done:
+                    for new, names in ((commits.git_commit(), self.commits),
+                                       (describe(fit.engine.device) + ddp.described(), self.hardware)):
+                        if new and new not in names:
+                            names.append(new)
+                self.start(fit.history)
+                print(f"==> {self.folder}")
         except BaseException:
             self.undo()
             raise
 
-    @rank0_only
     def lock(self) -> None:
         """Make the folder and take its lock. The system drops the lock with the process, so a crash leaves none."""
         self._made = [f for f in (self.folder, *self.folder.parents) if not f.exists()]
@@ -301,7 +295,6 @@ class Run:
         for partial in self.folder.glob(".*.partial"):
             partial.unlink()  # left by a kill in the middle of a write
 
-    @rank0_only
     def undo(self) -> None:
         """Unlock, and remove the folders if :meth:`lock` made them: for an error before training."""
         if self._lock and self._made:
@@ -396,7 +389,6 @@ class Run:
 
     # Record and save
 
-    @rank0_only
     def start(self, history: list[dict]) -> None:
         """Write args.json and bring the tables and TensorBoard to the state of ``history``."""
         environment = {"python": platform.python_version(), "torch": torch.__version__, "numpy": numpy.__version__,
@@ -411,7 +403,6 @@ class Run:
             self._logger.log_value("train_loss_step", loss, step)
         self.log_epochs(history)
 
-    @rank0_only
     def log_epochs(self, history: list[dict]) -> None:
         """log.csv (what was learned), timing.csv (how long it took), and to TensorBoard what it lacks."""
         for row in history[self._logged:]:
@@ -427,13 +418,11 @@ class Run:
                               ("timing.csv", [n for n in names if n in ("stage", "epoch", *TIMING)])):
             files.save_csv(history, columns, self.folder / file)
 
-    @rank0_only
     def log_step(self, loss: float, step: int) -> None:
         self.points.append((step, loss))
         with contextlib.suppress(OSError):  # a full disk, which the epoch's save reports
             self._logger.log_value("train_loss_step", loss, step)
 
-    @rank0_only
     def save_resume(self, state: dict[str, Any]) -> None:
         """All that resuming needs. The file before stays until the next save, and is used if this one is bad."""
         newest, fresh = self.folder / NEWEST, self.folder / "resume.next.pth"
@@ -444,17 +433,10 @@ class Run:
         os.replace(fresh, newest)
         files.sync_folder(self.folder)
 
-    @rank0_only
-    def save_weights(self, state: dict[str, Any], path: Path) -> None:
-        """A checkpoint in the originals' form."""
-        checkpoint.save(state, path)
-
-    @rank0_only
     def write_curves(self, history: list[dict]) -> None:
         """curves.png: loss and accuracy by epoch."""
         curves.write(history, StoredRun(self.folder).title, self.folder / "curves.png")
 
-    @rank0_only
     def write_summary(self, summary: dict[str, Any]) -> None:
         """summary.json, which makes it a finished run."""
         files.save_json(summary, self.folder / "summary.json")
