@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
 
 import torch
 
@@ -93,6 +95,13 @@ def student_parser(methods: Iterable[str] = distiller_dict) -> Parser:
     _add_methods(parser, methods)
     _add_common(parser, mix=None)
     return parser
+
+
+@cache
+def default_flags(student: bool) -> dict[str, Any]:
+    """Every flag of a training script with its default."""
+    parser = (student_parser if student else teacher_parser)()
+    return {action.dest: action.default for action in parser._actions if action.dest != "help"}
 
 
 def _student_help(given: Namespace) -> str:

@@ -15,7 +15,6 @@ import platform
 import re
 import sys
 from argparse import Namespace
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -32,6 +31,7 @@ from distiller_zoo import distiller_dict
 from . import checkpoint, commits, curves, ddp, files, options
 from .device import DEFAULT_PRECISIONS, describe
 from .errors import UserError, in_short
+from .options import default_flags
 from .stored_runs import BEFORE, FOLDERS, NEWEST, StoredRun, stored_runs
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ WRITTEN = ("args.json", "log.csv", "timing.csv", "curves.png", "summary.json", "
            "events.out.tfevents.*")  # all that a run writes but its lock
 TIMING = ("seconds", "images_per_s")  # in timing.csv; log.csv of a resumed run is bit for bit that of one without pause
 # One name, one tag: the originals' tags, then new ones. The first stage of two-stage methods has its own.
-TAGS = ("train_acc", "train_loss", "test_acc", "test_loss", "test_acc_top5",
+TAGS = ("init_train_loss", "train_acc", "train_loss", "test_acc", "test_loss", "test_acc_top5",
         "learning_rate", "images_per_s", "mixed_fraction", "skipped_steps")
 
 
@@ -67,13 +67,6 @@ def config_of(opt: Namespace, trial: str) -> dict[str, Any]:
     return {**config, "trial": trial}
 
 
-@cache
-def default_flags(student: bool) -> dict[str, Any]:
-    """Every flag of a training script with its default."""
-    parser = (options.student_parser if student else options.teacher_parser)()
-    return {action.dest: action.default for action in parser._actions if action.dest != "help"}
-
-
 def identity(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a configuration that decides a run's numbers; two runs that agree in it are the same run.
 
@@ -82,19 +75,17 @@ def identity(config: dict[str, Any]) -> dict[str, Any]:
     because the digest of its data covers the files' names only.
     """
     student = "distill" in config
-    known = {*default_flags(student), "trial", "data_sha256"}
-    config = {**default_flags(student), **{k: v for k, v in config.items() if k in known | {"teacher_sha256"}}}
+    known = {*default_flags(student), "trial", "data_sha256", "teacher_sha256"}
+    config = {**default_flags(student), **{name: value for name, value in config.items() if name in known}}
     names = known - NOT_IDENTITY - options.idle_mixing(Namespace(**config))
-    if student:
-        names.add("teacher_sha256")
-        if str(config["distill"]) in distiller_dict:  # args.json may have been edited, or written by newer code
-            names -= options.idle_loss(Namespace(**config))
-        if config.get("teacher_sha256"):
-            names.discard("path_t")
-    if config["dataset"] not in dataset.CLASSES:
-        names.add("data_dir")
+    if student and str(config["distill"]) in distiller_dict:  # args.json may be edited, or of newer code
+        names -= options.idle_loss(Namespace(**config))
+    if config.get("teacher_sha256"):
+        names.discard("path_t")
     values = {name: config.get(name) for name in names}
-    return {name: os.path.realpath(str(v)) if name == "data_dir" else v for name, v in values.items()}
+    if config["dataset"] not in dataset.CLASSES:
+        values["data_dir"] = os.path.realpath(str(config["data_dir"]))
+    return values
 
 
 def differing(config: dict[str, Any], other: dict[str, Any]) -> list[str]:
@@ -116,10 +107,7 @@ def as_begun(config: dict[str, Any], stored: dict[str, Any], precision_given: bo
 
 
 def _brief(name: str, value: Any) -> str:
-    if name in DIGESTS:
-        return str(value)[:12]
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return str(value)[:12] if name in DIGESTS else repr(value)[:60]
 
 
 def teacher_name(opt: Namespace, trial: str) -> str:
@@ -223,33 +211,29 @@ class Run:
         trial, = opt.trial
         config = {**config_of(opt, trial), "data_sha256": images}
         check_writable(opt.save_dir)
-        runs, shorter = Path(opt.save_dir, parent_of(opt)), None
+        runs, given = Path(opt.save_dir, parent_of(opt)), "precision" in opt.given
         name = (student_name if "distill" in opt else teacher_name)(opt, trial)
-        given = "precision" in opt.given
-        if opt.resume == "auto" and not StoredRun(runs / name).status:
+        stored, shorter, finished = StoredRun(runs / name), None, False
+        if opt.resume == "auto" and not stored.status:
             alike = [run for run in stored_runs(runs)
                      if run.config and not differing(as_begun(config, run.config, given), run.config) and run.status]
-            if alike:
-                longest = max(alike, key=lambda run: (run.config["epochs"], run.folder))
-                if longest.config["epochs"] == config["epochs"]:
-                    name = longest.folder.name
-                else:
-                    shorter = longest.folder
+            stored = max(alike, key=lambda run: (run.config["epochs"], run.folder), default=stored)
+            if alike and stored.config["epochs"] < opt.epochs:
+                shorter = stored.folder
         elif opt.resume not in (None, "auto"):
-            name = Path(opt.resume).resolve().name
-        stored = StoredRun(runs / name)
-        if opt.resume and (begun := StoredRun(shorter).config if shorter else stored.config):
-            config = as_begun(config, begun, given)
-        run = cls(stored.folder, Path(opt.save_dir, FOLDERS[runs.name], name), config)
-        run.shorter = shorter
+            stored = StoredRun(runs / Path(opt.resume).resolve().name)
         if opt.resume and stored.config:
+            config = as_begun(config, stored.config, given)
             if differ := differing(config, stored.config):
-                raise UserError(f"--resume {run.folder}: another configuration: {'; '.join(differ)}; another "
+                raise UserError(f"--resume {stored.folder}: another configuration: {'; '.join(differ)}; another "
                                 "--save_dir, or --overwrite in place of --resume, starts anew")
             # a finished run whose last weights are gone writes them anew from its state
-            weights = any(run.folder.glob("*_last.pth")) or not (run.folder / NEWEST).exists()
-            run.finished = stored.summary.get("epochs") == opt.epochs and weights
-        refuse_stored(opt, run.folder)
+            weights = any(stored.folder.glob("*_last.pth")) or not (stored.folder / NEWEST).exists()
+            finished = not shorter and weights and stored.summary.get("epochs") == opt.epochs
+        folder = runs / name if shorter else stored.folder
+        refuse_stored(opt, folder)
+        run = cls(folder, Path(opt.save_dir, FOLDERS[runs.name], folder.name), config)
+        run.shorter, run.finished = shorter, finished
         return run
 
     def begin(self, fit: Fit) -> None:
@@ -283,15 +267,13 @@ class Run:
         self._made = [f for f in (self.folder, *self.folder.parents) if not f.exists()]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"--save_dir: {self.folder} can't be made ({error.strerror}); name another "
-                            "folder") from None
-        try:
             self._lock = files.lock_folder(self.folder)
         except BlockingIOError as error:
-            self._made = []
             raise UserError(f"{self.folder}: process {error} {BUSY}; wait for it, or change --trial or "
                             "--save_dir") from None
+        except OSError as error:
+            raise UserError(f"--save_dir: {self.folder} can't be made or locked ({error.strerror}); name another "
+                            "folder") from None
         for partial in self.folder.glob(".*.partial"):
             partial.unlink()  # left by a kill in the middle of a write
 
@@ -314,7 +296,7 @@ class Run:
         """Remove what an earlier run left in both folders: ``--overwrite``, or a run that died before a save."""
         for folder in (self.folder, self.tb_folder):
             for pattern in WRITTEN:
-                for file in folder.glob(pattern) if folder.is_dir() else ():
+                for file in folder.glob(pattern):
                     file.unlink()
 
     def _restore(self, fit: Fit) -> bool:
@@ -324,48 +306,44 @@ class Run:
         a run but no good state.
         """
         stored, problems = StoredRun(self.folder), list[str]()
-        for path in (self.folder / NEWEST, self.folder / BEFORE):
-            if path.exists():
-                try:
-                    self._load(path, fit)
-                    break
-                except UserError as problem:
-                    problems.append(str(problem))
-        else:  # no good state
+        for path in filter(Path.exists, (self.folder / NEWEST, self.folder / BEFORE)):
+            try:
+                self._load(path, fit)
+            except UserError as problem:
+                problems.append(str(problem))
+                continue
             if problems:
-                raise UserError(f"{'; '.join(problems)}; no state to resume from, start anew with --overwrite")
-            if stored.status:
-                lost = NEWEST if stored.config or not stored.summary else "its args.json, or what can be read of it,"
-                raise UserError(f"{self.folder}: holds {stored.status}, but {lost} is gone; put it back, or start anew "
-                                "with --overwrite")
-            return self.shorter is not None and self._begin_with(self.shorter, fit)
+                print(f"WARNING {'; '.join(problems)}; resuming from {path.name}", flush=True)
+                # else the next save would keep it as BEFORE
+                os.replace(self.folder / NEWEST, self.folder / "resume.bad.pth")
+            if not stored.config:
+                print(f"WARNING {self.folder / 'args.json'} was missing or damaged and is written anew", flush=True)
+            self.command = list(map(str, stored.command)) or self.command
+            return True
         if problems:
-            print(f"WARNING {'; '.join(problems)}; resuming from {path.name}", flush=True)
-            # else the next save would keep it as BEFORE
-            os.replace(self.folder / NEWEST, self.folder / "resume.bad.pth")
-        if not stored.config:
-            print(f"WARNING {self.folder / 'args.json'} was missing or damaged and is written anew", flush=True)
-        self.command = list(map(str, stored.command)) or self.command
-        return True
+            raise UserError(f"{'; '.join(problems)}; no state to resume from, start anew with --overwrite")
+        if stored.status:
+            lost = NEWEST if stored.config or not stored.summary else "its args.json, or what can be read of it,"
+            raise UserError(f"{self.folder}: holds {stored.status}, but {lost} is gone; put it back, or start anew "
+                            "with --overwrite")
+        return self.shorter is not None and self._begin_with(self.shorter, fit)
 
     def _begin_with(self, shorter: Path, fit: Fit) -> bool:
-        """Restore a shorter run's state and copy its best weights; False, with nothing restored, where it fails."""
+        """Copy a shorter run's best weights and restore its state; False, with nothing restored, where it fails."""
         fresh = copy.deepcopy(fit.state_dict())  # a state may fit in part
         try:
-            state = self._load(shorter / (NEWEST if (shorter / NEWEST).exists() else BEFORE), fit)
             for best in shorter.glob("*_best.pth"):
                 checkpoint.save(checkpoint.load(best), self.folder / best.name)
-            # Saved last: with the record of these epochs the folder counts as a run, and a run needs a state.
-            checkpoint.save({**state, "config": self.config}, self.folder / NEWEST)
+            self._load(shorter / (NEWEST if (shorter / NEWEST).exists() else BEFORE), fit)
         except UserError as problem:
             print(f"WARNING not beginning with the shorter run: {problem}", flush=True)
             fit.load_state_dict(fresh)
-            self.commits, self.hardware, self.points = [], [], []
             return False
+        self.save_resume(fit.state_dict())  # before the record of these epochs, which makes the folder count as a run
         print(f"==> beginning with {shorter}, which stays as it is", flush=True)
         return True
 
-    def _load(self, path: Path, fit: Fit) -> dict[str, Any]:
+    def _load(self, path: Path, fit: Fit) -> None:
         """Restore the state in a file; UserError where it is damaged, another run's, or of another version's form."""
         state = checkpoint.load(path, digest_needed=True)
         config = state.get("config") if isinstance(state, dict) else None
@@ -373,19 +351,17 @@ class Run:
             raise UserError(f"{path}: not a state of this run")
         if differ := differing(self.config, config):
             raise UserError(f"{path}: a state of another configuration: {'; '.join(differ)}")
-        stored = StoredRun(path.parent)
         try:
             if not all(type(step) is int and type(loss) in (int, float) for step, loss in state["points"]):
                 raise ValueError("its points are no numbers")
             fit.load_state_dict(state)
-            self.points = state["points"]
-            self.commits = list(map(str, state.get("commits") or stored.commits))
+            self.points, self.commits = state["points"], list(map(str, state["commits"]))
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             # torch complains of wrong shapes and types in many ways
             raise UserError(f"{path}: damaged, or of another version of the code ({type(error).__name__}: "
                             f"{in_short(error)})") from None
-        self.hardware = stored.hardware  # not in the state, which is the same wherever and however a run is made
-        return state
+        # not in the state, which is the same wherever and however a run is made
+        self.hardware = StoredRun(path.parent).hardware
 
     # Record and save
 
@@ -396,7 +372,7 @@ class Run:
                        "hardware": "; ".join(self.hardware)}
         args = {"config": self.config, "command": self.command, "environment": environment}
         files.save_json(args, self.folder / "args.json")
-        for stale in self.tb_folder.glob("events.out.tfevents.*") if self.tb_folder.is_dir() else ():
+        for stale in self.tb_folder.glob("events.out.tfevents.*"):
             stale.unlink()  # written again below, so that no epoch is there twice
         self._logger = tensorboard_logger.Logger(logdir=str(self.tb_folder), flush_secs=2)
         for step, loss in self.points:
@@ -406,17 +382,14 @@ class Run:
     def log_epochs(self, history: list[dict]) -> None:
         """log.csv (what was learned), timing.csv (how long it took), and to TensorBoard what it lacks."""
         for row in history[self._logged:]:
-            if row["stage"] == "init":
-                self._logger.log_value("init_train_loss", row["train_loss"], row["epoch"])
-            else:
-                for name, value in row.items():
-                    if name in TAGS or name.startswith("train_loss_"):
-                        self._logger.log_value(name, value, row["epoch"])
-            self._logged += 1
-        names = list(dict.fromkeys(name for row in history for name in row))
-        for file, columns in (("log.csv", [n for n in names if n not in TIMING]),
-                              ("timing.csv", [n for n in names if n in ("stage", "epoch", *TIMING)])):
-            files.save_csv(history, columns, self.folder / file)
+            for name, value in row.items():
+                tag = f"init_{name}" if row["stage"] == "init" else name
+                if tag in TAGS or tag.startswith("train_loss_"):
+                    self._logger.log_value(tag, value, row["epoch"])
+        self._logged = len(history)
+        names = dict.fromkeys(name for row in history for name in row if name not in TIMING)
+        files.save_csv(history, list(names), self.folder / "log.csv")
+        files.save_csv(history, ["stage", "epoch", *TIMING], self.folder / "timing.csv")
 
     def log_step(self, loss: float, step: int) -> None:
         self.points.append((step, loss))
