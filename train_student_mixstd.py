@@ -19,7 +19,6 @@ from helper.evaluate import evaluate
 from helper.known_teachers import origin_of, published_top1
 from helper.options import apply_pair_settings, parse_student, show
 from helper.pair import check_batches, pair_of, warn_of_size
-from helper.run import stored_flags
 from helper.teacher import Teacher, build, check_data, read_teacher
 from models import any_model
 
@@ -29,7 +28,7 @@ def main(argv=None):
 
 
 def parse(argv=None):
-    return parse_student(argv, stored_flags)
+    return parse_student(argv)
 
 
 def prepare(opt, cache):

@@ -14,7 +14,6 @@ from helper.ddp import launch
 from helper.device import resolve_device
 from helper.options import parse_teacher, show
 from helper.pair import warn_of_size
-from helper.run import stored_flags
 
 
 def main(argv=None):
@@ -22,7 +21,7 @@ def main(argv=None):
 
 
 def parse(argv=None):
-    return parse_teacher(argv, stored_flags)
+    return parse_teacher(argv)
 
 
 def prepare(opt, cache):

@@ -4,6 +4,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,23 +21,53 @@ from .ddp import local_rank0_first
 from .device import FORMAT
 from .errors import UserError
 from .recipe import FULL, IMAGENET_RECIPE, SLOW_NETWORKS, default_rate, learning_rate_at
+from .stored_runs import StoredRun
 
 RECIPES = dict.fromkeys(dataset.FOLDERS, IMAGENET_RECIPE)  # by data set, where it is not the parsers' own defaults
 DEFAULT_TEACHER = "./save/models/resnet110_vanilla/ckpt_epoch_240.pth"
 LOSS_FLAGS = ("gamma", "alpha", "beta", "kd_T", "scale_T", "rescale", "init_epochs")
 ALWAYS_SHOWN = ("model", "model_s", "model_t", "distill", "dataset", "epochs", "learning_rate", "mix")
+NOT_RESUMED = {"save_dir", "resume", "overwrite", "step"}  # belong to a command or a device, not to a run
 COUNT, NATURAL = number(int, low=1, high=10**6), number(int, low=0, high=10**6)
 WEIGHT = number(float, low=0)
 
 
-def parse_teacher(argv: Sequence[str] | None = None, stored: Stored | None = None) -> Namespace:
+def parent_of(opt: Namespace) -> str:
+    """The folder under --save_dir that a training script's runs are in."""
+    return "student_model" if "distill" in opt else "models"
+
+
+def stored_flags(opt: Namespace) -> tuple[Path, dict[str, Any]] | None:
+    """``--resume FOLDER``: the file with the folder's configuration, and those of its values that are flags' values.
+
+    They come from a file, so they are not to be trusted before a parser has checked them as it checks a command line.
+    """
+    if opt.resume in (None, "auto"):
+        return None
+    folder, parent = Path(opt.resume), parent_of(opt)
+    config = StoredRun(folder).config
+    if not config:
+        raise UserError(f"--resume {folder}: holds no args.json of a run; give the run's folder, or auto")
+    if folder.resolve().parent.name != parent:
+        raise UserError(f"--resume {folder}: runs of this script are in SAVE_DIR/{parent}/; move the folder there "
+                        "if it is one")
+    root = folder.resolve().parent.parent
+    if "save_dir" in opt.given and Path(opt.save_dir).resolve() != root:
+        raise UserError(f"--save_dir {opt.save_dir}: the run of --resume is under {root}; leave --save_dir out")
+    if len(opt.trial) > 1:
+        raise UserError("--resume FOLDER continues one trial; use --resume auto for several")
+    values = {k: v for k, v in config.items() if k not in NOT_RESUMED}
+    return folder / "args.json", {**values, "save_dir": str(root)}
+
+
+def parse_teacher(argv: Sequence[str] | None = None, stored: Stored | None = stored_flags) -> Namespace:
     """Flags of train_teacher.py. ``stored``: see :meth:`helper.argtypes.Parser.parse`."""
     opt = teacher_parser().parse(argv, stored)
     opt.learning_rate = opt.learning_rate or default_rate(opt.model)
     return _resolved(opt)
 
 
-def parse_student(argv: Sequence[str] | None = None, stored: Stored | None = None) -> Namespace:
+def parse_student(argv: Sequence[str] | None = None, stored: Stored | None = stored_flags) -> Namespace:
     """Flags of train_student_mixstd.py. ``stored``: see :meth:`helper.argtypes.Parser.parse`."""
     opt = student_parser().parse(argv, stored)
     opt.learning_rate = opt.learning_rate or default_rate(opt.model_s)

@@ -31,7 +31,7 @@ from distiller_zoo import distiller_dict
 from . import checkpoint, commits, curves, ddp, files, options
 from .device import DEFAULT_PRECISIONS, describe
 from .errors import UserError, in_short
-from .options import default_flags
+from .options import default_flags, parent_of
 from .stored_runs import BEFORE, FOLDERS, NEWEST, StoredRun, stored_runs
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ NOT_IDENTITY = {"save_dir", "data_dir", "print_freq", "tb_freq", "save_freq", "n
                 "threads", "step", "kernels", "on_nan", "resume", "resume_every", "overwrite",
                 "teacher_origin"}  # follows from the weights, whose digest is compared
 SET_AT_START = {"path_t", "teacher_sha256", "data_sha256"}  # unknown before a run starts
-NOT_RESUMED = {"save_dir", "resume", "overwrite", "step"}  # belong to a command or a device, not to a run
 NOT_CONFIG = {"given", "stored", "defaults", "warnings", "pair_settings", "trial"}
 IN_TEACHER_NAME = {"model", "dataset", "learning_rate", "weight_decay", "trial"}
 IN_STUDENT_NAME = {"model_s", "model_t", "dataset", "distill", "gamma", "alpha", "beta", "trial", "mix", "pmixup",
@@ -147,34 +146,6 @@ def _plain(value: Any) -> str:
 
 def _short_hash(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]
-
-
-def parent_of(opt: Namespace) -> str:
-    """The folder under --save_dir that a training script's runs are in."""
-    return "student_model" if "distill" in opt else "models"
-
-
-def stored_flags(opt: Namespace) -> tuple[Path, dict[str, Any]] | None:
-    """``--resume FOLDER``: the file with the folder's configuration, and those of its values that are flags' values.
-
-    They come from a file, so they are not to be trusted before a parser has checked them as it checks a command line.
-    """
-    if opt.resume in (None, "auto"):
-        return None
-    folder, parent = Path(opt.resume), parent_of(opt)
-    config = StoredRun(folder).config
-    if not config:
-        raise UserError(f"--resume {folder}: holds no args.json of a run; give the run's folder, or auto")
-    if folder.resolve().parent.name != parent:
-        raise UserError(f"--resume {folder}: runs of this script are in SAVE_DIR/{parent}/; move the folder there "
-                        "if it is one")
-    root = folder.resolve().parent.parent
-    if "save_dir" in opt.given and Path(opt.save_dir).resolve() != root:
-        raise UserError(f"--save_dir {opt.save_dir}: the run of --resume is under {root}; leave --save_dir out")
-    if len(opt.trial) > 1:
-        raise UserError("--resume FOLDER continues one trial; use --resume auto for several")
-    values = {k: v for k, v in config.items() if k not in NOT_RESUMED}
-    return folder / "args.json", {**values, "save_dir": str(root)}
 
 
 # Run ------------------------------------------------------------------------------------------------------------------
@@ -360,7 +331,7 @@ class Run:
             # torch complains of wrong shapes and types in many ways
             raise UserError(f"{path}: damaged, or of another version of the code ({type(error).__name__}: "
                             f"{in_short(error)})") from None
-        # not in the state, which is the same wherever and however a run is made
+        # from args.json, because a state is the same wherever and however a run is made
         self.hardware = StoredRun(path.parent).hardware
 
     # Record and save
@@ -386,7 +357,7 @@ class Run:
                 tag = f"init_{name}" if row["stage"] == "init" else name
                 if tag in TAGS or tag.startswith("train_loss_"):
                     self._logger.log_value(tag, value, row["epoch"])
-        self._logged = len(history)
+            self._logged += 1
         names = dict.fromkeys(name for row in history for name in row if name not in TIMING)
         files.save_csv(history, list(names), self.folder / "log.csv")
         files.save_csv(history, ["stage", "epoch", *TIMING], self.folder / "timing.csv")
