@@ -184,7 +184,7 @@ def tools():
 
 
 @pytest.mark.parametrize("module", ["train_teacher", "train_student_mixstd", *tools()])
-def test_help(module):
+def test_every_command_prints_its_help(module):
     done = call(importlib.import_module(module).main, ["--help"])
     assert done.status == 0 and "usage:" in done.out and "--help" in done.out and not done.err
 

@@ -10,7 +10,7 @@ from scipy import stats
 from dataset import DataError, MixSpec, make_loader, plan_epoch
 from dataset import batch as batch_module
 from dataset import plan as plan_module
-from dataset.batch import Batch, cutmix, mix_batch, mixup, parts, soft_targets
+from dataset.batch import Batch, mix_batch, parts
 from tests.support.training import small_data
 
 SIZE, CPU = (32, 32), torch.device("cpu")
@@ -251,16 +251,6 @@ def mixed_batches(plan, images, labels, classes, length):
         done.append(Batch(*mix_batch(mine[part.samples], labels[samples], part, classes), len(part.lam)))
     assert start == len(images)
     return done
-
-
-def test_mixup_cutmix_and_targets_by_hand():
-    images, partners = torch.zeros(2, 1, 3, 4), torch.ones(2, 1, 3, 4)
-    lam, box = torch.tensor([0.25, 1.0]), torch.tensor([[0, 2, 1, 3], [1, 1, 0, 4]])
-    assert mixup(images, partners, lam).amin((1, 2, 3)).tolist() == [0.75, 0.0]
-    pasted = cutmix(images, partners, lam, box)
-    assert pasted[:, 0].tolist() == [[[0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]], [[0] * 4] * 3]
-    targets = soft_targets(torch.tensor([0, 1]), torch.tensor([2, 1]), lam, 3)
-    assert targets.tolist() == [[0.25, 0, 0.75], [0, 1, 0]]
 
 
 @pytest.mark.parametrize("loader", ["device", "torch"])

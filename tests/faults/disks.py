@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from tests.faults.processes import Job, difference, ends_as, halfway, refused, tail, whole
+from tests.faults.processes import Job, check_refused, check_resumed, difference, halfway, tail, whole
 from tests.faults.runs import Outcomes
 from tests.support import tiny
 from tests.support.bombs import Bomb
@@ -57,11 +57,11 @@ def full(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
                 training.kill(15)
                 wrong = "" if training.wait() == 143 and "could not save" in training.log else tail(training)
             elif title == "to the end":
-                wrong = refused(training, "No space left")
+                wrong = check_refused(training, "No space left")
             (disk / "filler").unlink()
             if title == "for a while":
                 wrong = tail(training) if training.wait() else difference(job, disk, expected)
-            found.append((f"full disk {title}", wrong or ends_as(job, disk, expected)))
+            found.append((f"full disk {title}", wrong or check_resumed(job, disk, expected)))
     return found
 
 
@@ -76,8 +76,8 @@ def limited(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes
     training.kill()
     training.wait()
     training = job.run(save / "run", before=short_files)
-    wrong = refused(training, "File too large")
-    return [("writes that fail half-way", wrong or ends_as(job, save / "run", expected))]
+    wrong = check_refused(training, "File too large")
+    return [("writes that fail half-way", wrong or check_resumed(job, save / "run", expected))]
 
 
 def read_only(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
@@ -94,7 +94,7 @@ def read_only(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcom
                 folder.chmod(0o500 if on else 0o700)
 
         protect(True)
-        wrong = refused(job.run(disk), str(disk))
+        wrong = check_refused(job.run(disk), str(disk))
         protect(False)
         if list(disk.iterdir()):
             wrong = wrong or "it left a folder"
@@ -102,9 +102,9 @@ def read_only(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcom
         training.kill()
         training.wait()
         protect(True)
-        later = refused(job.run(disk), str(disk))
+        later = check_refused(job.run(disk), str(disk))
         protect(False)
-        later = later or ends_as(job, disk, expected)
+        later = later or check_resumed(job, disk, expected)
         return [("read-only folder, new run", wrong), ("read-only folder, resumed", later)]
 
 
@@ -122,7 +122,8 @@ def data(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
         sums = folder if title == "a bomb" else good
         job = Job("teacher", ["--dataset", "cifar100", "--data_dir", str(folder), "--model", "resnet8"])
         words = {"truncated": ["md5"], "altered": ["md5"], "a bomb": ["mkdir"]}.get(title, [])
-        wrong = refused(job.run(save / "run", before=partial(with_sums_of, sums)), str(file.parent), "train", *words)
+        training = job.run(save / "run", before=partial(with_sums_of, sums))
+        wrong = check_refused(training, str(file.parent), "train", *words)
         if (save / "run").exists() or crater.exists():
             wrong = wrong or "it left a folder, or code was run"
         found.append((f"data file {title}", wrong))
@@ -149,7 +150,7 @@ def bombs(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
     plain.write_bytes(pickle.dumps({"model": Bomb(crater)}))
     for file in (zipped, plain):
         student = Job("student", ["--dataset", "digits", "--path_t", str(file), "--epochs", "1"])
-        wrong = refused(student.run(save / "student"), str(file), BOMB)
+        wrong = check_refused(student.run(save / "student"), str(file), BOMB)
         found.append(("bomb as a teacher", wrong or ("code was run" if crater.exists() else "")))
     for i, names in enumerate((("resume.pth",), ("resume.pth", "resume.prev.pth"))):
         training = halfway(job, save / f"resume{i}")
@@ -158,8 +159,8 @@ def bombs(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
         for name in names:
             shutil.copy(zipped, job.runs(save / f"resume{i}")[0] / name)
         if len(names) == 1:
-            wrong = ends_as(job, save / f"resume{i}", expected, BOMB, "resuming from resume.prev.pth")
+            wrong = check_resumed(job, save / f"resume{i}", expected, BOMB, "resuming from resume.prev.pth")
         else:
-            wrong = refused(job.run(save / f"resume{i}"), BOMB)
+            wrong = check_refused(job.run(save / f"resume{i}"), BOMB)
         found.append(("bomb as a resume file", wrong or ("code was run" if crater.exists() else "")))
     return found

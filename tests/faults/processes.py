@@ -177,7 +177,7 @@ def difference(job: Job, save: Path, expected: dict[str, dict]) -> str:
 
 
 def in_save(save: Path) -> bool:
-    """Whether a checkpoint or a table is being written right now."""
+    """Whether a checkpoint or a table is being written."""
     return next(save.glob("*/*/.*.partial"), None) is not None
 
 
@@ -185,8 +185,8 @@ def tail(training: Training) -> str:
     return " | ".join(training.log.strip().splitlines()[-3:])
 
 
-def refused(training: Training, *words: str) -> str:
-    """'' if a run ended with status 2 and one line that holds ``words``."""
+def check_refused(training: Training, *words: str) -> str:
+    """'' if a run ended with status 2 and one line that contains ``words``, otherwise what was wrong."""
     training.wait()
     lines = [line for line in training.log.splitlines() if ": error: " in line]
     if training.status != 2 or len(lines) != 1 or "Traceback" in training.log:
@@ -195,8 +195,8 @@ def refused(training: Training, *words: str) -> str:
     return f"{missing} not in: {lines[0]}" if missing else ""
 
 
-def ends_as(job: Job, save: Path, expected: dict, *words: str) -> str:
-    """Resume what is in ``save``; '' if it prints ``words`` and ends as expected."""
+def check_resumed(job: Job, save: Path, expected: dict, *words: str) -> str:
+    """Resume what is in ``save``; '' if it prints ``words`` and ends as expected, otherwise what was wrong."""
     training = job.run(save)
     missing = [word for word in words if word not in training.log]
     if training.status or missing:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from helper import checkpoint
-from tests.faults.processes import Job, difference, ends_as, halfway, in_save, refused, results, tail, whole
+from tests.faults.processes import Job, check_refused, check_resumed, difference, halfway, in_save, results, tail, whole
 
 Outcomes = list[tuple[str, str]]
 
@@ -61,7 +61,7 @@ def signals(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes
             wrong = f"status {training.status}: {tail(training)}" if training.status != status else ""
             if not again and "saved, continue with" not in training.log:
                 wrong = wrong or f"no message that it was saved: {tail(training)}"
-            found.append((f"{title} in mid-epoch", wrong or ends_as(job, folder, expected)))
+            found.append((f"{title} in mid-epoch", wrong or check_resumed(job, folder, expected)))
     return found
 
 
@@ -89,7 +89,7 @@ def damaged(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes
         folder = save / f"harm{i}"
         shutil.copytree(source, folder)
         harm(job.runs(folder)[0] / "resume.pth")
-        wrong = ends_as(job, folder, expected, "resume.pth", "resuming from resume.prev.pth")
+        wrong = check_resumed(job, folder, expected, "resume.pth", "resuming from resume.prev.pth")
         found.append((f"newest checkpoint {title}", wrong))
     folder = save / "both"
     shutil.copytree(source, folder)
@@ -97,9 +97,9 @@ def damaged(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes
     for file in files:
         flip(file)
     before = [file.read_bytes() for file in files]
-    wrong = refused(job.run(folder), "resume.pth", "resume.prev.pth", "--overwrite")
+    wrong = check_refused(job.run(folder), "resume.pth", "resume.prev.pth", "--overwrite")
     kept = before == [file.read_bytes() for file in files]
-    return [*found, ("both checkpoints damaged: refused, untouched", wrong or ("" if kept else "they were touched"))]
+    return [*found, ("both checkpoints damaged: refused, unchanged", wrong or ("" if kept else "they were changed"))]
 
 
 def second_processes(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
@@ -107,9 +107,9 @@ def second_processes(job: Job, save: Path, rng: random.Random, teacher: Path) ->
     expected, found = whole(job, save), []
     first = halfway(job, save / "late", 1)
     first.kill(signal.SIGSTOP)  # it must not finish before the others have tried
-    wrong = refused(job.start(save / "late"), "is training in this folder")
+    wrong = check_refused(job.start(save / "late"), "is training in this folder")
     more = Job(job.role, [*job.flags, "--trial", "9,0"]).start(save / "late")
-    wrong = wrong or refused(more, "is training in this folder")
+    wrong = wrong or check_refused(more, "is training in this folder")
     if len(job.runs(save / "late")) > 1:
         wrong = wrong or "the refused one left a folder"
     first.kill(signal.SIGCONT)
@@ -131,19 +131,20 @@ def workers(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes
         training.wait()
         return [("data worker killed", "skip: /proc does not list children here")]
     os.kill(rng.choice(training.children()), signal.SIGKILL)
-    wrong = refused(training, "data worker") or ends_as(job, save / "worker", expected)
+    wrong = check_refused(training, "data worker") or check_resumed(job, save / "worker", expected)
     training = halfway(job, save / "group", 2)
     os.killpg(training.pid, signal.SIGTERM)
     status = "" if training.wait() == 143 else f"status {training.status}: {tail(training)}"
-    return [("data worker killed", wrong), ("SIGTERM to workers too", status or ends_as(job, save / "group", expected))]
+    signalled = status or check_resumed(job, save / "group", expected)
+    return [("data worker killed", wrong), ("SIGTERM to workers too", signalled)]
 
 
 def not_finite(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
     """A learning rate that blows the weights up, at once and after two good epochs; stop and skip."""
     at_once = Job(job.role, [*job.flags, "--learning_rate", "1e8"])
-    wrong = refused(at_once.run(save / "once"), "epoch 1", "not finite", "--learning_rate")
+    wrong = check_refused(at_once.run(save / "once"), "epoch 1", "not finite", "--learning_rate")
     later = Job(job.role, [*job.flags, "--lr_decay_epochs", "2", "--lr_decay_rate", "1e9"])
-    stopped = refused(later.run(save / "later"), "epoch 3", "not finite", "resume.pth, is kept")
+    stopped = check_refused(later.run(save / "later"), "epoch 3", "not finite", "resume.pth, is kept")
     state = checkpoint.load(later.runs(save / "later")[0] / "resume.pth")
     if state["epoch"] != 2 or not _finite(state):
         stopped = stopped or "the checkpoint kept is not that of epoch 2, or not finite"

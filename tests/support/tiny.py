@@ -61,8 +61,8 @@ def dumps(value):
 
 
 def images(n, classes, seed):
-    """(pixels uint8 (n, 3072), labels list): balanced classes in random order, each with a colour and a bar of its own
-    under noise, so that a network can learn them."""
+    """(pixels uint8 (n, 3072), labels list): balanced classes in random order, with a colour and a bar per class under
+    noise, so that a network can learn them."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(n) % classes)
     looks = np.random.default_rng(0)
