@@ -25,7 +25,7 @@ PUBLISHED = {"Teacher": [73.31, 76.13], "Student": [69.76, 70.13], "KD": [71.03,
 @pytest.fixture
 def no_network(monkeypatch):
     def refuse(*args, **kwargs):
-        raise AssertionError("asked for weights")
+        raise AssertionError("weights were loaded")
     monkeypatch.setattr(ResNet34_Weights, "get_state_dict", refuse)
 
 

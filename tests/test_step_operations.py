@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch import nn
 
-from dataset import Batch
 from helper.engine import copied_together, cpu_state_dict
 from helper.graphs import norms_counted_at_once
 from models import model_dict
@@ -50,13 +49,6 @@ def test_weights_copied_together_equal_each_copied_alone():
         assert found[name].is_contiguous()
         assert found[name].untyped_storage().nbytes() == value.numel() * value.element_size(), name
         assert found[name].data_ptr() != state[name].data_ptr()
-
-
-def make_batch(seed, n=4):
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(n, 3, 8, 8, generator=generator).to(memory_format=torch.channels_last)
-    labels = torch.randint(0, 5, (n,), generator=generator)
-    return Batch(images, torch.eye(5)[labels], labels, labels + 7 * seed, labels > 2, len(labels))
 
 
 def test_weights_cast_at_once_match_autocast_in_fewer_operations():

@@ -16,7 +16,7 @@ from models import model_dict, side_gradients
 from scripts.bench import ahead
 from tests.support.graph_emulator import Emulated
 from tests.support.method_runs import MethodRun
-from tests.test_step_operations import make_batch
+from tests.support.training import make_batch
 
 CALLS = ("wait_stream(", "wait_event(", "record_stream(", ".synchronize(")
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from dataset import Data, DeviceLoader, MixSpec, Split
+from dataset import Batch, Data, DeviceLoader, MixSpec, Split
 from distiller_zoo import Pair, Vanilla, distiller_dict
 from helper.recipe import learning_rate_at
 from helper.setup import make_engine
@@ -18,6 +18,13 @@ def small_data(n=40, classes=5, size=8):
         images = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=generator)
         return Split(images, torch.arange(count) % classes)
     return Data("noise", classes, (0.5,) * 3, (0.25,) * 3, 2, True, split(n), split(20))
+
+
+def make_batch(seed, n=4):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(n, 3, 8, 8, generator=generator).to(memory_format=torch.channels_last)
+    labels = torch.randint(0, 5, (n,), generator=generator)
+    return Batch(images, torch.eye(5)[labels], labels, labels + 7 * seed, labels > 2, len(labels))
 
 
 def options(**changes):
