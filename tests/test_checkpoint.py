@@ -218,7 +218,7 @@ PLAIN = [np.float32(0.5), np.int64(3), np.bool_(True), np.float16(1), np.str_("a
          np.array([1, 2], ">u2"), np.uint8(7)]
 
 
-def prefixed(prefix, weights=NET):
+def add_prefix(prefix, weights=NET):
     return {prefix + name: weight for name, weight in weights.items()}
 
 
@@ -226,25 +226,26 @@ def without_counts():
     return {name: weight for name, weight in NET.items() if not name.endswith("num_batches_tracked")}
 
 
-def converted(dtype):
+def convert(dtype):
     return {name: weight.to(dtype) if weight.is_floating_point() else weight for name, weight in NET.items()}
 
 
 VARIANTS = {
-    **{f"prefix {prefix}": (prefixed(prefix), f"{prefix} taken off") for prefix in PREFIXES},
+    **{f"prefix {prefix}": (add_prefix(prefix), f"{prefix} taken off") for prefix in PREFIXES},
     "compiled part": ({name.replace("layer1.", "layer1._orig_mod."): w for name, w in NET.items()}, "_orig_mod. taken"),
     "bare": (NET, ""),
     **{f"under {place}": ({place: NET, "epoch": 3, "optimizer": {"state": {0: torch.ones(2)}}}, "")
        for place in checkpoint.PLACES},
     "no counts": (without_counts(), "num_batches_tracked added"),
-    "old and parallel": ({"net": prefixed("module.", without_counts()), "acc": 91.2}, "module. taken off; num_batches"),
+    "old and parallel": ({"net": add_prefix("module.", without_counts()), "acc": 91.2},
+                         "module. taken off; num_batches"),
     "numpy beside": ({"model": NET, **{f"v{i}": value for i, value in enumerate(PLAIN)}}, ""),
     "numpy among": ({**NET, "best": np.float64(3), "history": np.arange(3.0)}, "best, history taken off"),
-    "averaged": ({"n_averaged": torch.tensor(5), **prefixed("module.")}, "module., n_averaged taken off"),
-    "half": (converted(torch.float16), "float16 converted to float32"),
-    "bfloat16": (converted(torch.bfloat16), "bfloat16 converted to float32"),
-    "double": (converted(torch.float64), "float64 converted to float32"),
-    "twice the same": ({"model": NET, "state_dict": prefixed("module.")}, ""),
+    "averaged": ({"n_averaged": torch.tensor(5), **add_prefix("module.")}, "module., n_averaged taken off"),
+    "half": (convert(torch.float16), "float16 converted to float32"),
+    "bfloat16": (convert(torch.bfloat16), "bfloat16 converted to float32"),
+    "double": (convert(torch.float64), "float64 converted to float32"),
+    "twice the same": ({"model": NET, "state_dict": add_prefix("module.")}, ""),
 }
 
 
@@ -265,7 +266,7 @@ def test_weights_in_common_forms_are_loaded(tmp_path, capsys, variant):
 
 OTHER = {name: weight + 1 for name, weight in NET.items()}
 REFUSED = {
-    **{name: (lambda dtype=dtype: converted(dtype), f"is {name}") for name, dtype in {
+    **{name: (lambda dtype=dtype: convert(dtype), f"is {name}") for name, dtype in {
         "int8": torch.int8, "complex64": torch.complex64, "bool": torch.bool,
         "float8_e4m3fn": torch.float8_e4m3fn}.items()},
     "quantised": (lambda: NET | {"fc.weight": torch.quantize_per_tensor(NET["fc.weight"], 0.1, 0, torch.qint8)},
@@ -274,7 +275,7 @@ REFUSED = {
     "elsewhere": (lambda: NET | {"fc.weight": NET["fc.weight"].to("meta")}, "on the device meta"),
     "beyond float32": (lambda: NET | {"fc.bias": torch.tensor([1e300] * 10, dtype=torch.float64)}, "not finite"),
     "two that differ": (lambda: {"model": NET, "model_ema": OTHER}, "'model' and 'model_ema' that differ"),
-    "one name twice": (lambda: NET | prefixed("module.", OTHER), "twice"),
+    "one name twice": (lambda: NET | add_prefix("module.", OTHER), "twice"),
     "nothing": (lambda: {"epoch": 3, "model": {"a": 1}}, "holds no weights"),
     "list": (lambda: [1], "holds no weights"),
     "objects": (lambda: {"model": NET, "v": np.array([{}, None], object)}, "an array of type O"),
@@ -299,9 +300,9 @@ def test_safetensors_are_loaded(tmp_path, monkeypatch, capsys):
     library = pytest.importorskip("safetensors.torch")
     with pytest.raises(UserError, match="not a readable checkpoint"):
         read_teacher(str(file))
-    library.save_file(prefixed("module.", converted(torch.float16)), file)
+    library.save_file(add_prefix("module.", convert(torch.float16)), file)
     loaded = build(read_teacher(str(file)), 10).state_dict()
-    assert all(torch.equal(loaded[name], w.float()) for name, w in converted(torch.float16).items() if w.ndim)
+    assert all(torch.equal(loaded[name], w.float()) for name, w in convert(torch.float16).items() if w.ndim)
     assert "module. taken off; float16 converted" in capsys.readouterr().out
 
 

@@ -8,7 +8,7 @@ from distiller_zoo.connectors import Connector, ConvReg, Embed, LinearEmbed, Nor
 from tests.support.draws import draw
 
 
-def normed(x):
+def batch_norm(x):
     return F.batch_norm(x, None, None, training=True)
 
 
@@ -20,7 +20,7 @@ def test_conv_reg_bridges_sizes(s, t, kernel, how):
     module, x = ConvReg((2, *s), (2, *t), use_relu=True).double(), draw(2, *s)
     convolve = F.conv_transpose2d if t[1] > s[1] else F.conv2d
     assert module.conv.kernel_size == kernel
-    torch.testing.assert_close(module(x), normed(convolve(x, module.conv.weight, module.conv.bias, **how)).relu())
+    torch.testing.assert_close(module(x), batch_norm(convolve(x, module.conv.weight, module.conv.bias, **how)).relu())
     assert ConvReg((2, *s), (2, *t), use_relu=False).double()(x).min() < 0
     assert list(module.state_dict()) == ["conv.weight", "conv.bias", "bn.weight", "bn.bias", "bn.running_mean",
                                          "bn.running_var", "bn.num_batches_tracked"]
@@ -64,16 +64,16 @@ def test_paraphraser_and_translator(use_bn):
     """Three 3x3 convolutions each, with or without batch norm, and leaky ReLUs of slope 0.1."""
     f_t, f_s = draw(2, 6, 4, 4), draw(2, 5, 4, 4)
 
-    def convolved(part, x, convolve):
+    def apply_convolutions(part, x, convolve):
         for place in (0, 3, 6):
             x = convolve(x, part[place].weight, part[place].bias, padding=1)
-            x = F.leaky_relu(normed(x) if use_bn else x, 0.1)
+            x = F.leaky_relu(batch_norm(x) if use_bn else x, 0.1)
         return x
     paraphraser = Paraphraser(f_t.shape, k=0.5, use_bn=use_bn).double()
     factor, back = paraphraser(f_t)
-    torch.testing.assert_close(factor, convolved(paraphraser.encoder, f_t, F.conv2d))
-    torch.testing.assert_close(back, convolved(paraphraser.decoder, factor, F.conv_transpose2d))
+    torch.testing.assert_close(factor, apply_convolutions(paraphraser.encoder, f_t, F.conv2d))
+    torch.testing.assert_close(back, apply_convolutions(paraphraser.decoder, factor, F.conv_transpose2d))
     torch.testing.assert_close(paraphraser(f_t, is_factor=True), factor)
     translator = Translator(f_s.shape, f_t.shape, k=0.5, use_bn=use_bn).double()
-    torch.testing.assert_close(translator(f_s), convolved(translator.encoder, f_s, F.conv2d))
+    torch.testing.assert_close(translator(f_s), apply_convolutions(translator.encoder, f_s, F.conv2d))
     assert factor.shape == (2, 3, 4, 4) == translator(f_s).shape

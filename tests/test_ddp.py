@@ -57,7 +57,7 @@ def start(jobs, folder, **environment):
     return process
 
 
-def ended(process):
+def wait_for_end(process):
     """(status, output). Processes that hang are killed, which fails the test."""
     try:
         return process.wait(LIMIT), process.log.read_text()
@@ -70,7 +70,7 @@ def ended(process):
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def alone(role, flags):
+def train_alone(role, flags):
     """The same training in this process alone; returns its output."""
     torch.manual_seed(0)
     with several.prepared(role):
@@ -165,7 +165,7 @@ def two(student, folder_jobs, tmp_path_factory):
     jobs += [("student", student("kd", folder / "begun", *SHORT, "--resume", "auto"))] * 2
     jobs += [("student in double", student(name, folder / f"double {name}", *LONGER)) for name in METHODS]
     with tempfile.TemporaryDirectory() as temporary:  # tmp_path is too long for sockets
-        status, log = ended(start(jobs, folder, TMPDIR=temporary))
+        status, log = wait_for_end(start(jobs, folder, TMPDIR=temporary))
         assert status == 0, log
         return folder, log, os.listdir(temporary)
 
@@ -174,7 +174,7 @@ def two(student, folder_jobs, tmp_path_factory):
 @pytest.mark.parametrize("name", METHODS)
 def test_two_processes_equal_one_in_double_precision(name, two, student, tmp_path):
     """To 1e-9, which rounding of float64 stays below."""
-    alone("student in double", student(name, tmp_path, *LONGER))
+    train_alone("student in double", student(name, tmp_path, *LONGER))
     a, b = state_of(tmp_path), state_of(two[0] / f"double {name}")
     for part in ("model", "method"):
         for key, value in a[part].items():
@@ -215,21 +215,21 @@ def test_each_test_batch_is_evaluated_by_one_process():
 
 @pytest.mark.slow
 def test_two_processes_equal_one(two, student, tmp_path):
-    alone("student", student("kd", tmp_path))
+    train_alone("student", student("kd", tmp_path))
     assert_same_runs(tmp_path, two[0] / "kd")
     assert files(tmp_path) == files(two[0] / "kd")  # only rank 0 writes
 
 
 @pytest.mark.slow
 def test_two_processes_train_a_teacher(two, tmp_path):
-    alone("teacher", [*SIZE, "--model", "resnet8", "--save_dir", tmp_path])
+    train_alone("teacher", [*SIZE, "--model", "resnet8", "--save_dir", tmp_path])
     assert_same_runs(tmp_path, two[0] / "teacher", "teacher")
 
 
 @pytest.mark.slow
 def test_two_processes_train_on_a_folder_of_images(two, folder_jobs, tmp_path):
     for role, flags in folder_jobs(tmp_path):
-        alone(role, several.expanded(flags))
+        train_alone(role, several.expanded(flags))
     assert_same_runs(tmp_path, two[0] / "images", "teacher")
     one, other = state_of(tmp_path), state_of(two[0] / "images")
     assert_same(one["model"], other["model"], ".model")
@@ -250,7 +250,7 @@ def test_only_rank_0_prints_and_processes_leave_no_files_and_skip_finalisation(t
 @pytest.mark.slow
 def test_a_run_of_one_process_is_resumed_by_two(two, student, tmp_path):
     folder, log, _ = two
-    alone("student", student("kd", tmp_path, *SHORT))
+    train_alone("student", student("kd", tmp_path, *SHORT))
     assert "resumed after main epoch 1, step 0" in log and log.count("is finished: last accuracy") == 1
     assert_same_runs(tmp_path, folder / "begun")
 
@@ -258,7 +258,7 @@ def test_a_run_of_one_process_is_resumed_by_two(two, student, tmp_path):
 @pytest.mark.slow
 def test_a_run_of_two_processes_stopped_by_a_signal_is_resumed_by_one(student, tmp_path):
     long = ["--epochs", "30", "--learning_rate", "0.0001"]
-    alone("student", student("crd", tmp_path / "one", *long))
+    train_alone("student", student("crd", tmp_path / "one", *long))
     flags = student("crd", tmp_path / "two", *long, "--resume", "auto", "--loader", "torch", "--num_workers", "1")
     with tempfile.TemporaryDirectory() as temporary:
         process = start([("student", flags)], tmp_path, TMPDIR=temporary)
@@ -266,11 +266,11 @@ def test_a_run_of_two_processes_stopped_by_a_signal_is_resumed_by_one(student, t
         while "Epoch 3/30" not in process.log.read_text() and process.poll() is None and time.monotonic() < end:
             time.sleep(0.02)
         process.send_signal(signal.SIGTERM)
-        status, log = ended(process)
+        status, log = wait_for_end(process)
         assert not os.listdir(temporary)
     assert status and log.count("stopped by signal 15 at epoch") == 1, log
     assert "saved, continue with --resume auto" in log, log
-    assert "resumed after main epoch" in alone("student", flags)
+    assert "resumed after main epoch" in train_alone("student", flags)
     one, two = state_of(tmp_path / "one"), state_of(tmp_path / "two")
     assert [row["epoch"] for row in two["history"]] == list(range(1, 31))
     assert_same(one["model"], two["model"], ".model", near=1e-3)  # 90 steps amplify rounding
@@ -279,17 +279,17 @@ def test_a_run_of_two_processes_stopped_by_a_signal_is_resumed_by_one(student, t
 @pytest.mark.slow
 def test_nothing_hangs_when_a_process_dies(student, tmp_path):
     began, flags = time.monotonic(), student("kd", tmp_path / "save")
-    status, log = ended(start([("student", flags)], tmp_path, SEVERAL_DIE="1:3"))
+    status, log = wait_for_end(start([("student", flags)], tmp_path, SEVERAL_DIE="1:3"))
     assert status and time.monotonic() - began < LIMIT / 2 and "Epoch 1/1 [2/3]" in log, log
     assert log.count("error: another process of this run has ended") <= 1
-    alone("student", [*flags, "--resume", "auto"])
+    train_alone("student", [*flags, "--resume", "auto"])
 
 
 @pytest.mark.slow
 def test_an_error_is_reported_once_when_a_process_connects_late(student, tmp_path):
     """No process starts, or exits with an error, while another is still connecting."""
     process = start([("student", student("kd", tmp_path / "save", "--epochs", "0"))], tmp_path, SEVERAL_LATE="1")
-    status, log = ended(process)
+    status, log = wait_for_end(process)
     line = "error: argument --epochs: must be a whole number >= 1"
     assert status and log.count("error: ") == log.count(line) == 1 and "exitcode  : 2" in log, log
     assert "python has ended" not in log and not (tmp_path / "save").exists()

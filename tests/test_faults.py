@@ -49,7 +49,7 @@ def halfway(tmp_path_factory):
     return save
 
 
-def copy(halfway, tmp_path):
+def copy_run(halfway, tmp_path):
     shutil.copytree(halfway, tmp_path / "run")
     return tmp_path / "run", only_run(tmp_path / "run")
 
@@ -83,7 +83,7 @@ def test_training_continues_on_a_full_disk_and_saves_later(whole, halfway, tmp_p
 
 
 def test_full_disk_at_the_end_keeps_the_last_good_checkpoint(whole, halfway, tmp_path, monkeypatch):
-    save, folder = copy(halfway, tmp_path)
+    save, folder = copy_run(halfway, tmp_path)
     before = (folder / "resume.pth").read_bytes()
     with monkeypatch.context() as patch:
         full_disk(patch, [])
@@ -99,7 +99,7 @@ def test_no_space_at_the_start_leaves_no_folder(tmp_path, monkeypatch):
     assert not (tmp_path / "save").exists()
 
 
-def altered(**changes):
+def alter(**changes):
     return lambda f: checkpoint.save({**checkpoint.load(f), **changes}, f)
 
 
@@ -107,19 +107,19 @@ HARMS = [  # from the eighth on, variants of those before
     (lambda f: f.write_bytes(f.read_bytes()[:5000]), "not a readable checkpoint"),
     (lambda f: torch.save({"model": 1}, f), "no sha256"),
     (lambda f: torch.save({"config": Bomb(f.with_name("crater")), "sha256": ""}, f), "nothing in it was run"),
-    (altered(trial="7"), "not a state of this run"), (altered(config={}), "another configuration"),
-    (altered(epoch=10**9), "don't agree"), (altered(model={"a": torch.ones(1)}), "damaged, or"),
-    (lambda f: f.write_bytes(b""), "not a readable checkpoint"), (altered(step=-1), "don't agree"),
-    (altered(best={}), "don't agree"), (altered(history=[3]), "damaged, or"), (altered(points=[[1]]), "damaged, or"),
+    (alter(trial="7"), "not a state of this run"), (alter(config={}), "another configuration"),
+    (alter(epoch=10**9), "don't agree"), (alter(model={"a": torch.ones(1)}), "damaged, or"),
+    (lambda f: f.write_bytes(b""), "not a readable checkpoint"), (alter(step=-1), "don't agree"),
+    (alter(best={}), "don't agree"), (alter(history=[3]), "damaged, or"), (alter(points=[[1]]), "damaged, or"),
     (lambda f: checkpoint.save({"model": {"a": torch.ones(1)}}, f), "not a state of this run"),
-    (altered(optimizer=[]), "damaged, or"), (altered(rng=torch.ones(3)), "damaged, or"),
+    (alter(optimizer=[]), "damaged, or"), (alter(rng=torch.ones(3)), "damaged, or"),
     (lambda f: checkpoint.save({k: v for k, v in checkpoint.load(f).items() if k != "sums"}, f), "damaged, or")]
 
 
 @pytest.mark.parametrize("harm, words", [*HARMS[:7], *(pytest.param(*harm, marks=pytest.mark.slow)
                                                        for harm in HARMS[7:])])
 def test_a_bad_newest_checkpoint_is_skipped(whole, halfway, tmp_path, harm, words):
-    save, folder = copy(halfway, tmp_path)
+    save, folder = copy_run(halfway, tmp_path)
     harm(folder / "resume.pth")
     done = train_ok(save, *WHOLE, "--resume", "auto")
     assert words in done.out and "resume.pth: " in done.out and "resuming from resume.prev.pth" in done.out
@@ -127,7 +127,7 @@ def test_a_bad_newest_checkpoint_is_skipped(whole, halfway, tmp_path, harm, word
 
 
 def test_two_bad_checkpoints_are_refused_and_kept(halfway, tmp_path):
-    save, folder = copy(halfway, tmp_path)
+    save, folder = copy_run(halfway, tmp_path)
     for name in ("resume.pth", "resume.prev.pth"):
         os.truncate(folder / name, 3000)
     before = {f: f.read_bytes() for f in folder.glob("*.*")}
@@ -136,7 +136,7 @@ def test_two_bad_checkpoints_are_refused_and_kept(halfway, tmp_path):
 
 
 def test_weights_are_kept_when_the_resume_file_is_missing(whole, halfway, tmp_path):
-    save, folder = copy(whole, tmp_path)
+    save, folder = copy_run(whole, tmp_path)
     for file in folder.glob("resume*.pth"):
         file.unlink()
     train_ok(save, *WHOLE, "--resume", "auto")  # finished: nothing to do
@@ -151,7 +151,7 @@ def test_weights_are_kept_when_the_resume_file_is_missing(whole, halfway, tmp_pa
 
 
 def test_a_run_with_a_damaged_args_json_is_resumed(whole, halfway, tmp_path):
-    save, folder = copy(halfway, tmp_path)
+    save, folder = copy_run(halfway, tmp_path)
     (folder / "args.json").write_text("{")
     assert_refused(train(save, *WHOLE), "holds an unfinished run")
     train_ok(save, *WHOLE, "--resume", "auto")
@@ -165,7 +165,7 @@ file = open(sys.argv[1], "a+"); fcntl.lockf(file, fcntl.LOCK_EX); print("held", 
 
 
 def test_a_folder_in_use_is_refused_and_a_stale_lock_is_not(whole, halfway, tmp_path):
-    save, folder = copy(halfway, tmp_path)
+    save, folder = copy_run(halfway, tmp_path)
     other = subprocess.Popen([sys.executable, "-c", HOLDER, folder / ".lock"], stdout=subprocess.PIPE, text=True)
     other.stdout.readline()
     (folder / ".lock").write_text(str(other.pid))
@@ -240,7 +240,7 @@ HOSTILE = [{"a": 1}, [[]], ["../x"], "../../x", float("inf"), "$(touch crater)",
 def test_a_hostile_args_json_is_checked_like_a_command_line(whole, tmp_path, monkeypatch):
     """Every stored value that --resume FOLDER would use is replaced by an invalid one, which is refused in one line
     unless its flag accepts it."""
-    save, folder = copy(whole, tmp_path)
+    save, folder = copy_run(whole, tmp_path)
     monkeypatch.chdir(tmp_path)
     args = json.loads((folder / "args.json").read_text())
     before = sorted(p for p in tmp_path.rglob("*"))
@@ -261,7 +261,7 @@ def test_a_hostile_args_json_is_checked_like_a_command_line(whole, tmp_path, mon
 
 
 def test_auto_ignores_folders_with_invalid_contents(whole, tmp_path):
-    save, folder = copy(whole, tmp_path)
+    save, folder = copy_run(whole, tmp_path)
     for i, config in enumerate(({"epochs": "x"}, {"epochs": None}, [], {"a": {"b": 1}}, {"epochs": True})):
         strange = save / "models" / f"strange{i}"
         strange.mkdir()

@@ -123,44 +123,45 @@ def test_holdout_comes_from_the_training_folder(tree):
 # Refusals -----------------------------------------------------------------------------------------------------------
 
 
-def no_images(tree):
+def remove_images(tree):
     for file in (tree / "train").glob("*/*.jpg"):
         file.unlink()
     return tree / "train"
 
 
-def no_val(tree):
+def rename_val(tree):
     (tree / "val").rename(tree / "elsewhere")
     return tree / "val"
 
 
-def one_class(tree):
+def keep_one_class(tree):
     for part in ("train", "val"):
         for name in ("bee", "cat"):
             shutil.rmtree(tree / part / name)
     return "one class alone, 'ant'"
 
 
-def other_class(tree):
+def rename_class(tree):
     (tree / "val" / "cat").rename(tree / "val" / "dog")
     return "'cat' is in train/"
 
 
-def broken(tree):
+def truncate_image(tree):
     file = tree / "train" / "bee" / "2.jpg"
     file.write_bytes(file.read_bytes()[:300])
     return file
 
 
-def broken_val(tree):
+def overwrite_val_image(tree):
     file = tree / "val" / "ant" / "1.jpg"
     file.write_text("no picture")
     return file
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("harm, workers", [(no_images, 0), (no_val, 0), (one_class, 0), (other_class, 0), (broken, 0),
-                                           (broken, 1), (broken_val, 1)])
+@pytest.mark.parametrize("harm, workers", [
+    (remove_images, 0), (rename_val, 0), (keep_one_class, 0), (rename_class, 0), (truncate_image, 0),
+    (truncate_image, 1), (overwrite_val_image, 1)])
 def test_bad_folders_are_refused_in_one_line(tree, tmp_path, harm, workers):
     named = str(harm(tree))
     done = call(train_teacher.main, ["--dataset", "folder", "--data_dir", tree, "--model", "resnet8", "--epochs", 1,

@@ -44,7 +44,7 @@ def with_l1(monkeypatch):
     default_flags.cache_clear()
 
 
-def settled(words):
+def parse_flags(words):
     opt = parse_student(words)
     opt.model_t, opt.teacher_sha256 = opt.model_t or "resnet56", "0" * 64
     opt.precision = opt.precision or "fp32"
@@ -59,7 +59,7 @@ def same(a: Namespace, b: Namespace) -> bool:
 @pytest.mark.parametrize("method", distiller_dict)
 def test_identity_and_name_depend_on_the_flags_that_are_used(method, mixing):
     base = ["--distill", method, *mixing.split()]
-    plain = settled(base)
+    plain = parse_flags(base)
     present = {name: str(value) for name, value in vars(plain).items()}
     read = {name for name in OTHER if name not in options.idle_loss(plain) | options.idle_mixing(plain)}
     own = {flag: kwargs for m in distiller_dict.values() for flag, kwargs in m.flags.items()}
@@ -70,7 +70,7 @@ def test_identity_and_name_depend_on_the_flags_that_are_used(method, mixing):
     for flag, value in values.items():
         if present[flag] == value:
             continue
-        other = settled([*base, f"--{flag}={value}"])
+        other = parse_flags([*base, f"--{flag}={value}"])
         changes = flag in read or flag in distiller_dict[method].reads(plain) & own.keys()
         assert same(plain, other) != changes, flag
         if flag != "path_t":
@@ -78,7 +78,7 @@ def test_identity_and_name_depend_on_the_flags_that_are_used(method, mixing):
 
 
 def test_identity_and_name_depend_on_the_teachers_weights_not_on_their_path():
-    one, moved, other = (settled(["--path_t", path]) for path in ("a/x.pth", "b/x.pth", "a/x.pth"))
+    one, moved, other = (parse_flags(["--path_t", path]) for path in ("a/x.pth", "b/x.pth", "a/x.pth"))
     other.teacher_sha256 = "1" * 64
     assert same(one, moved) and student_name(one, "1") == student_name(moved, "1")
     assert not same(one, other) and student_name(one, "1") != student_name(other, "1")
@@ -107,6 +107,6 @@ def test_stored_runs_are_recognised_after_a_method_with_a_flag_is_added(file, wi
 
 
 def test_an_unknown_stored_flag_is_ignored_and_a_different_value_is_listed():
-    config = config_of(settled(["--distill", "similarity"]), "1")
+    config = config_of(parse_flags(["--distill", "similarity"]), "1")
     assert differing(config, {**config, "l1_eps": 0.5}) == []
     assert "--batch_size 64, there 32" in differing(config, {**config, "batch_size": 32})[0]

@@ -6,7 +6,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = {"distiller_zoo": set(), "dataset": set(), "models": set(), "helper": {"distiller_zoo", "dataset", "models"},
-       "scripts": {"helper", "distiller_zoo", "dataset", "models", "train_teacher", "train_student_mixstd"}}
+           "scripts": {"helper", "distiller_zoo", "dataset", "models", "train_teacher", "train_student_mixstd"}}
 
 
 def imported(file):

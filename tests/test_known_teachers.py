@@ -58,7 +58,7 @@ def test_weights_are_recognised_in_any_file(teacher_files, tmp_path, arch):
 
 
 @pytest.fixture
-def listed(tmp_path, monkeypatch):
+def known_teacher(tmp_path, monkeypatch):
     """Path of a small network whose weights are listed as known."""
     torch.manual_seed(3)
     path = tmp_path / "resnet8_chenyaofo" / "cifar100_resnet8-00000000.pt"
@@ -70,8 +70,8 @@ def listed(tmp_path, monkeypatch):
     return path
 
 
-def test_a_run_prints_and_stores_the_origin_of_its_teacher(listed, tmp_path):
-    done = train_ok(tmp_path / "save", "--path_t", listed, "--epochs", 1, role="student")
+def test_a_run_prints_and_stores_the_origin_of_its_teacher(known_teacher, tmp_path):
+    done = train_ok(tmp_path / "save", "--path_t", known_teacher, "--epochs", 1, role="student")
     assert "teacher origin: someone (example.org/zoo)" in done.out
     args = next(tmp_path.glob("save/student_model/*/args.json"))
     assert json.loads(args.read_text())["config"]["teacher_origin"] == "someone (example.org/zoo)"
@@ -79,13 +79,13 @@ def test_a_run_prints_and_stores_the_origin_of_its_teacher(listed, tmp_path):
     assert f"teacher accuracy: {measured:.2f} on the hold-out" in done.out
 
 
-def test_evaluate_prints_the_origin_of_the_published_figure(listed, monkeypatch, capsys):
+def test_evaluate_prints_the_origin_of_the_published_figure(known_teacher, monkeypatch, capsys):
     """A zoo's figure for its own weights, otherwise that of a network of this name trained alone."""
-    evaluate_file.main(["--path", str(listed), "--dataset", "digits", "--device", "cpu"])
+    evaluate_file.main(["--path", str(known_teacher), "--dataset", "digits", "--device", "cpu"])
     assert "published top-1 55.50 (someone (example.org/zoo))" in capsys.readouterr().out
-    torch.save(model_dict["resnet8"](num_classes=10).state_dict(), listed)
+    torch.save(model_dict["resnet8"](num_classes=10).state_dict(), known_teacher)
     monkeypatch.setattr(evaluate_file, "published_top1", lambda *_: 60.25)
-    evaluate_file.main(["--path", str(listed), "--dataset", "digits", "--device", "cpu"])
+    evaluate_file.main(["--path", str(known_teacher), "--dataset", "digits", "--device", "cpu"])
     assert "published top-1 60.25 (a resnet8 trained alone)" in capsys.readouterr().out
 
 
@@ -123,8 +123,8 @@ def test_other_teachers_are_unknown_or_trained_here(tmp_path):
 
 
 @pytest.mark.slow
-def test_runs_without_a_stored_origin_are_resumed(listed, tmp_path):
-    words = (tmp_path / "save", "--path_t", listed, "--resume", "auto")
+def test_runs_without_a_stored_origin_are_resumed(known_teacher, tmp_path):
+    words = (tmp_path / "save", "--path_t", known_teacher, "--resume", "auto")
     train_ok(*words, "--epochs", 1, role="student")
     args = next(tmp_path.glob("save/student_model/*/args.json"))
     content = json.loads(args.read_text())

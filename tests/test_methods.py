@@ -45,10 +45,10 @@ def test_losses_of_published_pairs_have_a_gradient(pair):
     both = pair_of_shapes(shapes(pair[1]), shapes(pair[0]))
     for name, cls in distiller_dict.items():
         if not cls.unsupported(own(name), both):
-            assert all(loss.shape == () for loss in faked(cls, own(name), both)), name
+            assert all(loss.shape == () for loss in losses_on_fake_tensors(cls, own(name), both)), name
 
 
-def faked(cls, opt, both):
+def losses_on_fake_tensors(cls, opt, both):
     """Losses of both stages after a backward pass, on fake tensors."""
     real = cls(opt, both) if "nce_k" in cls.flags else None  # its constructor counts the labels per class
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:

@@ -68,7 +68,7 @@ def parse(role, *argv):
     return PARSERS[role](list(argv))
 
 
-def one_line(capsys, role, *argv):
+def refusal_line(capsys, role, *argv):
     """Exit status 2 and exactly one line; returns it."""
     with pytest.raises(SystemExit) as left:
         raise SystemExit(guard(lambda argv: parse(role, *argv), argv))
@@ -86,7 +86,7 @@ def test_values_are_accepted_or_refused(role, flag, capsys):
     for value in good:
         assert flag in parse(role, f"--{flag}={value}").given
     for value in bad:
-        assert f"--{flag}" in one_line(capsys, role, f"--{flag}={value}")
+        assert f"--{flag}" in refusal_line(capsys, role, f"--{flag}={value}")
 
 
 @pytest.mark.parametrize("name", [name for name, method in distiller_dict.items() if method.flags])
@@ -94,7 +94,7 @@ def test_every_method_checks_its_own_flags(name, capsys):
     """Refuses in one line, also a number of 5000 digits."""
     for flag, kwargs in distiller_dict[name].flags.items():
         for value in ("no such value", "9" * 5000):
-            assert f"--{flag}" in one_line(capsys, "student", "--distill", name, f"--{flag}", value)
+            assert f"--{flag}" in refusal_line(capsys, "student", "--distill", name, f"--{flag}", value)
         assert getattr(parse("student", "--distill", name), flag) == kwargs["default"]
 
 
@@ -141,7 +141,7 @@ def test_spellings_of_booleans(capsys):
                          (["--pmixup", "no"], False), (["--pmixup", "0"], False)):
         assert parse("student", *words).pmixup is value, words
     for words in (["--pmixup=2"], ["--pmixup", "maybe"], ["--pmixup="], ["--no-pmixup=1"]):
-        assert "pmixup" in one_line(capsys, "teacher", *words)
+        assert "pmixup" in refusal_line(capsys, "teacher", *words)
 
 
 def test_unknown_names_suggest_similar_ones(capsys):
@@ -150,7 +150,7 @@ def test_unknown_names_suggest_similar_ones(capsys):
             ("student", ["--distill", "atention"], "attention"), ("teacher", ["--dataset", "cifar-100"], "cifar100"),
             ("teacher", ["--learning_rat", "1"], "--learning_rate"), ("student", ["stray"], "unknown argument"),
             ("student", ["--batch", "3"], "--batch_size"), ("teacher", ["--", "x"], "x")):
-        assert hint in one_line(capsys, role, *argv)
+        assert hint in refusal_line(capsys, role, *argv)
 
 
 def test_the_learning_rate_of_slow_networks_is_only_a_default():

@@ -96,7 +96,7 @@ def test_a_run_killed_between_the_two_renames_of_a_save_is_resumed(whole, tmp_pa
     assert results_of(tmp_path) == results_of(whole)
 
 
-def stateful():
+def stateful_methods():
     """Methods with a state: with two stages, without and with a loss in the second; with a memory."""
     two = next(n for n, m in distiller_dict.items() if m.two_stage and not m.adds_loss())
     trained = next(n for n, m in distiller_dict.items() if m.two_stage and m.adds_loss())
@@ -105,7 +105,7 @@ def stateful():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", stateful())
+@pytest.mark.parametrize("name", stateful_methods())
 def test_students_killed_in_either_stage_are_resumed_bit_for_bit(teacher, tmp_path, name):
     flags = [*(f"--{f}={SMALL[f]}" for f in distiller_dict[name].flags if f in SMALL), "--distill", name,
              "--path_t", teacher, "--epochs", 2, *(["--init_epochs", 1] if distiller_dict[name].two_stage else [])]
@@ -225,25 +225,25 @@ def test_a_run_created_between_look_up_and_lock_is_kept(whole, tmp_path, monkeyp
 
 def test_a_resume_by_other_code_is_reported_and_recorded(tmp_path, monkeypatch):
     """Every commit that trained a run stays recorded, also when args.json is lost."""
-    def by(commit, *flags):
+    def train_by(commit, *flags):
         monkeypatch.setattr(commits, "git_commit", lambda: commit)
         return train(tmp_path, "--epochs", 2, "--resume", "auto", *flags)
 
-    def on_record():
+    def recorded():
         return StoredRun(only_run(tmp_path)).commits
 
     monkeypatch.setattr(commits, "git_commit", lambda: "aaa")
     train_and_kill(tmp_path, "--epochs", 2, at=STEPS + 1)
-    assert on_record() == ["aaa"]
-    assert "was trained by the code of commit aaa, here is bbb" in by("bbb").out and on_record() == ["aaa", "bbb"]
-    assert "is finished" in (done := by("bbb")).out and "aaa and bbb, here is bbb" in done.out
+    assert recorded() == ["aaa"]
+    assert "was trained by the code of commit aaa, here is bbb" in train_by("bbb").out and recorded() == ["aaa", "bbb"]
+    assert "is finished" in (done := train_by("bbb")).out and "aaa and bbb, here is bbb" in done.out
     (only_run(tmp_path) / "args.json").unlink()
-    done = by("ccc")  # no step of it is left to train
+    done = train_by("ccc")  # no step of it is left to train
     assert "aaa and bbb, here is ccc" in done.out and "args.json was missing or damaged" in done.out
-    assert on_record() == ["aaa", "bbb"]
-    assert "WARNING" not in by("").out
+    assert recorded() == ["aaa", "bbb"]
+    assert "WARNING" not in train_by("").out
     shutil.rmtree(tmp_path / "models")
-    assert "WARNING" not in by("ddd").out + by("ddd").out and on_record() == ["ddd"]
+    assert "WARNING" not in train_by("ddd").out + train_by("ddd").out and recorded() == ["ddd"]
 
 
 def test_the_first_command_and_all_hardware_are_recorded(tmp_path, monkeypatch):
@@ -252,25 +252,25 @@ def test_the_first_command_and_all_hardware_are_recorded(tmp_path, monkeypatch):
         monkeypatch.setattr(sys, "argv", ["train_teacher.py", command])
         monkeypatch.setattr(run_module, "describe", lambda device: hardware)
 
-    def on_record(folder):
+    def recorded(folder):
         run = StoredRun(folder)
         return [*run.command[1:], *run.hardware]
 
     begin("--first", "one core")
     train_and_kill(tmp_path, "--epochs", 2, at=STEPS + 1)
     folder = only_run(tmp_path)
-    assert on_record(folder) == ["train_teacher.py", "--first", "one core"]
+    assert recorded(folder) == ["train_teacher.py", "--first", "one core"]
     begin("--second", "a GPU")
     train_and_kill(tmp_path, "--epochs", 2, "--resume", folder, at=1)
-    assert on_record(folder) == ["train_teacher.py", "--first", "one core", "a GPU"]
+    assert recorded(folder) == ["train_teacher.py", "--first", "one core", "a GPU"]
     train_ok(tmp_path, "--epochs", 2, "--resume", folder)
     begin("--third", "another GPU")
     train_ok(tmp_path, "--epochs", 2, "--resume", "auto")  # no step is left to train
     begin("--longer", "another GPU")
     train_ok(tmp_path, "--epochs", 3, "--resume", "auto")
     longer, = (run for run in folder.parent.iterdir() if run != folder)
-    assert on_record(longer) == ["train_teacher.py", "--longer", "one core", "a GPU", "another GPU"]
-    assert on_record(folder) == ["train_teacher.py", "--first", "one core", "a GPU"]
+    assert recorded(longer) == ["train_teacher.py", "--longer", "one core", "a GPU", "another GPU"]
+    assert recorded(folder) == ["train_teacher.py", "--first", "one core", "a GPU"]
 
 
 def test_the_commit_differs_with_every_change_of_the_code(tmp_path, monkeypatch):

@@ -55,7 +55,7 @@ def commands(tmp_path):
     return run
 
 
-def parsed(line):
+def parse_command(line):
     """The options of one recorded command, by our parsers; for another module its name."""
     if line[0] == "-m":
         return run_table.parse(line[2:]) if line[1] == "scripts.run_table" else line[1]
@@ -85,26 +85,26 @@ def test_scripts_run_the_commands_of_their_tables(commands, tmp_path, table):
         mixed = "mix=mixup" in opt.path_t
         return mixed, *(f"{key}={getattr(opt, key)}" for key in keys)
 
-    found = [parsed(line) for line in lines if line[0] == "train_student_mixstd.py"]
+    found = [parse_command(line) for line in lines if line[0] == "train_student_mixstd.py"]
     trials = spec.load(table).trial.split(",")
     assert all(opt.trial == trials and opt.warnings == [] and network_named(opt.path_t) == opt.model_t
                for opt in found)
     plan = table_runs.make_plan([table, "--save_dir", tmp_path / "save"])
     wanted = [run.opt for run in plan.runs.values() if run.kind == "student_model"]
     assert sorted(map(facts, found)) == sorted(map(facts, wanted))
-    alone = [parsed(line) for line in lines if line[0] == "train_teacher.py"]
+    alone = [parse_command(line) for line in lines if line[0] == "train_teacher.py"]
     expected = [run.opt for run in plan.runs.values() if run.kind == "models"]
     if table in ("augmentation", "teachers"):  # else the teachers are taken as they are
         shown = {"model", "mix", "pmixup", "learning_rate", "epochs"}
         made = {tuple(getattr(opt, key) for key in sorted(shown)) for opt in alone}
         assert made >= {tuple(getattr(opt, key) for key in sorted(shown)) for opt in expected if opt.mix == "mixup"}
-    assert all(parsed(line).warnings == [] for line in lines)
+    assert all(parse_command(line).warnings == [] for line in lines)
 
 
 def test_the_zoo_script_runs_every_method_with_its_own_weights(commands):
     done, lines = commands("run_cifar_distill.sh", "--trial", "7")
     assert done.returncode == 0, done.stderr
-    found = {opt.distill: opt for opt in map(parsed, lines)}
+    found = {opt.distill: opt for opt in map(parse_command, lines)}
     assert set(found) == set(distiller_dict) and len(lines) == len(found), "scripts/run_cifar_distill.sh: a line each"
     for name, opt in found.items():
         weights = (opt.gamma, opt.alpha, opt.beta)
@@ -115,10 +115,10 @@ def test_the_zoo_script_runs_every_method_with_its_own_weights(commands):
 def test_the_vanilla_script_trains_the_networks_of_the_tables(commands):
     done, lines = commands("run_cifar_vanilla.sh")
     assert done.returncode == 0 and len(lines) == 15
-    for opt in map(parsed, lines):
+    for opt in map(parse_command, lines):
         assert opt.learning_rate == (0.01 if opt.model in ("MobileNetV2", "ShuffleV1", "ShuffleV2") else 0.05)
     _, lines = commands("run_cifar_vanilla.sh", "vgg13", FLAGS="--trial 1,2 --epochs 3")
-    assert [(opt.model, opt.trial, opt.epochs) for opt in map(parsed, lines)] == [("vgg13", ["1", "2"], 3)]
+    assert [(opt.model, opt.trial, opt.epochs) for opt in map(parse_command, lines)] == [("vgg13", ["1", "2"], 3)]
 
 
 @pytest.mark.parametrize("data", ["", "/data/imagenet"])
@@ -127,10 +127,10 @@ def test_reproduce_runs_every_table_and_reports(commands, data):
     done, lines = commands("reproduce.sh", "--epochs", "8", "--jobs", "2", STEPS="tables report", IMAGENET=data)
     assert done.returncode == 0, done.stderr
     assert lines.pop() == ["-m", "scripts.report"]
-    tables = {opt.table: opt.data_dir for opt in map(parsed, lines)}
+    tables = {opt.table: opt.data_dir for opt in map(parse_command, lines)}
     assert tables.keys() == set(spec.names()) - (set() if data else {"imagenet"})
     assert tables.get("imagenet", "") == data and tables["main"] == "data"
-    assert all((opt.epochs, opt.jobs) == (8, 2) for opt in map(parsed, lines))
+    assert all((opt.epochs, opt.jobs) == (8, 2) for opt in map(parse_command, lines))
 
 
 def test_a_missing_teacher_is_reported_with_the_command_that_trains_it(commands, tmp_path):

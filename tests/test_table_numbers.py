@@ -30,7 +30,7 @@ def test_mean_and_deviation_by_hand():
     assert Figure.of(results[:1]).text == "70.00 (n=1)" and Figure.of([]).text == ""
 
 
-def filled(tmp_path):
+def plans_with_runs(tmp_path):
     """Plans of a small table at full and reduced size, with three and two finished runs of KD."""
     argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--out", tmp_path / "result"]
     plans = []
@@ -62,7 +62,7 @@ def test_significance_of_a_comparison(tmp_path):
 
 
 def test_full_and_reduced_runs_are_kept_apart(tmp_path):
-    full, reduced = filled(tmp_path)
+    full, reduced = plans_with_runs(tmp_path)
     result = tmp_path / "result" / "small"
     for plan in (full, reduced):
         folder = result / plan.size.folder
@@ -126,7 +126,7 @@ def test_a_fetched_teacher_has_the_accuracy_measured_by_its_students(tmp_path, m
 
 
 def test_runs_stay_in_runs_csv_without_their_folders_until_the_recipe_changes(tmp_path):
-    full, _ = filled(tmp_path)
+    full, _ = plans_with_runs(tmp_path)
     folder = tmp_path / "result" / "small"
     render.write(full, folder)
 

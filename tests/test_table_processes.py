@@ -143,7 +143,7 @@ def test_a_killed_table_continues_where_it_was(tmp_path, monkeypatch):
             killed.wait(60)
         assert not list(students.glob("*/summary.json"))
         folder, = students.glob("*/")
-        wait_for(lambda: unlocked(folder))  # the student still finishes its step
+        wait_for(lambda: is_unlocked(folder))  # the student still finishes its step
         assert call(run_table.main, argv).status == 0
     assert seeds(tmp_path) == {"Teacher": "1", "KD": "1", "MIXSTD": "0"}
     logs = {path.stem: path.read_text() for path in tmp_path.rglob("*.log")}
@@ -158,7 +158,7 @@ def wait_for(condition, timeout=240):
         time.sleep(0.02)
 
 
-def unlocked(folder):
+def is_unlocked(folder):
     try:
         lock_folder(folder).close()
     except BlockingIOError:
@@ -184,7 +184,7 @@ def test_a_failed_run_is_in_the_table_until_it_is_finished(tmp_path, monkeypatch
             tmp_path / "save", "--out", tmp_path / "out", "--only", "KD"]
     table_runs.train_in_process(monkeypatch)
     with monkeypatch.context() as patch:
-        patch.setitem(table_runs.SCRIPTS, "train_student_mixstd.py", broken)
+        patch.setitem(table_runs.SCRIPTS, "train_student_mixstd.py", raise_disk_full)
         assert_refused(call(run_table.main, argv), "1 of 2 runs failed: KD, resnet8 > resnet8")
     table = next((tmp_path / "out").rglob("table.md"))
     failed, = (line for line in table.read_text().splitlines() if line.startswith("- "))
@@ -192,5 +192,5 @@ def test_a_failed_run_is_in_the_table_until_it_is_finished(tmp_path, monkeypatch
     assert call(run_table.main, argv).status == 0 and "## Failed" not in table.read_text()
 
 
-def broken(argv):
+def raise_disk_full(argv):
     raise UserError("the disk | is full")

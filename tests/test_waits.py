@@ -28,7 +28,7 @@ def emulated(monkeypatch):
     return Emulated().patch(monkeypatch)
 
 
-def places(function):
+def find_waits(function):
     """(function name, line number, line) of each wait in a function or one nested in it."""
     lines, first = inspect.getsourcelines(function)
     return [(function.__name__, first + i, line.strip()) for i, line in enumerate(lines)
@@ -128,7 +128,8 @@ SCENES = {
     batches_that_two_share: [together.SharedEpoch.at],
     runs_that_come_and_go: [together.Lane.__init__, together.Lane.close],
 }
-DROPS = [(scene, place) for scene, functions in SCENES.items() for function in functions for place in places(function)]
+DROPS = [(scene, place) for scene, functions in SCENES.items() for function in functions
+         for place in find_waits(function)]
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)

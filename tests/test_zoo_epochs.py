@@ -16,7 +16,7 @@ from helper.options import parse_student
 from helper.run import Run
 from models import model_dict
 from scripts.zoo_table import MIXINGS
-from tests.support.zoo_cases import CLASSES, SHAPES_S, advised, pair_of_shapes, stages_of
+from tests.support.zoo_cases import CLASSES, SHAPES_S, advised_flags, pair_of_shapes, stages_of
 
 pytestmark = pytest.mark.slow
 
@@ -41,9 +41,9 @@ def command(teacher_file, tmp_path, monkeypatch):
         data = load_once("digits", "data", 40, 0.05)
         labels = data.train.labels
         pair = Namespace(**{**vars(pair_of_shapes(SHAPES_S, SHAPES_S)), "n_data": len(labels), "labels": labels})
-        words = advised(name, pair, "--path_t", str(teacher_file), "--model_s", "resnet8", "--dataset", "digits",
-                        "--train_fraction", "0.05", "--holdout", "40", "--batch_size", "32", "--epochs", "1",
-                        "--init_epochs", "1", "--device", "cpu", "--save_dir", str(tmp_path), *flags)
+        words = advised_flags(name, pair, "--path_t", str(teacher_file), "--model_s", "resnet8", "--dataset", "digits",
+                              "--train_fraction", "0.05", "--holdout", "40", "--batch_size", "32", "--epochs", "1",
+                              "--init_epochs", "1", "--device", "cpu", "--save_dir", str(tmp_path), *flags)
         train_student_mixstd.main(words)
         return next((tmp_path / "student_model").iterdir())
     return run

@@ -23,7 +23,7 @@ def pair_of_shapes(shapes_s, shapes_t, seed=3):
     return Pair([torch.Size(s) for s in shapes_s], [torch.Size(t) for t in shapes_t], N, CLASSES, LABELS, seed)
 
 
-def advised(name, pair, *flags):
+def advised_flags(name, pair, *flags):
     """The method's flags for this pair, reduced as its refusal advises where the defaults need more images."""
     flags = ["--distill", name, *flags]
     reason = distiller_dict[name].unsupported(parse_student(flags), pair)
@@ -37,7 +37,7 @@ def small_method(name, *flags):
     cls = distiller_dict[name]
     for shapes_t in (WIDER, SHAPES_S):
         pair = pair_of_shapes(SHAPES_S, shapes_t)
-        opt = parse_student(advised(name, pair, *flags))
+        opt = parse_student(advised_flags(name, pair, *flags))
         if not cls.unsupported(opt, pair):
             break
     torch.manual_seed(1)
@@ -71,7 +71,7 @@ def stages_of(name):
     return ["init", "main"] if distiller_dict[name].two_stage else ["main"]
 
 
-def cancelled(module):
+def cancelled_biases(module):
     """Ids of the biases that a batch norm after their layer cancels: their gradient is zero."""
     pairs = [pair for m in module.modules() for pair in zip(list(m.children()), list(m.children())[1:], strict=False)]
     return {id(a.bias) for a, b in pairs if isinstance(b, nn.BatchNorm2d) and getattr(a, "bias", None) is not None}
@@ -88,8 +88,8 @@ def network_shapes(name="resnet8"):
 def fit_of(name, seed=0, precision="fp32", flags=()):
     """A Fit of a resnet8 from a resnet8, without weight decay, so that weights without a gradient stay the same."""
     pair = pair_of_shapes(network_shapes(), network_shapes(), seed)
-    opt = parse_student(advised(name, pair, "--model_s", "resnet8", "--batch_size", "6", "--init_epochs", "1",
-                                "--weight_decay", "0", *flags))
+    opt = parse_student(advised_flags(name, pair, "--model_s", "resnet8", "--batch_size", "6", "--init_epochs", "1",
+                                      "--weight_decay", "0", *flags))
     opt.step, opt.precision = "eager", precision
     torch.manual_seed(seed)
     model = model_dict["resnet8"](num_classes=CLASSES)
