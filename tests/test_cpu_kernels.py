@@ -68,7 +68,6 @@ def fast_conv(*args):
 
 
 def uses_kernel(net, x):
-    """Whether a call goes through the kernel."""
     with torch.profiler.profile() as events:
         net(x)
     return any(event.key == "mixkd::convolve" for event in events.key_averages())
@@ -94,7 +93,7 @@ def test_convolution_and_its_gradients_match_float64(bias, layout):
 
 
 def test_bfloat16_convolution_rounds_only_output_and_input_gradient():
-    """Under autocast, output and input gradient are rounded to bfloat16; the other gradients stay float32."""
+    """Under autocast."""
     for n, c, k, h, w in SUPPORTED:
         exact, fast = conv(c, k).double(), fast_conv(c, k)
         x, dy = torch.randn(n, c, h, w).bfloat16(), torch.randn(n, k, h, w).bfloat16()
@@ -208,7 +207,6 @@ def test_norm_in_training_matches_float64(call, threads):
 
 @pytest.mark.parametrize("call", CALLS)
 def test_bfloat16_norm_rounds_only_output_and_input_gradients(call):
-    """The output and the gradients of input and shortcut are rounded to bfloat16; the rest stays float32."""
     x, residual = (t.bfloat16() for t in (images(5, 32, 6, 7), images(5, 32, 6, 7).square()))
     dy = images(5, 32, 6, 7).roll(1, 0).contiguous(memory_format=LAST).bfloat16()
     got, _ = norm_outcome(CALLS[call], fast_norm(32), x, residual, dy)
@@ -323,7 +321,6 @@ def test_fused_teacher_computes_the_same_function(name):
 
 
 def test_number_of_fused_shortcuts_and_relus():
-    """How many convolutions of a resnet20 add a shortcut, and how many apply a ReLU."""
     net, found = cpu_kernels.accelerate(folded(model_dict["resnet20"](num_classes=10))), []
     for features in (False, True):
         graph = cpu_kernels.fused(net, features, features)

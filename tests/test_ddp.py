@@ -58,7 +58,7 @@ def start(jobs, folder, **environment):
 
 
 def wait_for_end(process):
-    """(status, output). Processes that hang are killed, which fails the test."""
+    """Returns (status, output); processes that hang are killed, which fails the test."""
     try:
         return process.wait(LIMIT), process.log.read_text()
     finally:

@@ -53,7 +53,6 @@ def test_weights_that_blow_up_in_the_last_step_are_not_saved(tmp_path, monkeypat
 
 
 def test_a_skipped_step_changes_no_weight_buffer_or_memory(tmp_path, monkeypatch):
-    """With --on_nan skip, a batch of NaN changes nothing, in the method's buffers too."""
     real, seen = Engine.step, []
 
     def spoil(self, batch):
