@@ -104,6 +104,16 @@ def test_a_stored_network_of_another_recipe_is_skipped(tmp_path, capsys):
     assert "[to do] teacher resnet20" in capsys.readouterr().out
 
 
+def test_a_table_of_a_reduced_recipe_trains_its_own_teachers(tmp_path):
+    """models/pretrained/resnet20.pth is of 240 epochs, the table claims of 60; a user's --teacher_dir is honoured."""
+    argv = ["claims", "--save_dir", tmp_path / "save", "--trial", "1"]
+    teachers = table_runs.make_plan(argv).teachers
+    assert [source.run.epochs_left for source in teachers.values()] == [60, 60]
+    path = tmp_path / "zoo" / vanilla("resnet20")
+    table_runs.save_teacher(path, arch="resnet20")
+    assert table_runs.make_plan([*argv, "--teacher_dir", tmp_path / "zoo"]).teachers["resnet20", ""].path == path
+
+
 def test_students_use_the_teacher_in_the_folder_of_its_run(argv):
     """Though the folder has another name."""
     plan = table_runs.make_plan(argv)

@@ -233,8 +233,8 @@ class Plan:
     # Teachers ---------------------------------------------------------------------------------------------------------
 
     def _teacher(self, arch: str, flags: str) -> TeacherSource:
-        """--teacher_dir's, else the table's own finished one, else models/pretrained/, else a fetched one, else
-        torchvision's, else the one that will be trained."""
+        """--teacher_dir's, else the table's own finished one, else, unless the table's recipe is a reduced one,
+        models/pretrained/ or a fetched one, else torchvision's, else the one that will be trained."""
         if (arch, flags) in self.teachers:
             return self.teachers[arch, flags]
         words, label = ["--model", arch, *shlex.split(flags)], f"teacher {arch} {flags}".strip()
@@ -245,6 +245,8 @@ class Plan:
         files = [own]
         if not flags and not self.size.holdout and self.size.dataset == self.size.recipe_dataset:
             files = teacher_files(arch, own, self.opt.save_dir, self.opt.teacher_dir)
+            if self.table.reduced:  # its teachers are of its own recipe; networks of the full one are not
+                files = files[:files.index(own) + 1]
             last = torchvision_path(arch, self.table) or own
         path = next((file for file in files if file.is_file() and (file == own or self._is_full(file, arch))), last)
         run = self._run("models", words, label) if path == own else None

@@ -69,12 +69,12 @@ def run_of(plan, row):
     return plan.cell_runs[row, plan.table.columns[0]][0]
 
 
-def save_teacher(path, seed=0, **state):
-    """Save a resnet14 with seed ``seed`` as ``path``; returns the digest of its weights."""
+def save_teacher(path, seed=0, arch="resnet14", **state):
+    """Save a network with seed ``seed`` as ``path``; returns the digest of its weights."""
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
-    weights = model_dict["resnet14"](num_classes=100).state_dict()
-    checkpoint.save({"model": weights, "arch": "resnet14", **state}, path)
+    weights = model_dict[arch](num_classes=100).state_dict()
+    checkpoint.save({"model": weights, "arch": arch, **state}, path)
     return checkpoint.digest(weights)
 
 
