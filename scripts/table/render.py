@@ -96,12 +96,14 @@ def table_csv(plan: Plan, figures: dict) -> str:
         if not reduced:
             row |= {"published": two(cell.published), "difference": _signed(_difference(cell, figure)),
                     "source": cell.row.source if cell.published is not None else ""}
-        rows.append({**row, f"{prefix}best_top1_mean": two(figure.best), "command": command(plan, cell, figure)})
+        rows.append({**row, f"{prefix}best_top1_mean": two(figure.best), "teacher": figure.teacher,
+                     "hardware": figure.hardware, "time": duration(figure.seconds) if figure.seconds else "",
+                     "code": figure.code, "command": command(plan, cell, figure)})
     return csv_text(rows, list(rows[0]))
 
 
 def markdown(plan: Plan, figures: dict, failed: Mapping[str, str] = NONE) -> str:
-    """table.md: the matrix of figures, which the README shows, then pictures, failed runs, cells and commands."""
+    """table.md: the matrix of figures, which the README shows, then pictures, failed runs and commands."""
     table, size = plan.table, plan.size
     title = table.title + (f" ({size.label})" if size.label else "")
     notes = [*table.about]
@@ -118,8 +120,9 @@ def markdown(plan: Plan, figures: dict, failed: Mapping[str, str] = NONE) -> str
     pictures = [f"![{markdown_cell(title)}]({name}.png)" for name in names]
     lines = [f"# {title}", "", *_paragraphs(notes), *_matrix(table, size, figures), "",
              *_comparisons(table, figures), *_paragraphs([*_training_times(table, figures), *sources]), DETAILS,
-             "", *_paragraphs(pictures), *_failures(failed), "## Cells", "", *_details(plan, figures), "",
-             "## Commands", "", "```", *commands, "```"]
+             "", *_paragraphs(pictures), *_failures(failed), "## Commands", "",
+             "[table.csv](table.csv) has a line per cell, with its teacher, hardware, time and code.", "",
+             "```", *commands, "```"]
     return "\n".join(lines) + "\n"
 
 
@@ -201,25 +204,6 @@ def _training_times(table: Table, figures: dict) -> list[str]:
     teachers = sorted(text for text in known if not any(other != text and other.startswith(text) for other in known))
     made = f"A run's training steps took {' to '.join(times)}" + (f" ({'; '.join(hardware)})" if hardware else "")
     return [f"{made}." + (f" Teachers: {'; '.join(teachers)}." if teachers else "")]
-
-
-def _details(plan: Plan, figures: dict) -> list[str]:
-    """A line per cell with a run; table.csv has the others too."""
-    reduced = bool(plan.size.label)
-    numbers = ("last epoch, mean", "standard deviation", "best epoch, mean")
-    head = ["row", "column", "seeds", *(f"{name}{', reduced' if reduced else ''}" for name in numbers), "teacher",
-            "hardware", "time", "code"]
-    lines = []
-    for cell in plan.table.cells:
-        figure = figures[cell.key]
-        if not figure.n:
-            continue
-        lines.append([cell.row.name, cell.column, str(figure.n), two(figure.mean), two(figure.std),
-                      two(figure.best), figure.teacher, figure.hardware,
-                      duration(figure.seconds) if figure.seconds else "", figure.code])
-        if not reduced:
-            lines[-1] += [two(cell.published), _signed(_difference(cell, figure))]
-    return markdown_table(head + ([] if reduced else ["published", "difference of the last epoch"]), lines)
 
 
 def _paragraphs(texts: Sequence[str]) -> list[str]:
