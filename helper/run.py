@@ -326,7 +326,7 @@ class Run:
             if not all(type(step) is int and type(loss) in (int, float) for step, loss in state["points"]):
                 raise ValueError("its points are no numbers")
             fit.load_state_dict(state)
-            self.points, self.commits = state["points"], list(map(str, state["commits"]))
+            self.points, self.commits = state["points"], list(map(str, state.get("commits", [])))
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             # torch complains of wrong shapes and types in many ways
             raise UserError(f"{path}: damaged, or of another version of the code ({type(error).__name__}: "
