@@ -143,6 +143,10 @@ def test_costs_are_multiply_adds_at_the_rate_of_finished_runs(argv, capsys):
     other = table_runs.finish(plan, table_runs.run_of(plan, "MIXSTD"), "8", 30.0) / "args.json"
     other.write_text(other.read_text().replace('"resnet8"', '"a network of another version"'))
     table_runs.finish(plan, table_runs.run_of(plan, "MIXSTD"), "7", 30.0)
+    moved = table_runs.finish(plan, table_runs.run_of(plan, "MIXSTD"), "9", 30.0)  # from a GPU to this CPU
+    (moved / "timing.csv").write_text("stage,epoch,seconds,images_per_s\nmain,1,1.0,90000\nmain,2,1.0,90000\n")
+    args = moved / "args.json"
+    args.write_text(args.read_text().replace('"none"', '"a GPU; a CPU"'))
     run_table.main([*map(str, argv), "--dry_run"])
     units, hours = cost / costs.unit(), cost / (t + 3 * s) / 2000 / 3600  # the median of 1000 and 3000 images/s
     assert f"] KD, resnet14 > resnet8  {units:.2f} units, about {hours:.1f} h\n" in capsys.readouterr().out

@@ -92,9 +92,11 @@ class Store:
         return max(found, key=is_finished, default=None)
 
     def rate(self, cuda: bool) -> float | None:
-        """Multiply-adds per second in training, the median over the runs on CUDA, or on the CPU; None without any."""
+        """Multiply-adds per second in training, the median over the runs on CUDA, or on the CPU; None without any. Runs
+        that moved between devices are left out: their epochs have two rates."""
         rates = [run.images_per_s * image_cost(*networks(run.config)) for runs in self.runs.values() for run in runs
                  if run.images_per_s and str(run.config.get("device")).startswith("cuda") == cuda
+                 and len(run.hardware) < 2
                  and {*networks(run.config)} <= {*any_model, None}]  # another version may have had other networks
         return statistics.median(rates) if rates else None
 
