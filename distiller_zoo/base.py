@@ -1,7 +1,7 @@
 """The contract between a training step and a distillation method.
 
 A step hands a method what both networks returned for one batch, ``(features, logits)`` each, and the batch;
-the method answers with named, weighted loss terms:
+the method returns named, weighted loss terms:
 
     loss = gamma * cls + alpha * div + beta * kd                                  (RepDistiller, train_student.py)
 

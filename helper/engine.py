@@ -17,7 +17,7 @@ from distiller_zoo import Distiller
 
 from . import ddp
 from .device import autocast
-from .teacher import AnsweredBatch
+from .teacher import TeacherBatch
 
 SUMS = ("top1", "top5", "mixed", "skipped", "images", "loss")  # over an epoch; the loss terms follow
 OLDER_SUMS = ("images", "loss", "top1", "top5", "mixed", "skipped")  # their order in states of older versions
@@ -76,7 +76,7 @@ class Engine:
 
     def teacher_output(self, batch) -> tuple:
         """The teacher's (features, logits), computed now or carried by the batch."""
-        if isinstance(batch, AnsweredBatch):
+        if isinstance(batch, TeacherBatch):
             return batch.features_t, batch.logits_t
         return self.teacher(batch.images)
 

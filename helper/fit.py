@@ -23,7 +23,7 @@ from .evaluate import Accuracy, evaluate
 from .recipe import learning_rate_at
 from .run import Run
 from .stored_runs import NEWEST
-from .teacher import answered, steps_ahead
+from .teacher import steps_ahead, with_teacher
 
 COLUMNS = {"init": {"train_loss", "seconds"},  # that every row of the history has, by stage
            "main": {"train_loss", "train_acc", "test_loss", "test_acc", "test_acc_top5", "seconds"}}
@@ -112,7 +112,7 @@ class Fit:
 
         if self.ahead == 1 or not self.engine.needs_teacher:
             return epoch(start)
-        return answered(self.engine.teacher, self.ahead, epoch, start)
+        return with_teacher(self.engine.teacher, self.ahead, epoch, start)
 
     def end_epoch(self, row: dict) -> None:
         """Count the epoch; ``row`` is its line in log.csv."""

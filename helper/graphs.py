@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .engine import Engine
-from .teacher import AnsweredBatch
+from .teacher import TeacherBatch
 
 WARM_UP = 3  # eager steps before the first capture: momentum buffers, cuDNN's search, CRD's constants
 
@@ -28,7 +28,7 @@ class CudaEngine(Engine):
 
     def teacher_output(self, batch):
         """Computed on a stream of its own, unless the batch carries it; joined in :meth:`student`."""
-        if isinstance(batch, AnsweredBatch):
+        if isinstance(batch, TeacherBatch):
             return super().teacher_output(batch)
         self.pending = True
         self.beside.wait_stream(torch.cuda.current_stream())

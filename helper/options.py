@@ -231,7 +231,7 @@ def _add_running(parser: Parser) -> None:
     group.add_argument("--threads", type=number(int, low=0, high=1024), default=0,
                        help="CPU threads (default: all cores)")
     parser.add_boolean(group, "--sync_bn", False, "under torchrun: batch norms over all processes' samples, on CUDA")
-    group.add_argument("--on_nan", type=name_from(("stop", "skip"), "answer to a NaN"), default="stop",
+    group.add_argument("--on_nan", type=name_from(("stop", "skip"), "reaction to a NaN"), default="stop",
                        help="a loss that is not finite: stop at the epoch's check, or skip such steps (default stop)")
     group.add_argument("--resume", type=path, default=None, metavar="FOLDER",
                        help="continue the run in FOLDER; auto finds the run with this configuration, or starts it")
@@ -306,7 +306,7 @@ def idle_loss(opt: Namespace) -> set[str]:
 
 def _idle_loss_flags(opt: Namespace, method) -> list[str]:
     """A warning for every given loss flag without an effect; not for a weight of 0,
-    whose term is left out as asked."""
+    whose term is left out as given."""
     ignored = opt.given & idle_loss(opt)
     ignored -= {name for name in ("gamma", "alpha", "beta") if not getattr(opt, name)}
     why = {"kd_T": f" --rescale {opt.rescale} -a {opt.alpha:g}", "rescale": f" -r {opt.gamma:g} -a {opt.alpha:g}"}
@@ -350,7 +350,7 @@ def show(opt: Namespace) -> None:
 
 
 def step_kind(text: str) -> str:
-    """A value of --step. 'compile' was one: on CUDA it had no graph, and no chunk of a teacher that answers ahead had
+    """A value of --step. 'compile' was one: on CUDA it had no graph, and no chunk of a teacher that computes ahead had
     the compiled size."""
     if text == "compile":
         raise UserError("--step compile: removed, as graph is faster on CUDA and --kernels native as fast on the CPU; "

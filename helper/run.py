@@ -117,7 +117,7 @@ def teacher_name(opt: Namespace, trial: str) -> str:
 
 def student_name(opt: Namespace, trial: str) -> str:
     """MIX-KD: S=.._T=.._cifar100_mixstd_r=.._a=.._b=.._pmix=.._.._betalpha=.._1, then what else was given. Unlike
-    MIX-KD, mix=none stands in place of pmix and betalpha where nothing is mixed, and full mixup has no amount."""
+    MIX-KD, mix=none replaces pmix and betalpha where nothing is mixed, and full mixup has no amount."""
     amount = f"_{opt.partmixup}" if opt.pmixup else ""
     mixing = "mix=none" if opt.mix == "none" else f"pmix={opt.pmixup}{amount}_betalpha={opt.beta_a}"
     beta = 0.0 if "beta" in options.idle_loss(opt) else opt.beta

@@ -1,4 +1,4 @@
-"""What stands between a command line and the first step of a run: data, networks, engine."""
+"""From a command line to the first step of a run: data, networks, engine."""
 from __future__ import annotations
 
 from argparse import Namespace

@@ -83,7 +83,7 @@ def read_teacher(path: str, arch: str | None = None, flags: tuple[str, str] = ("
     return TeacherFile(file, arch, weights, _trained(state, file), flags, classes, changes)
 
 
-def from_torchvision(path: str, asked: str | None, flags: tuple[str, str]) -> TeacherFile:
+def from_torchvision(path: str, given: str | None, flags: tuple[str, str]) -> TeacherFile:
     """``torchvision:resnet34``, or ``torchvision:resnet50:IMAGENET1K_V2``: ImageNet weights by torchvision's weights
     API, from its cache or downloaded into it and checked by the digest in their name. V1 where no version is given.
 
@@ -94,8 +94,8 @@ def from_torchvision(path: str, asked: str | None, flags: tuple[str, str]) -> Te
     if arch not in imagenet_dict or arch not in models.list_models():
         known = [name for name in imagenet_dict if name in models.list_models()]
         raise UserError(f"{flags[0]} {path}: torchvision has weights for {', '.join(known)}")
-    if asked not in (None, arch):
-        raise UserError(f"{flags[1]} {asked}: {flags[0]} {path} is a {arch}; leave {flags[1]} out")
+    if given not in (None, arch):
+        raise UserError(f"{flags[1]} {given}: {flags[0]} {path} is a {arch}; leave {flags[1]} out")
     versions = models.get_model_weights(arch).__members__
     if (version := version or "IMAGENET1K_V1") not in versions:
         raise UserError(f"{flags[0]} {path}: {arch} has the weights {', '.join(versions)}")
@@ -165,10 +165,10 @@ def build(file: TeacherFile, num_classes: int, classes: tuple[str, ...] = ()) ->
 
 
 class Teacher:
-    """Answers a batch with (features, logits), without autograd, batch norm folded into the convolutions.
+    """Returns (features, logits) of a batch, without autograd, batch norm folded into the convolutions.
 
     features: whether to return features at all; preact: those before the last ReLU of a stage. It computes in the
-    student's precision, or in that of ``--teacher_precision``; its answers are then in single precision.
+    student's precision, or in that of ``--teacher_precision``; its outputs are then in single precision.
     """
 
     def __init__(self, model: nn.Module, opt: Namespace, device: torch.device, features: bool, preact: bool):
@@ -200,7 +200,7 @@ class Teacher:
 
 
 @dataclass(frozen=True)
-class AnsweredBatch(dataset.Batch):
+class TeacherBatch(dataset.Batch):
     """A batch with the teacher's logits (B, K) for it, and its features where the method reads them."""
 
     logits_t: Tensor
@@ -208,16 +208,16 @@ class AnsweredBatch(dataset.Batch):
 
 
 def steps_ahead(device: torch.device, batch_size: int, features: bool) -> int:
-    """Steps for which the teacher answers at once on a device."""
+    """Steps for which the teacher computes ahead on a device."""
     return 1 if features else max(1, IMAGES_AHEAD[device.type] // batch_size)
 
 
-def answered(teacher: Callable, steps: int, epoch: Callable[[int], Iterator[dataset.Batch]],
-             start: int) -> Iterator[AnsweredBatch]:
-    """The batches of an epoch from step ``start`` on, answered ``steps`` at a time.
+def with_teacher(teacher: Callable, steps: int, epoch: Callable[[int], Iterator[dataset.Batch]],
+                 start: int) -> Iterator[TeacherBatch]:
+    """The batches of an epoch from step ``start`` on with the teacher's outputs, computed for ``steps`` at once.
 
     teacher: from images to (features, logits). epoch: from a step to the epoch's batches from there on. Chunks begin at
-    fixed steps, so that a run resumed within one gets the answers that it would have got without a pause.
+    fixed steps, so that a run resumed within one gets the outputs that it would have had without a pause.
     """
     first = start - start % steps
     batches = epoch(first)
@@ -225,9 +225,9 @@ def answered(teacher: Callable, steps: int, epoch: Callable[[int], Iterator[data
         features, logits = teacher(torch.cat([b.images for b in chunk]) if len(chunk) > 1 else chunk[0].images)
         sizes = [len(batch.labels) for batch in chunk]
         parts = zip(*(f.split(sizes) for f in features), strict=True) if features else [()] * len(chunk)
-        answers = zip(chunk, logits.split(sizes), parts, strict=True)
-        for step, (batch, logits_t, features_t) in enumerate(answers, first):
+        outputs = zip(chunk, logits.split(sizes), parts, strict=True)
+        for step, (batch, logits_t, features_t) in enumerate(outputs, first):
             if step >= start:
                 columns = {field.name: getattr(batch, field.name) for field in fields(batch)}
-                yield AnsweredBatch(**columns, logits_t=logits_t, features_t=features_t)
+                yield TeacherBatch(**columns, logits_t=logits_t, features_t=features_t)
         first += len(chunk)

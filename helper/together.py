@@ -30,7 +30,7 @@ from .errors import Interrupted, UserError, line_of
 from .fit import PHASE, Fit, print_line
 from .graphs import tensors_of
 from .interrupts import Interrupts
-from .teacher import answered
+from .teacher import with_teacher
 
 FAULTS = (UserError, DataError, DistillError, OSError, torch.cuda.OutOfMemoryError)
 
@@ -101,7 +101,7 @@ class Pace:
     it are trained to their end.
 
     On the CPU two: resnet20 > resnet8 on digits took 18.1 s of CPU time where it took 18.8 one after another, and 16.6
-    in place of 17.8 where the two share their seed, so their batches and the teacher's answers. More only take memory.
+    in place of 17.8 where the two share their seed, so their batches and the teacher's outputs. More only take memory.
     """
 
     GAIN, WINDOW = 1.1, 40
@@ -325,7 +325,7 @@ def follow(key: Hashable, make: Callable[[int], Iterator], start: int, window: i
 
 
 def batches(fit: Fit) -> Iterator:
-    """A run's batches from its step on; with the teacher's answers where its method reads them."""
+    """A run's batches from its step on; with the teacher's outputs where its method reads them."""
     engine, seed, epoch, phase = fit.engine, fit.seed, fit.epoch + 1, PHASE[fit.stage]
     key = (id(fit.loader), seed, epoch, phase)
     window = max(fit.ahead, 4)
@@ -336,5 +336,5 @@ def batches(fit: Fit) -> Iterator:
     if not engine.needs_teacher:
         return cut(fit.step)
     teacher = engine.teacher
-    return follow((key, id(teacher), fit.ahead), lambda first: answered(teacher, fit.ahead, cut, first), fit.step,
+    return follow((key, id(teacher), fit.ahead), lambda first: with_teacher(teacher, fit.ahead, cut, first), fit.step,
                   window)

@@ -64,7 +64,7 @@ class ResNet(FeatureNet):
         return Stage(BasicBlock(c_in, c_out, stride), *(BasicBlock(c_out, c_out, 1) for _ in range(blocks - 1)))
 
     def forward(self, x, is_feat=False, preact=False):
-        x = self.bn1(self.conv1(x), relu=True)  # self.relu stands among the modules for get_feat_modules alone
+        x = self.bn1(self.conv1(x), relu=True)  # self.relu is a module for get_feat_modules only
         features, x = run_stages(x, (self.layer1, self.layer2, self.layer3), preact)
         pooled = global_pool(x)
         logits = self.fc(pooled)

@@ -32,7 +32,7 @@ from helper.device import describe, resolve_device
 from helper.errors import UserError, guard
 from helper.graphs import WARM_UP, norms_counted_at_once
 from helper.options import add_dataset, loader_of
-from helper.teacher import IMAGES_AHEAD, AnsweredBatch, answered
+from helper.teacher import IMAGES_AHEAD, TeacherBatch, with_teacher
 from models import any_model, model_dict
 from models.cuda_kernels import norms_by_triton
 from models.fusing import fused_for_cuda
@@ -227,7 +227,7 @@ def measure_train(opt, data, device, table, pair: str, method: str) -> None:
 
 
 def measure_operations(opt, data, pair: str, method: str) -> None:
-    """Print how many operations our step has on CUDA, and the teacher's where it is asked ahead of many steps."""
+    """Print how many operations our step has on CUDA, and the teacher's where it runs ahead for many steps."""
     name_t, name_s = pair.split(":")
     small = Namespace(**{**vars(opt), "device": "cpu", "precision": "fp32", "step": "eager", "kernels": "torch",
                          "trial": ["1"]})
@@ -241,13 +241,13 @@ def measure_operations(opt, data, pair: str, method: str) -> None:
     teacher.model = fused_for_cuda(teacher.model, teacher.features, teacher.features and teacher.preact)
     batches = bench.loader.epoch(1, 1)
     if not teacher.features and engine.needs_teacher:
-        batches = answered(teacher, steps, lambda first: bench.loader.epoch(1, 1, start=first), 0)
+        batches = with_teacher(teacher, steps, lambda first: bench.loader.epoch(1, 1, start=first), 0)
     first, second, share = next(batches), next(batches), ""
     engine.step(first)
     engine.student = norms_counted_at_once(engine.model)(engine.student)  # as graphs.py does
     with OperationCount() as step:
         engine.step(second)
-    if isinstance(second, AnsweredBatch):
+    if isinstance(second, TeacherBatch):
         with OperationCount() as of_teacher:
             teacher(second.images)
         a_step = step.total + of_teacher.total / steps

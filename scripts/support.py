@@ -45,11 +45,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=file_path(".json"), default=None, metavar="FILE",
                         help="write the table here too")
     opt, flags = parser.parse_known_args(argv)
-    answers = {name: {pair: why_not(name, *pair, flags) for pair in PAIRS} for name in opt.methods}
-    print("\n".join(report(answers)))
+    table = {name: {pair: why_not(name, *pair, flags) for pair in PAIRS} for name in opt.methods}
+    print("\n".join(report(table)))
     if opt.json:
         rows = [{"method": name, "teacher": teacher, "student": student, "runs": not why, "why_not": why}
-                for name, row in answers.items() for (teacher, student), why in row.items()]
+                for name, row in table.items() for (teacher, student), why in row.items()]
         save_text(json.dumps(rows, indent=1) + "\n", Path(opt.json))
 
 
@@ -82,19 +82,19 @@ def shapes(name: str, preact: bool) -> list[torch.Size]:
         return shapes_of(model_dict[name](num_classes=CLASSES), IMAGE, preact)
 
 
-def report(answers: dict[str, dict[tuple[str, str], str]]) -> list[str]:
+def report(table: dict[str, dict[tuple[str, str], str]]) -> list[str]:
     """A row per pair and a column per method; below them every reason, with its pairs."""
     label = {pair: " > ".join(pair) for pair in PAIRS}
     width = max(map(len, label.values()))
     reasons: dict[tuple[str, str], list[str]] = {}
-    for name, row in answers.items():
+    for name, row in table.items():
         for pair, why in row.items():
             if why:
                 reasons.setdefault((name, why), []).append(label[pair])
     marks = {key: f"({i})" for i, key in enumerate(reasons, 1)}
-    lines = ["  ".join(["teacher > student".ljust(width), *answers])]
+    lines = ["  ".join(["teacher > student".ljust(width), *table])]
     for pair in PAIRS:
-        cells = [(marks[name, row[pair]] if row[pair] else RUNS).center(len(name)) for name, row in answers.items()]
+        cells = [(marks[name, row[pair]] if row[pair] else RUNS).center(len(name)) for name, row in table.items()]
         lines.append("  ".join([label[pair].ljust(width), *cells]).rstrip())
     lines += [""] if reasons else ["", "Every method runs on every pair."]
     for (name, why), pairs in reasons.items():

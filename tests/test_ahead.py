@@ -85,8 +85,8 @@ def test_chunks_start_at_fixed_steps():
             yield Batch(x, x, x[:, 0], x[:, 0], x[:, 0] > 0, len(x))
     for start in range(8):
         seen = []
-        batches = list(teachers.answered(lambda x, seen=seen: seen.append(x[:, 0].tolist()) or ([], 10 * x), 3, epoch,
-                                      start))
+        batches = list(teachers.with_teacher(lambda x, seen=seen: seen.append(x[:, 0].tolist()) or ([], 10 * x), 3,
+                                             epoch, start))
         assert [batch.images[0].item() for batch in batches] == list(range(start, 7))
         assert all(torch.equal(batch.logits_t, 10 * batch.images) for batch in batches)
         whole = [[0, 0, 1, 1, 2, 2], [3, 3, 4, 4, 5, 5], [6, 6]]

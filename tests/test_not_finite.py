@@ -13,11 +13,11 @@ from tests.support.small_runs import assert_refused, no_pictures, only_run, trai
 WHOLE = ["--epochs", 3]
 
 
-@pytest.mark.parametrize("answer", ["stop", "skip"])
-def test_not_finite_in_the_first_epoch(tmp_path, answer):
-    done = train(tmp_path, *WHOLE, "--learning_rate", "1e30", "--on_nan", answer)
-    assert_refused(done, "not finite", "epoch 1" if answer == "stop" else "epoch", "--learning_rate 1e+30")
-    if answer == "stop":
+@pytest.mark.parametrize("reaction", ["stop", "skip"])
+def test_not_finite_in_the_first_epoch(tmp_path, reaction):
+    done = train(tmp_path, *WHOLE, "--learning_rate", "1e30", "--on_nan", reaction)
+    assert_refused(done, "not finite", "epoch 1" if reaction == "stop" else "epoch", "--learning_rate 1e+30")
+    if reaction == "stop":
         assert "--on_nan skip" in done.err and "no checkpoint was written yet" in done.err
         assert not list(only_run(tmp_path).glob("*.pth"))
 

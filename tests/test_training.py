@@ -14,7 +14,7 @@ from helper.evaluate import Accuracy
 from helper.fit import Fit
 from helper.graphs import CudaEngine
 from helper.recipe import learning_rate_at
-from helper.teacher import AnsweredBatch
+from helper.teacher import TeacherBatch
 from models import model_dict
 from tests.support import small_runs
 from tests.support.training import options, small_data, small_engine, small_teacher, train, weights
@@ -121,7 +121,7 @@ def test_on_cuda_the_teacher_runs_on_a_side_stream(monkeypatch):
     assert calls == [("beside", "waits for", "current"), ("beside", "teacher"), ("current", "student"),
                      ("current", "waits for", "beside")]
     del calls[:]
-    engine.step(AnsweredBatch(**vars(batch), logits_t=teacher(batch.images)[1]))  # computed ahead: no side stream
+    engine.step(TeacherBatch(**vars(batch), logits_t=teacher(batch.images)[1]))  # computed ahead: no side stream
     assert calls == [("current", "student")]
 
 

@@ -77,7 +77,7 @@ class Classic:
             yield ClassicBatch(images.to(self.device), targets.to(self.device), index.to(self.device))
 
     def step(self, batch: ClassicBatch) -> float:
-        """One step with features from both networks, as the originals ask for them; waits for its loss."""
+        """One step with features from both networks, as in the originals; waits for its loss."""
         out_s = self.model_s(batch.images, is_feat=True, preact=self.method.preact)
         with torch.no_grad():
             out_t = self.model_t(batch.images, is_feat=True, preact=self.method.teacher_preact())

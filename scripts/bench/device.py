@@ -2,7 +2,7 @@
 
     python -m scripts.bench.device card|profile|lanes|epochs|VARIANT [--device cpu --steps 2]
 
-Images and weights are random; resnet56 > resnet20, mixstd, batch 64 unless --pair and --batch_size say otherwise.
+Images and weights are random; resnet56 > resnet20, mixstd, batch 64 unless --pair and --batch_size set others.
 card: rates of a device-to-device copy and of matrix products. profile: kernels of a step by their full names, and how
 long the host takes to enqueue one. A variant (base: none) is trained for 20 steps beside the eager step, then timed in
 turns with the unchanged step. lanes: the runs of --trial side by side, each on its own stream, with batches and teacher

@@ -1,4 +1,4 @@
-"""What bounds a training: the loader alone, the step alone on batches that lie ready, and both as in training."""
+"""What bounds a training: the loader alone, the step alone on prepared batches, and both as in training."""
 from __future__ import annotations
 
 from argparse import Namespace

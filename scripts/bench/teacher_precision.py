@@ -1,4 +1,4 @@
-"""What a frozen teacher's precision changes: top-1, and the KL divergence of its answers from single precision's.
+"""What a frozen teacher's precision changes: top-1, and the KL divergence of its outputs from single precision's.
 
     python -m scripts.bench.teacher_precision A.pth B.pth --data_dir DIR [--limit 2000] [--json FILE.json]
 
@@ -25,7 +25,7 @@ from helper.teacher import Teacher, build, read_teacher
 BATCH = 250
 
 
-def answers(file, data, own: str, device: torch.device, limit: int) -> tuple[torch.Tensor, torch.Tensor]:
+def outputs(file, data, own: str, device: torch.device, limit: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits in float64 and labels."""
     opt = Namespace(kernels="torch", precision="fp32", teacher_precision=own)
     teacher = Teacher(build(file, data.num_classes), opt, device, False, False)
@@ -49,10 +49,10 @@ def main(argv=None) -> None:
     opt = parser.parse(argv)
     device, data, rows = pick_device(opt.device), dataset.load("cifar100", opt.data_dir), []
     for name in opt.paths:
-        file = read_teacher(name, flags=("PATH", "a name that says it"))
-        single, labels = answers(file, data, "same", device, opt.limit)
+        file = read_teacher(name, flags=("PATH", "a name that contains it"))
+        single, labels = outputs(file, data, "same", device, opt.limit)
         for own in ("same", "bf16", "fp16"):
-            z = single if own == "same" else answers(file, data, own, device, opt.limit)[0]
+            z = single if own == "same" else outputs(file, data, own, device, opt.limit)[0]
             row = {"teacher": file.arch, "file": Path(name).name, "precision": own, "images": len(labels),
                    "top1": 100 * float((z.argmax(1) == labels).double().mean()),
                    "same_class": 100 * float((z.argmax(1) == single.argmax(1)).double().mean()),

@@ -148,7 +148,7 @@ def flop_per_image(opt, data, model_t, name_s: str, method: str) -> float:
 
 @cache
 def product_rate(device, size: int = 3072) -> float:
-    """Operations a second of a large matrix product in fp32: what this device gives where nothing stands in the way."""
+    """Operations per second of a large matrix product in fp32: the peak that this device reaches."""
     left, right = torch.rand(2, size, size, device=device)
     seconds = timed(lambda _: left @ right, iter(int, None), 2, 5, device)
     return 2 * size**3 / seconds

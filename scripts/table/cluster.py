@@ -113,7 +113,7 @@ def connect(address: str | None) -> Any:
 
 
 def check_reachable(address: str) -> None:
-    """Raises UserError where nothing answers; Ray itself would try for a minute."""
+    """Raises UserError where nothing listens; Ray itself would retry for a minute."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise UserError(f"--address {address}: not HOST:PORT; give auto, or what ray start --head prints")
