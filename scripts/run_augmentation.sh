@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # MIX-KD: mixup in the teacher, in the student, in both, at two temperatures
-# Table and pictures: python -m scripts.run_table augmentation. This file is printed from scripts/tables/augmentation.json by
-#   python -m scripts.run_table augmentation --print > scripts/run_augmentation.sh
+# One command per line, with the same runs as scripts/tables/augmentation.json (a test compares them).
+# Table and pictures: python -m scripts.run_table augmentation
 # Copy a line and edit it, or give flags that go to every command: bash scripts/run_augmentation.sh --trial 1 --epochs 60
 # Its teachers come first: bash scripts/run_cifar_vanilla.sh resnet20 resnet32 resnet44 resnet56 resnet110
 set -euo pipefail

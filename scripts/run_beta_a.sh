@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # MIX-KD: the shape of lambda ~ Beta(a, a)
-# Table and pictures: python -m scripts.run_table beta_a. This file is printed from scripts/tables/beta_a.json by
-#   python -m scripts.run_table beta_a --print > scripts/run_beta_a.sh
+# One command per line, with the same runs as scripts/tables/beta_a.json (a test compares them).
+# Table and pictures: python -m scripts.run_table beta_a
 # Copy a line and edit it, or give flags that go to every command: bash scripts/run_beta_a.sh --trial 1 --epochs 60
 # Its teachers come first: bash scripts/run_cifar_vanilla.sh resnet56 wrn_40_2
 set -euo pipefail

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The claims of MIX-KD at a reduced size
-# Table and pictures: python -m scripts.run_table claims. This file is printed from scripts/tables/claims.json by
-#   python -m scripts.run_table claims --print > scripts/run_claims.sh
+# One command per line, with the same runs as scripts/tables/claims.json (a test compares them).
+# Table and pictures: python -m scripts.run_table claims
 # Copy a line and edit it, or give flags that go to every command: bash scripts/run_claims.sh --trial 1 --epochs 60
 # Its teachers come first: bash scripts/run_cifar_vanilla.sh resnet20
 set -euo pipefail

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Mixup against CutMix, full and partial
-# Table and pictures: python -m scripts.run_table cutmix. This file is printed from scripts/tables/cutmix.json by
-#   python -m scripts.run_table cutmix --print > scripts/run_cutmix.sh
+# One command per line, with the same runs as scripts/tables/cutmix.json (a test compares them).
+# Table and pictures: python -m scripts.run_table cutmix
 # Copy a line and edit it, or give flags that go to every command: bash scripts/run_cutmix.sh --trial 1 --epochs 60
 # Its teachers come first: bash scripts/run_cifar_vanilla.sh resnet56 wrn_40_2 resnet110
 set -euo pipefail

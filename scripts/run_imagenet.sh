@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # ImageNet
-# Table and pictures: python -m scripts.run_table imagenet --data_dir DIR. This file is printed from scripts/tables/imagenet.json by
-#   python -m scripts.run_table imagenet --print > scripts/run_imagenet.sh
+# One command per line, with the same runs as scripts/tables/imagenet.json (a test compares them).
+# Table and pictures: python -m scripts.run_table imagenet --data_dir DIR
 # Copy a line and edit it, or give flags that go to every command: bash scripts/run_imagenet.sh --data_dir DIR
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # MIX-KD: distillation under full and partial mixup
-# Table and pictures: python -m scripts.run_table main. This file is printed from scripts/tables/main.json by
-#   python -m scripts.run_table main --print > scripts/run_main.sh
+# One command per line, with the same runs as scripts/tables/main.json (a test compares them).
+# Table and pictures: python -m scripts.run_table main
 # Copy a line and edit it, or give flags that go to every command: bash scripts/run_main.sh --trial 1 --epochs 60
 # Its teachers come first: bash scripts/run_cifar_vanilla.sh resnet56 wrn_40_2 resnet110 resnet32x4 vgg13
 set -euo pipefail

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # MIX-KD: the amount of partial mixup
-# Table and pictures: python -m scripts.run_table partial_amount. This file is printed from scripts/tables/partial_amount.json by
-#   python -m scripts.run_table partial_amount --print > scripts/run_partial_amount.sh
+# One command per line, with the same runs as scripts/tables/partial_amount.json (a test compares them).
+# Table and pictures: python -m scripts.run_table partial_amount
 # Copy a line and edit it, or give flags that go to every command: bash scripts/run_partial_amount.sh --trial 1 --epochs 60
 # Its teachers come first: bash scripts/run_cifar_vanilla.sh resnet56 wrn_40_2
 set -euo pipefail

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # RepDistiller, teacher and student of different styles
-# Table and pictures: python -m scripts.run_table repdistiller_cross. This file is printed from scripts/tables/repdistiller_cross.json by
-#   python -m scripts.run_table repdistiller_cross --print > scripts/run_repdistiller_cross.sh
+# One command per line, with the same runs as scripts/tables/repdistiller_cross.json (a test compares them).
+# Table and pictures: python -m scripts.run_table repdistiller_cross
 # Copy a line and edit it, or give flags that go to every command: bash scripts/run_repdistiller_cross.sh --trial 1 --epochs 60
 # Its teachers come first: bash scripts/run_cifar_vanilla.sh vgg13 ResNet50 resnet32x4 wrn_40_2
 set -euo pipefail

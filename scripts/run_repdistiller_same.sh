@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # RepDistiller, teacher and student of one style
-# Table and pictures: python -m scripts.run_table repdistiller_same. This file is printed from scripts/tables/repdistiller_same.json by
-#   python -m scripts.run_table repdistiller_same --print > scripts/run_repdistiller_same.sh
+# One command per line, with the same runs as scripts/tables/repdistiller_same.json (a test compares them).
+# Table and pictures: python -m scripts.run_table repdistiller_same
 # Copy a line and edit it, or give flags that go to every command: bash scripts/run_repdistiller_same.sh --trial 1 --epochs 60
 # Its teachers come first: bash scripts/run_cifar_vanilla.sh wrn_40_2 resnet56 resnet110 resnet32x4 vgg13
 set -euo pipefail

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Logits divided by their standard deviation, in other methods
-# Table and pictures: python -m scripts.run_table rescale. This file is printed from scripts/tables/rescale.json by
-#   python -m scripts.run_table rescale --print > scripts/run_rescale.sh
+# One command per line, with the same runs as scripts/tables/rescale.json (a test compares them).
+# Table and pictures: python -m scripts.run_table rescale
 # Copy a line and edit it, or give flags that go to every command: bash scripts/run_rescale.sh --trial 1 --epochs 60
 # Its teachers come first: bash scripts/run_cifar_vanilla.sh resnet56 wrn_40_2
 set -euo pipefail

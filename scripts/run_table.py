@@ -8,7 +8,6 @@
     python -m scripts.run_table main --executor ray --address auto --gpus_per_run 0.25     # see scripts/SCALING.md
     python -m scripts.run_table imagenet --data_dir DIR     # DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg
     python -m scripts.run_table main --epochs 8 --train_fraction 0.1        # reduced, and labelled so everywhere
-    python -m scripts.run_table main --print            # its commands as a shell script: scripts/run_main.sh
     python -m scripts.run_table --readme                # refresh the generated tables of the READMEs
 
 Teachers are trained first, or taken from --teacher_dir, from models/pretrained/ or from where
@@ -36,7 +35,7 @@ from helper.run import check_writable
 from helper.teacher import read_teacher
 
 from . import readme_tables
-from .table import costs, jobs, plots, render, several, shell, spec
+from .table import costs, jobs, plots, render, several, spec
 from .table.cluster import RayExecutor, check_reachable
 from .table.jobs import Job, Local, slug, visible
 from .table.plan import Plan, Training
@@ -49,7 +48,8 @@ def parse(argv=None) -> argparse.Namespace:
     parser.add_argument("table", nargs="?", default=None, metavar="NAME",
                         help=f"one of {', '.join(spec.names())}, or a .json file")
     modes = parser.add_mutually_exclusive_group()
-    modes.add_argument("--dry_run", action="store_true", default=False, help="print the plan, train and write nothing")
+    modes.add_argument("--dry_run", action="store_true", default=False,
+                       help="print the plan with its commands, train and write nothing")
     parser.add_argument("--only", action="append", default=None, metavar="PATTERN",
                         help="cells whose 'ROW, TEACHER > STUDENT' contains it; * and ? are wildcards, case is ignored "
                              "(several times: the cells of each)")
@@ -82,8 +82,6 @@ def parse(argv=None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     parser.add_argument("--threads", type=number(int, low=0, high=1024), default=0,
                         help="CPU threads of each run (default: all cores, shared by --jobs)")
-    modes.add_argument("--print", action="store_true", default=False, dest="print_script",
-                        help="print the full table's commands as a shell script to read and edit, train nothing")
     modes.add_argument("--readme", action="store_true", default=False,
                         help="refresh the generated tables of the READMEs, train nothing")
     opt = parser.parse(argv)
@@ -117,9 +115,6 @@ def main(argv=None) -> None:
             print(f"{name:20} {spec.load(name).title}")
         return
     table = spec.load(opt.table)
-    if opt.print_script:
-        print(shell.script(table), end="")
-        return
     size = table.size(opt.epochs, opt.train_fraction, opt.holdout, opt.dataset, opt.data_dir)
     check_places(opt, size)
     plan = Plan(table, size, opt, Store(opt.save_dir), chooser(table, opt.only))

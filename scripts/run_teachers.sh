@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The networks alone
-# Table and pictures: python -m scripts.run_table teachers. This file is printed from scripts/tables/teachers.json by
-#   python -m scripts.run_table teachers --print > scripts/run_teachers.sh
+# One command per line, with the same runs as scripts/tables/teachers.json (a test compares them).
+# Table and pictures: python -m scripts.run_table teachers
 # Copy a line and edit it, or give flags that go to every command: bash scripts/run_teachers.sh --trial 1 --epochs 60
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The zoo under partial mixup
-# Table and pictures: python -m scripts.run_table zoo_mixup. This file is printed from scripts/tables/zoo_mixup.json by
-#   python -m scripts.run_table zoo_mixup --print > scripts/run_zoo_mixup.sh
+# One command per line, with the same runs as scripts/tables/zoo_mixup.json (a test compares them).
+# Table and pictures: python -m scripts.run_table zoo_mixup
 # Copy a line and edit it, or give flags that go to every command: bash scripts/run_zoo_mixup.sh --trial 1 --epochs 60
 # Its teachers come first: bash scripts/run_cifar_vanilla.sh resnet56 wrn_40_2 resnet32x4
 set -euo pipefail

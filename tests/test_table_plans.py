@@ -159,7 +159,7 @@ def test_the_command_line_lists_tables_and_plans(tmp_path):
     done = call(run_table.main, ["main", "--dry_run", "--save_dir", tmp_path, "--out", tmp_path / "out"])
     assert "[to do] teacher resnet56" in done.out and "0 done" in done.out and not (tmp_path / "out").exists()
     assert "full run of resnet56 > resnet20: 424.1 in all, 32.8 in the longest chain" in done.out
-    assert_refused(call(run_table.main, ["main", "--print", "--dry_run"]), "not allowed with argument")
+    assert_refused(call(run_table.main, ["main", "--readme", "--dry_run"]), "not allowed with argument")
 
 
 def test_finished_runs_of_other_code_cause_a_warning(argv, monkeypatch, capsys):
@@ -170,15 +170,6 @@ def test_finished_runs_of_other_code_cause_a_warning(argv, monkeypatch, capsys):
         monkeypatch.setattr(run_table, "git_commit", lambda here=here: here)
         run_table.warn_of_code(plan)
         assert ("1 finished runs were trained by the code of aaaaaaaa, here" in capsys.readouterr().out) == warned
-
-
-def test_a_printed_table_of_other_data_trains_its_own_teachers(tmp_path, capsys):
-    recipe = {**table_runs.SMALL["recipe"], "dataset": "digits"}
-    run_table.main([table_runs.small_table(tmp_path, recipe=recipe), "--print"])
-    out = capsys.readouterr().out
-    assert '"$PYTHON" train_teacher.py --model resnet14 --dataset digits --resume auto' in out
-    assert "resnet14=save/models/resnet14_digits_lr_0.05_decay_0.0005_trial_0/resnet14_last.pth" in out
-    assert "$(teacher" not in out and "run_cifar_vanilla" not in out
 
 
 @pytest.mark.parametrize("flags, words", [
