@@ -64,9 +64,10 @@ def runs_of_script(folder, name):
 
 
 def runs_of_table(name):
-    """Identity -> cell, of each run of a table; a teacher without flags of its own is what `teacher` finds."""
+    """Identity -> cell, of each run of a table. A teacher without flags of its own is what `teacher` finds, except in a
+    table of a reduced recipe, which trains its own."""
     plan, runs = table_runs.make_plan([name]), {}
-    found = [source for (_, flags), source in plan.teachers.items() if not flags]
+    found = [source for (_, flags), source in plan.teachers.items() if not flags and not plan.table.reduced]
     for run in plan.runs.values():
         teacher = {}
         if run.source in found and not str(run.source.path).startswith(TORCHVISION):
