@@ -29,6 +29,7 @@ class Parser(argparse.ArgumentParser):
 
     source = ""  # the file whose values are being parsed, for error messages; '' for the command line
     recipes: dict[str, dict[str, Any]] = {}  # data set -> its own defaults
+    removed: dict[str, str] = {}  # flags of older versions -> what to use, for old command lines
     help_of: Callable[[argparse.Namespace], str]  # of a parser whose help depends on the other flags, see delay_help()
 
     def parse(self, argv: Sequence[str] | None = None, stored: Stored | None = None) -> argparse.Namespace:
@@ -50,6 +51,8 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             flags = [s for a in self._actions for s in a.option_strings if s.startswith("--")]
             name = unknown[0].split("=")[0]
+            if name in self.removed:
+                self.error(f"{name} was removed; {self.removed[name]}")
             self.error(f"unknown argument {unknown[0]!r}{near(name, flags) or '; see --help'}")
         given = vars(found)
         recipe = self.recipes.get(given.get("dataset", defaults.get("dataset")), {})

@@ -84,6 +84,7 @@ def parse(argv=None) -> argparse.Namespace:
                         help="CPU threads of each run (default: all cores, shared by --jobs)")
     modes.add_argument("--readme", action="store_true", default=False,
                         help="refresh the generated tables of the READMEs, train nothing")
+    parser.removed = {"--print": "--dry_run prints the command of each run, scripts/run_NAME.sh has a table's"}
     opt = parser.parse(argv)
     refuse_other_executors(opt)
     return opt

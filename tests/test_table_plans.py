@@ -160,6 +160,7 @@ def test_the_command_line_lists_tables_and_plans(tmp_path):
     assert "[to do] teacher resnet56" in done.out and "0 done" in done.out and not (tmp_path / "out").exists()
     assert "full run of resnet56 > resnet20: 424.1 in all, 32.8 in the longest chain" in done.out
     assert_refused(call(run_table.main, ["main", "--readme", "--dry_run"]), "not allowed with argument")
+    assert_refused(call(run_table.main, ["main", "--print"]), "--print was removed; --dry_run")
 
 
 def test_finished_runs_of_other_code_cause_a_warning(argv, monkeypatch, capsys):
