@@ -11,8 +11,9 @@
     python -m scripts.run_table --readme                # refresh the generated tables of the READMEs
 
 Teachers are trained first, or taken from --teacher_dir, from models/pretrained/ or from where
-fetch_pretrained_teachers.sh puts them. A table may be interrupted at any time; the same command continues it.
-Tables, pictures and logs go to result/NAME/, runs to --save_dir as with the training scripts.
+fetch_pretrained_teachers.sh puts them; a table of a reduced recipe, as claims, trains its own. A table may be
+interrupted at any time; the same command continues it. Tables, pictures and logs go to result/NAME/, runs to --save_dir
+as with the training scripts.
 """
 from __future__ import annotations
 
