@@ -16,13 +16,17 @@ A table is rows x columns of cells, each cell one training command. Keys of a fi
 from __future__ import annotations
 
 import json
-import math
 import shlex
 from argparse import ArgumentTypeError, Namespace
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
+
+import pydantic
+from pydantic import ConfigDict, FiniteFloat, PositiveInt
+from typing_extensions import TypedDict
 
 from dataset import FOLDERS, SIZES, published_figures, sizes
 from helper.argtypes import trial_list
@@ -33,24 +37,32 @@ FOLDER = Path(__file__).parents[1] / "tables"
 # Flags that neither a row nor a recipe may set, because the table, its columns or the command line set them.
 DECIDED = {"dataset", "epochs", "lr_decay_epochs", "train_fraction", "holdout", "trial", "save_dir", "data_dir",
            "device", "model", "model_s", "model_t", "path_t", "resume", "overwrite"}
-PICTURES = ("points", "curves", "surfaces")
-ROLES = ("distil", "student", "teacher")
+STRICT = ConfigDict(strict=True, extra="forbid")  # no other keys, no conversions
 
 
-@dataclass(frozen=True)
+@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
 class Row:
     name: str
-    role: str = "distil"
+    role: Literal["distil", "student", "teacher"] = "distil"
     flags: str = ""
     teacher: str = ""
-    published: Sequence[float | None] = ()
+    published: list[FiniteFloat | None] | str = field(default_factory=list)
     source: str = ""
-    column_flags: Mapping[str, str] = field(default_factory=dict)
-    skip: Sequence[str] = ()
+    column_flags: dict[str, str] = field(default_factory=dict)
+    skip: list[str] = field(default_factory=list)
     series: str = ""
-    x: float | None = None
+    x: FiniteFloat | None = None
     surface: bool = False
     compare: str = ""
+
+
+class Recipe(TypedDict):
+    """Flags of every run; those that are not listed here too."""
+
+    __pydantic_config__ = ConfigDict(strict=True, extra="allow")
+    dataset: str
+    epochs: PositiveInt
+    lr_decay_epochs: list[int]
 
 
 @dataclass(frozen=True)
@@ -151,18 +163,18 @@ class Size:
                 if self.epochs != self.recipe_epochs else "")
 
 
-@dataclass
+@pydantic.dataclasses.dataclass(config=STRICT)
 class Table:
-    name: str
     title: str
-    recipe: dict
+    recipe: Recipe
     columns: list[str]
     rows: list[Row]
     about: list[str] = field(default_factory=list)
     trial: str = "1,2,3"
-    picture: str = "points"
+    picture: Literal["points", "curves", "surfaces"] = "points"
     x_label: str = ""
     reduced: str = ""
+    name: str = ""  # the file's
 
     @cached_property
     def cells(self) -> list[Cell]:
@@ -181,7 +193,7 @@ class Table:
                                lambda key: key in figures and figures[key].n > 0, published)
         kept = [self.columns.index(column) for column in columns]
         return replace(self, columns=columns, rows=[
-            replace(row, published=tuple(row.published[i] for i in kept) if row.published else ())
+            replace(row, published=[row.published[i] for i in kept] if row.published else [])
             for row in self.rows if row.name in rows])
 
     def size(self, epochs: int | None = None, train_fraction: float = 1.0, holdout: int = 0,
@@ -221,15 +233,17 @@ def load(name: str) -> Table:
         raise UserError(f"table {name!r}: unknown{near(name, names())}; tables: {', '.join(names())}, or a .json file")
     if path.resolve().parent != FOLDER.resolve() and path.stem in names():
         raise UserError(f"{path}: {path.stem} is a table of the project, whose results would mix; rename the file")
+    text = path.read_bytes()
     try:
-        content = json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not JSON ({error})") from None
-    if problem := next(mistakes(content), ""):
+        table = pydantic.TypeAdapter(Table).validate_json(text)
+        problem = next(mistakes(table), "")
+    except pydantic.ValidationError as error:
+        problem = wrong_type(error, text)
+    if problem:
         raise UserError(f"{path}: {problem}; the keys are described in scripts/table/spec.py")
-    rows = [Row(**row) for row in content["rows"]]
-    table = Table(path.stem, **{**content, "rows": rows})
-    return replace(table, rows=[with_published(row, table, path) for row in rows])
+    table.name = path.stem
+    table.recipe = json.loads(text)["recipe"]  # in the file's order, which the lines of runs.csv are found by
+    return replace(table, rows=[with_published(row, table, path) for row in table.rows])
 
 
 def with_published(row: Row, table: Table, path: Path) -> Row:
@@ -249,88 +263,62 @@ def with_published(row: Row, table: Table, path: Path) -> Row:
 
 # Mistakes in a file ---------------------------------------------------------------------------------------------------
 
-# Every key with an example of its value; a tuple holds alternatives.
-TABLE_KEYS = {"title": "My table", "recipe": {}, "columns": ["resnet56 > resnet20"], "rows": [{}], "about": ["a line"],
-              "trial": "1,2,3", "picture": "points", "x_label": "amount", "reduced": "60 of 240 epochs"}
-RECIPE_KEYS = {"dataset": "cifar100", "epochs": 240, "lr_decay_epochs": [150, 180, 210]}
-ROW_KEYS = {"name": "KD", "role": "distil", "flags": "--distill kd", "teacher": "--mix mixup", "source": "table 1",
-            "published": ([70.66, None], "repdistiller: KD"), "column_flags": {"vgg13 > vgg8": "--gamma 1"},
-            "skip": ["vgg13 > vgg8"], "series": "PMU", "x": 0.5, "surface": True, "compare": "Student"}
-REQUIRED = {"title", "recipe", "columns", "rows", "name", *RECIPE_KEYS}
+def wrong_type(error: pydantic.ValidationError, text: bytes) -> str:
+    """The first key that is missing, unknown or of another type, with its row, and what pydantic expects."""
+    errors = error.errors(include_url=False)
+    kind, where = errors[0]["type"], errors[0]["loc"]
+    if not where:  # not JSON, or not an object
+        return errors[0]["msg"]
+    in_row = where[0] == "rows" and len(where) > 2
+    depth = 3 if in_row else 1 if where[0] == "rows" else 2  # below it are the alternatives of a type
+    place = " ".join(map(str, where[:depth]))
+    if in_row:
+        place = f"row {json.loads(text)['rows'][where[1]].get('name')}: {where[2]}"
+    if kind == "unexpected_keyword_argument":
+        return f"{place}: unknown key{near(where[-1], [f.name for f in fields(Row if in_row else Table)])}"
+    expected = dict.fromkeys(e["msg"] for e in errors if e["loc"][:depth] == where[:depth])
+    return f"{place}: {', or '.join(expected)}"
 
 
-def like(value: object, example: object) -> bool:
-    """Whether a JSON value is of its example's kind; null is a number, because a figure may be missing."""
-    if isinstance(example, tuple):
-        return any(like(value, alternative) for alternative in example)
-    if isinstance(example, float):
-        return value is None or (type(value) in (int, float) and math.isfinite(value))
-    if isinstance(example, list) and isinstance(value, list):
-        return all(like(part, example[0]) for part in value)
-    if isinstance(example, dict) and isinstance(value, dict):
-        return all(like(part, text) for part in value.values() for text in example.values())
-    return type(value) is type(example)
-
-
-def wrong_keys(where: str, values: Mapping, keys: Mapping, more: bool = False) -> Iterator[str]:
-    """Keys that are missing, unknown (unless there may be ``more``) or of the wrong kind."""
-    for key in keys.keys() | values.keys():
-        if key not in keys and not more:
-            yield f"{where}unknown key {key!r}{near(key, keys)}"
-        elif key not in values and key in REQUIRED:
-            yield f"{where}{key} is missing"
-        elif key in keys and key in values and not like(values[key], keys[key]):
-            example = keys[key][0] if isinstance(keys[key], tuple) else keys[key]
-            yield f"{where}{key} must be like {json.dumps(example)}"
-
-
-def mistakes(content: object) -> Iterator[str]:
-    """What is wrong with the content of a table's file. Each check relies on those before it."""
-    if not isinstance(content, dict):
-        yield "not an object"
-    yield from wrong_keys("", content, TABLE_KEYS)
-    recipe, columns, rows = content["recipe"], content["columns"], content["rows"]
-    yield from wrong_keys("recipe: ", recipe, RECIPE_KEYS, more=True)
-    for row in rows:
-        yield from wrong_keys(f"row {row.get('name')}: ", row, ROW_KEYS)
+def mistakes(table: Table) -> Iterator[str]:
+    """What is wrong with the values of a table. Each check relies on those before it."""
+    recipe, rows, columns = table.recipe, table.rows, table.columns
+    if table.name:
+        yield "unknown key 'name': a table has its file's name"
     try:
-        trial_list(content.get("trial", "1"))
+        trial_list(table.trial)
     except ArgumentTypeError as error:
         yield f"trial: {error}"
-    for key, value, known in (("recipe: dataset", recipe["dataset"], SIZES),
-                              ("picture", content.get("picture", "points"), PICTURES),
-                              *(("role", row.get("role", "distil"), ROLES) for row in rows)):
-        if value not in known:
-            yield f"{key} {value!r} is none of {', '.join(known)}"
+    if recipe["dataset"] not in SIZES:
+        yield f"recipe: dataset {recipe['dataset']!r} is none of {', '.join(SIZES)}"
     if not rows or not columns:
         yield "it has no rows or no columns"
-    if len({row["name"] for row in rows}) < len(rows) or len(set(columns)) < len(columns):
+    if len({row.name for row in rows}) < len(rows) or len(set(columns)) < len(columns):
         yield "two rows or two columns have the same name"
     yield from (f"recipe: {key} is decided by the columns or by run_table's flags"
-                for key in recipe.keys() & DECIDED - RECIPE_KEYS.keys())
+                for key in recipe.keys() & DECIDED - Recipe.__annotations__.keys())
     for row in rows:
-        yield from (f"row {row['name']}: {problem}" for problem in mistakes_of_row(row, rows, columns, recipe))
+        yield from (f"row {row.name}: {problem}" for problem in mistakes_of_row(row, table))
     networks = imagenet_dict if recipe["dataset"] in FOLDERS else model_dict
     for column in columns:
         names = column.split(" > ")
-        pair = any(row.get("role") != "student" for row in rows if column not in row.get("skip", ()))
+        pair = any(row.role != "student" for row in rows if column not in row.skip)
         if len(names) not in ((2,) if pair else (1, 2)) or any(name not in networks for name in names):
             yield f"column {column!r}: must be 'TEACHER > STUDENT', or one network where every row trains it alone"
 
 
-def mistakes_of_row(row: Mapping, rows: Sequence[Mapping], columns: Sequence[str], recipe: Mapping) -> Iterator[str]:
-    column_flags, published = row.get("column_flags", {}), row.get("published", "")
-    for flags in (row.get("flags", ""), row.get("teacher", ""), *column_flags.values()):
+def mistakes_of_row(row: Row, table: Table) -> Iterator[str]:
+    for flags in (row.flags, row.teacher, *row.column_flags.values()):
         try:
             given = {word.split("=")[0] for word in shlex.split(flags)}
         except ValueError as error:
             yield f"flags {flags!r} ({error})"
         yield from (f"{flag} is decided by the recipe, the columns or run_table's flags"
-                    for flag in given & {f"--{name}" for name in {*DECIDED, *recipe}})
-    if isinstance(published, list) and len(published) != len(columns):
-        yield f"{len(published)} published numbers for {len(columns)} columns"
-    if isinstance(published, list) and not row.get("source"):
+                    for flag in given & {f"--{name}" for name in {*DECIDED, *table.recipe}})
+    if isinstance(row.published, list) and len(row.published) not in (0, len(table.columns)):
+        yield f"{len(row.published)} published numbers for {len(table.columns)} columns"
+    if row.published and isinstance(row.published, list) and not row.source:
         yield "published numbers without a source"
-    if "compare" in row and row["compare"] not in {other["name"] for other in rows} - {row["name"]}:
-        yield f"compare {row['compare']!r} is no other row"
-    yield from (f"{column!r} is no column" for column in {*column_flags, *row.get("skip", ())} - {*columns})
+    if row.compare and row.compare not in {other.name for other in table.rows} - {row.name}:
+        yield f"compare {row.compare!r} is no other row"
+    yield from (f"{column!r} is no column" for column in {*row.column_flags, *row.skip} - {*table.columns})
