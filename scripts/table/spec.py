@@ -243,7 +243,8 @@ def load(name: str) -> Table:
         raise UserError(f"{path}: {problem}; the keys are described in scripts/table/spec.py")
     table.name = path.stem
     table.recipe = json.loads(text)["recipe"]  # in the file's order, which the lines of runs.csv are found by
-    return replace(table, rows=[with_published(row, table, path) for row in table.rows])
+    table.rows = [with_published(row, table, path) for row in table.rows]
+    return table
 
 
 def with_published(row: Row, table: Table, path: Path) -> Row:
