@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import base64
 import csv
+import html
 import os
 import re
 import sys
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markdown_it import MarkdownIt
+from markupsafe import Markup
 
 from distiller_zoo import distiller_dict
 from helper.argtypes import Parser, file_path, folder_path, path
@@ -30,9 +33,6 @@ from helper.known_teachers import known_teachers
 from helper.recipe import default_rate, less_than
 from helper.run import default_flags, identity
 from helper.stored_runs import FOLDERS, StoredRun, stored_runs
-
-from .table.render import WIDEST, failures
-from .table.spec import non_empty
 
 LONGEST = 400  # rows of a CSV that are shown; the file is linked
 KINDS = {"models": "teachers and students alone", "student_model": "distilled students"}
@@ -134,12 +134,15 @@ def result_sections(out: Path, page: Path) -> tuple[list[Section], list[Section]
     parts: dict[Path, list[Path]] = {}
     for folder in folders:
         if not is_run(folder) and any(folder.glob("*.csv")) | any(folder.glob("*.png")):
-            parts.setdefault(owner(folder, out), []).append(folder)
+            top = owner(folder, out)
+            members = parts.setdefault(top, [top])
+            if folder != top:
+                members.append(folder)
     found: dict[str, list[Section]] = {"table": [], "analysis": [], "reduced": []}
     for top, members in parts.items():
         name = str(top.relative_to(out)) if top != out else out.name
-        blocks = [block for folder in members for block in folder_blocks(folder, page, folder != top)]
-        kind = "reduced" if size_of(top) else "table" if (top / "table.csv").is_file() else "analysis"
+        blocks = [block for folder in members for block in folder_blocks(folder, top, page)]
+        kind = "reduced" if is_reduced(top) else "table" if (top / "table.csv").is_file() else "analysis"
         found[kind].append(Section(f"result-{name}", title_of(top) or name, blocks))
     return [*found["table"], *found["analysis"]], found["reduced"]
 
@@ -153,14 +156,9 @@ def owner(folder: Path, out: Path) -> Path:
     return next((place for place in above[:above.index(out)] if (place / "table.md").is_file()), folder)
 
 
-def size_of(folder: Path) -> str:
-    """reduced: 4 of 240 epochs, ... of a reduced table; '' for a full one."""
-    lines = read_csv(folder / "table.csv") if (folder / "table.csv").is_file() else []
-    if lines and "last_top1_mean" not in lines[0]:
-        return lines[0].get("size") or "reduced"
-    if folder.name.startswith("reduced-"):
-        return folder.name.replace("-", ": ", 1)
-    return "reduced" if "(reduced" in title_of(folder) else ""
+def is_reduced(folder: Path) -> bool:
+    """Whether the title of a folder's table.md labels it so."""
+    return "(reduced" in title_of(folder)
 
 
 def title_of(folder: Path) -> str:
@@ -169,17 +167,12 @@ def title_of(folder: Path) -> str:
     return first.removeprefix("# ")
 
 
-def folder_blocks(folder: Path, page: Path, named: bool) -> list[dict]:
-    tables, pictures = sorted(folder.glob("*.csv")), sorted(folder.glob("*.png"))
-    blocks: list[dict] = [{"kind": "heading", "text": folder.name}] if named else []
-    if (size := size_of(folder)) and size not in title_of(folder):
-        blocks.append(note(size, "reduced"))
-    if folder / "table.csv" in tables:
-        blocks.append(whole_matrix(folder / "table.csv"))
-    if failed := failures(folder / "table.md"):
-        blocks.append(note("Failed in the last attempt:", "reduced"))
-        blocks += [note(f"{label}: {reason}") for label, reason in failed.items()]
-    blocks += map(picture, pictures)
+def folder_blocks(folder: Path, top: Path, page: Path) -> list[dict]:
+    """A folder's table.md, the pictures that no table.md of the section shows, its CSVs and logs."""
+    text, tables = top / "table.md", sorted(folder.glob("*.csv"))
+    written = text.read_text(errors="replace") if text.is_file() else ""
+    blocks = [{"kind": "heading", "text": folder.name}] if folder != top else markdown_blocks(written, top, page)
+    blocks += [picture(file) for file in sorted(folder.glob("*.png")) if f"({file.relative_to(top)})" not in written]
     blocks += [details(file.name, *csv_blocks(file, page)) for file in tables]
     logs = [*sorted(folder.glob("*.md")), *sorted(folder.glob("*.log")), *sorted((folder / "logs").glob("*.log"))]
     if logs:
@@ -188,36 +181,23 @@ def folder_blocks(folder: Path, page: Path, named: bool) -> list[dict]:
     return blocks
 
 
-def whole_matrix(file: Path) -> dict[str, Any]:
-    try:
-        return matrix(file)
-    except KeyError as column:
-        raise UserError(f"{file}: no table of run_table, it lacks the column {column}; move it away") from None
+def markdown_blocks(text: str, folder: Path, page: Path) -> list[dict]:
+    """The text of a folder's table.md without its title, its commands folded. HTML in it is shown as text, except the
+    line breaks of cells; pictures are embedded, and links are relative to the page."""
+    def embedded(match: re.Match) -> str:
+        target = folder / urllib.parse.unquote(html.unescape(match[2]))
+        if not target.is_file():
+            return match[0]
+        return f'{match[1]}="{picture(target)["source"] if match[1] == "src" else link(target, page, "")["href"]}"'
 
+    def block(text: str) -> dict[str, Any]:
+        shown = MarkdownIt("commonmark", {"html": False}).enable("table").render(re.sub("<!--.*?-->", "", text))
+        shown = re.sub(r'\b(src|href)="([^"]*)"', embedded, shown.replace("&lt;br&gt;", "<br>"))
+        shown = shown.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
+        return {"kind": "html", "html": Markup(shown)}
 
-def matrix(file: Path) -> dict[str, Any]:
-    """table.csv as rows x columns: mean, deviation and seeds, below them the published figure and the difference."""
-    lines = read_csv(file)
-    columns = list(dict.fromkeys(line["column"] for line in lines))
-    rows = list(dict.fromkeys(line["row"] for line in lines))
-    texts = {(line["row"], line["column"]): numbers(line) for line in lines}
-    there = {(line["row"], line["column"]) for line in lines if line["seeds"] != "0"}
-    published = {(line["row"], line["column"]) for line in lines if line.get("published")}
-    rows, columns = non_empty(rows, columns, there.__contains__, published)
-    if any("last_top1_mean" not in line for line in lines):  # the heads are labelled too
-        texts = {(row, f"{column} (reduced)"): text for (row, column), text in texts.items()}
-        columns = [f"{column} (reduced)" for column in columns]
-    if len(columns) > WIDEST:
-        return table(["", *rows], [[c, *(texts.get((r, c), "–") for r in rows)] for c in columns])
-    return table(["", *columns], [[r, *(texts.get((r, c), "–") for c in columns)] for r in rows])
-
-
-def numbers(line: dict) -> dict[str, str]:
-    prefix = "" if "last_top1_mean" in line else "reduced_"
-    mean, std = line[f"{prefix}last_top1_mean"], line[f"{prefix}last_top1_std"]
-    own = f"{mean} ± {std} (n={line['seeds']})" if std else f"{mean} (n={line['seeds']})" if mean else "–"
-    published, difference = line.get("published", ""), line.get("difference", "")
-    return {"own": own, "below": f"{published} ({difference})" if published and difference else published}
+    shown, _, commands = text.partition("\n")[2].partition("\n## Commands\n")
+    return [block(shown), *([details("commands", block(commands))] if commands else [])]
 
 
 def csv_blocks(file: Path, page: Path) -> list[dict]:

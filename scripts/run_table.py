@@ -160,7 +160,7 @@ def run(plan: Plan, opt: argparse.Namespace) -> None:
         (folder / "logs").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--out {opt.out}: {folder} can't be made ({error.strerror}); name another folder") from None
-    earlier, started = render.failures(folder / "table.md"), list[Job]()
+    started = list[Job]()
 
     def problems() -> dict[str, str]:
         found = {run.label: job.problem_of(run) for job in started for run in job.runs if run.missing}
@@ -168,9 +168,7 @@ def run(plan: Plan, opt: argparse.Namespace) -> None:
 
     def write() -> None:
         plan.refresh()
-        unfinished = {run.label for run in plan.runs.values() if not run.complete}
-        failed = {label: problem for label, problem in {**earlier, **problems()}.items() if label in unfinished}
-        figures = render.write(plan, folder, failed)
+        figures = render.write(plan, folder, problems())
         plots.draw(plan.table, plan.size, figures, folder)
 
     waiting = plan.waiting

@@ -1,9 +1,8 @@
 """The report page: escaped names, links that exist, failed runs, damaged files."""
+import base64
 import html
 import re
 import urllib.parse
-
-import pytest
 
 from scripts import report
 from scripts.table import plots, render
@@ -41,10 +40,25 @@ def test_the_report_escapes_names_and_needs_no_network(tmp_path):
     full, reduced = (text.index(f"Runs: distilled students{end}") for end in (" (1)</h2>", ", reduced (1)</summary>"))
     assert text.count(">kd, resnet14 &gt; resnet8, no mixing, seed 1</figcaption>") == 2  # not the folder's name
     assert full < text.index("<td class=\"number\">77.50", full) < reduced < text.index(">41.25<", reduced)
-    assert text.count("Failed in the last attempt") == 2 and text.count("the disk | is full") == 2
+    assert text.count("<h2>Failed</h2>") == 2 and text.count("the disk | is full") == 2
+    assert text.count("<td>77.50 (n=1)") == text.count("<td>41.25 (n=1)") == 1  # the tables of table.md
 
 
-@pytest.mark.parametrize("name, text", [("x.csv", "a\n" + "1" * 200_000), ("table.csv", "a,b\n1,2\n")])
-def test_a_damaged_table_is_refused(tmp_path, name, text):
-    (tmp_path / name).write_text(text)
-    assert_refused(call(report.main, ["--out", tmp_path, "--save_dir", tmp_path / "save"]), name, "move it away")
+def test_a_table_is_shown_with_its_comparisons_and_pictures(tmp_path):
+    folder = tmp_path / "result" / "mine"
+    folder.mkdir(parents=True)
+    for name in ("a.png", "other.png"):
+        (folder / name).write_bytes(name.encode())
+    (folder / "table.csv").write_text("row\nKD\n")
+    (folder / "table.md").write_text("# Mine\n\n| row | KD |\n| --- | --- |\n| KD<br><b>70</b> | **yes** |\n\n"
+                                     "<!-- cells -->\n[all](table.csv)\n\n![a](a.png)\n\n"
+                                     "## Commands\n\n```\npython x\n```\n")
+    text = page(tmp_path)
+    assert "<td>KD<br>&lt;b&gt;70&lt;/b&gt;</td>" in text and "<strong>yes</strong>" in text and "cells" not in text
+    assert [base64.b64decode(source) for source in re.findall(r"base64,([^\"]+)", text)] == [b"a.png", b"other.png"]
+    assert 'href="mine/table.csv">all' in text and text.index("<summary>commands") < text.index("python x")
+
+
+def test_a_damaged_csv_is_refused(tmp_path):
+    (tmp_path / "x.csv").write_text("a\n" + "1" * 200_000)
+    assert_refused(call(report.main, ["--out", tmp_path, "--save_dir", tmp_path / "save"]), "x.csv", "move it away")

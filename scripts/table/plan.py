@@ -67,10 +67,6 @@ class Training:
         return [trial for trial in self.trials if trial in self.wanted - (self.done.keys() - self.retrain)]
 
     @property
-    def complete(self) -> bool:
-        return set(self.trials) <= self.done.keys()
-
-    @property
     def epochs_left(self) -> int:
         """Epochs that all missing trials have still to train, first stages included."""
         two_stage = self.kind == "student_model" and distiller_dict[self.opt.distill].two_stage

@@ -22,7 +22,6 @@ from .results import Record, Result
 from .spec import Cell, Size, Table
 
 DETAILS = "<!-- cells -->"  # the part above is copied into the README
-FAILED = "## Failed"  # the head of the list in table.md
 NONE: Mapping[str, str] = MappingProxyType({})
 WIDEST = 8  # columns; a wider table is transposed
 
@@ -129,15 +128,8 @@ def markdown(plan: Plan, figures: dict, failed: Mapping[str, str] = NONE) -> str
 def _failures(failed: Mapping[str, str]) -> list[str]:
     if not failed:
         return []
-    return [FAILED, "", "The last attempt at these ended with an error; the same command tries them again.", "",
+    return ["## Failed", "", "The last attempt at these ended with an error; the same command tries them again.", "",
             *(" ".join(f"- {label}: {reason}".split()) for label, reason in failed.items()), ""]
-
-
-def failures(text: Path) -> dict[str, str]:
-    """The failed runs that :func:`write` noted in a table.md: label -> reason."""
-    _, _, after = text.read_text(errors="replace").partition(f"\n{FAILED}\n") if text.is_file() else ("", "", "")
-    lines = [line[2:] for line in after.split("\n## ")[0].splitlines() if line.startswith("- ")]
-    return dict(line.split(": ", 1) for line in lines if ": " in line)
 
 
 def command(plan: Plan, cell: Cell, figure: Figure) -> str:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import shlex
 from argparse import ArgumentTypeError, Namespace
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -187,14 +187,15 @@ class Table:
         return list(dict.fromkeys(row.source for row in self.rows if row.published))
 
     def run_part(self, size: Size, figures: dict) -> Table:
-        """The part that has been run: the columns with a run, and the rows with a run or a published figure in them."""
-        published = set() if size.label else {cell.key for cell in self.cells if cell.published is not None}
-        rows, columns = non_empty([row.name for row in self.rows], self.columns,
-                               lambda key: key in figures and figures[key].n > 0, published)
-        kept = [self.columns.index(column) for column in columns]
+        """The part that has been run: the columns with a run, and the rows with a run or a published figure in them;
+        all where nothing has been run."""
+        run = {cell.key for cell in self.cells if cell.key in figures and figures[cell.key].n}
+        shown = run | {cell.key for cell in self.cells if cell.published is not None and not size.label}
+        kept = [i for i, column in enumerate(self.columns) if not run or any(column == of for _, of in run)]
+        columns = [self.columns[i] for i in kept]
         return replace(self, columns=columns, rows=[
             replace(row, published=[row.published[i] for i in kept] if row.published else [])
-            for row in self.rows if row.name in rows])
+            for row in self.rows if not run or any((row.name, column) in shown for column in columns)])
 
     def size(self, epochs: int | None = None, train_fraction: float = 1.0, holdout: int = 0,
              dataset: str | None = None, data_dir: str = "data") -> Size:
@@ -208,16 +209,6 @@ class Table:
         if holdout >= size.whole[0]:
             raise UserError(f"--holdout {holdout}: {size.dataset} has {size.whole[0]} training images")
         return size
-
-
-def non_empty(rows: Sequence[str], columns: Sequence[str], has: Callable,
-           published: Container[tuple[str, str]] = ()) -> tuple[list[str], list[str]]:
-    """(rows, columns) to show of a table of which only a part has been run: the columns with a result, and the rows
-    with a result or a published figure in them; all where there is no result."""
-    there = [c for c in columns if any(has((r, c)) for r in rows)]
-    if not there:
-        return list(rows), list(columns)
-    return [r for r in rows if any(has((r, c)) or (r, c) in published for c in there)], there
 
 
 def names() -> list[str]:
