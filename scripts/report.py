@@ -83,7 +83,6 @@ def main(argv=None) -> None:
 
 def render(title: str, about: str, sections: list[Section]) -> str:
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)
-    environment.tests["number_like"] = is_number
     return environment.get_template(TEMPLATE).render(title=title, about=about, sections=sections)
 
 
@@ -115,14 +114,6 @@ def picture(file: Path) -> dict[str, str]:
     """Embedded in the page."""
     content = base64.b64encode(file.read_bytes()).decode()
     return {"kind": "picture", "name": file.stem, "source": f"data:image/png;base64,{content}"}
-
-
-def is_number(value: Any) -> bool:
-    try:
-        float(str(value))
-    except ValueError:
-        return False
-    return True
 
 
 # Tables and analyses --------------------------------------------------------------------------------------------------
@@ -201,20 +192,15 @@ def markdown_blocks(text: str, folder: Path, page: Path) -> list[dict]:
 
 
 def csv_blocks(file: Path, page: Path) -> list[dict]:
-    lines = read_csv(file)
-    more = f", the first {LONGEST} shown" if len(lines) > LONGEST else ""
-    blocks = [note(links([link(file, page, f"{file.name}, {len(lines)} rows{more}")]))]
-    if lines:
-        blocks.append(table(list(lines[0]), [[line[k] or "" for k in lines[0]] for line in lines[:LONGEST]]))
-    return blocks
-
-
-def read_csv(file: Path) -> list[dict]:
     try:
         with file.open(newline="", errors="replace") as text:
-            return [{k: v for k, v in line.items() if k is not None} for line in csv.DictReader(text)]
+            lines = [line for line in csv.reader(text) if line]
     except csv.Error as error:
         raise UserError(f"{file}: damaged ({error}); move it away") from None
+    rows = lines[1:]
+    more = f", the first {LONGEST} shown" if len(rows) > LONGEST else ""
+    blocks = [note(links([link(file, page, f"{file.name}, {len(rows)} rows{more}")]))]
+    return [*blocks, table(lines[0], rows[:LONGEST])] if rows else blocks
 
 
 # Runs -----------------------------------------------------------------------------------------------------------------
