@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import base64
 import csv
-import html
 import os
 import re
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 
 import jinja2
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from markupsafe import Markup
 
 from distiller_zoo import distiller_dict
@@ -33,6 +33,8 @@ from helper.known_teachers import known_teachers
 from helper.recipe import default_rate, less_than
 from helper.run import default_flags, identity
 from helper.stored_runs import FOLDERS, StoredRun, stored_runs
+
+from .table.render import DETAILS
 
 LONGEST = 400  # rows of a CSV that are shown; the file is linked
 KINDS = {"models": "teachers and students alone", "student_model": "distilled students"}
@@ -119,16 +121,13 @@ def picture(file: Path) -> dict[str, str]:
 # Tables and analyses --------------------------------------------------------------------------------------------------
 
 def result_sections(out: Path, page: Path) -> tuple[list[Section], list[Section]]:
-    """(full-size, reduced): one section per folder of ``out`` that holds a CSV or a picture. A folder without a
-    table.md, as that of an analysis, is part of the section of the folder above it that has one."""
+    """(full-size, reduced): one section per folder of ``out`` that holds a table.md, a CSV or a picture. A folder
+    without a table.md, as that of an analysis, is part of the section of the folder above it that has one."""
     folders = [out, *sorted(folder for folder in out.rglob("*") if folder.is_dir())] if out.is_dir() else []
     parts: dict[Path, list[Path]] = {}
     for folder in folders:
-        if not is_run(folder) and any(folder.glob("*.csv")) | any(folder.glob("*.png")):
-            top = owner(folder, out)
-            members = parts.setdefault(top, [top])
-            if folder != top:
-                members.append(folder)
+        if not is_run(folder) and any(any(folder.glob(name)) for name in ("table.md", "*.csv", "*.png")):
+            parts.setdefault(owner(folder, out), []).append(folder)
     found: dict[str, list[Section]] = {"table": [], "analysis": [], "reduced": []}
     for top, members in parts.items():
         name = str(top.relative_to(out)) if top != out else out.name
@@ -144,12 +143,13 @@ def is_run(folder: Path) -> bool:
 
 def owner(folder: Path, out: Path) -> Path:
     above = [folder, *folder.parents]
-    return next((place for place in above[:above.index(out)] if (place / "table.md").is_file()), folder)
+    return next((place for place in above[:above.index(out)] if (place / "table.md").is_file() or is_reduced(place)),
+                folder)
 
 
 def is_reduced(folder: Path) -> bool:
-    """Whether the title of a folder's table.md labels it so."""
-    return "(reduced" in title_of(folder)
+    """Whether a folder's name or the title of its table.md labels it so."""
+    return folder.name.startswith("reduced-") or "(reduced" in title_of(folder)
 
 
 def title_of(folder: Path) -> str:
@@ -174,21 +174,36 @@ def folder_blocks(folder: Path, top: Path, page: Path) -> list[dict]:
 
 def markdown_blocks(text: str, folder: Path, page: Path) -> list[dict]:
     """The text of a folder's table.md without its title, its commands folded. HTML in it is shown as text, except the
-    line breaks of cells; pictures are embedded, and links are relative to the page."""
-    def embedded(match: re.Match) -> str:
-        target = folder / urllib.parse.unquote(html.unescape(match[2]))
-        if not target.is_file():
-            return match[0]
-        return f'{match[1]}="{picture(target)["source"] if match[1] == "src" else link(target, page, "")["href"]}"'
+    line breaks of cells."""
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
 
     def block(text: str) -> dict[str, Any]:
-        shown = MarkdownIt("commonmark", {"html": False}).enable("table").render(re.sub("<!--.*?-->", "", text))
-        shown = re.sub(r'\b(src|href)="([^"]*)"', embedded, shown.replace("&lt;br&gt;", "<br>"))
+        tokens = markdown.parse(text.replace(DETAILS, ""))
+        for part in [part for token in tokens for part in token.children or []]:
+            embed_or_link(part, folder, page)
+        shown = markdown.renderer.render(tokens, markdown.options, {}).replace("&lt;br&gt;", "<br>")
         shown = shown.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
         return {"kind": "html", "html": Markup(shown)}
 
     shown, _, commands = text.partition("\n")[2].partition("\n## Commands\n")
     return [block(shown), *([details("commands", block(commands))] if commands else [])]
+
+
+def embed_or_link(part: Token, folder: Path, page: Path) -> None:
+    """Embeds a .png of the folder, and shows any other picture as its text. Makes a link to a file relative to the
+    page, and a dead one plain text."""
+    reference = str(part.attrs.get("src") or part.attrs.get("href", ""))
+    file = folder / urllib.parse.unquote(reference)
+    exists = os.path.exists(file)
+    if part.type == "image":
+        if exists and file.suffix == ".png" and file.resolve().is_relative_to(folder.resolve()):
+            part.attrs["src"] = picture(file)["source"]
+        else:
+            part.type = "text"  # its content is the text for the picture
+    elif part.type == "link_open" and exists:
+        part.attrs["href"] = link(file, page, "")["href"]
+    elif part.type == "link_open" and not reference.startswith(("http://", "https://")):
+        del part.attrs["href"]
 
 
 def csv_blocks(file: Path, page: Path) -> list[dict]:

@@ -4,6 +4,8 @@ import html
 import re
 import urllib.parse
 
+import pytest
+
 from scripts import report
 from scripts.table import plots, render
 from tests.support import table_runs
@@ -57,6 +59,31 @@ def test_a_table_is_shown_with_its_comparisons_and_pictures(tmp_path):
     assert "<td>KD<br>&lt;b&gt;70&lt;/b&gt;</td>" in text and "<strong>yes</strong>" in text and "cells" not in text
     assert [base64.b64decode(source) for source in re.findall(r"base64,([^\"]+)", text)] == [b"a.png", b"other.png"]
     assert 'href="mine/table.csv">all' in text and text.index("<summary>commands") < text.index("python x")
+
+
+def test_a_foreign_text_embeds_nothing_from_elsewhere(tmp_path):
+    folder = tmp_path / "result" / "foreign"
+    folder.mkdir(parents=True)
+    for file in (tmp_path / "secret.png", folder / "own.txt"):
+        file.write_text("secret")
+    pictures = ["https://example.org/x.png", "../../secret.png", "own.txt", "gone.png", f"{'x' * 5000}.png"]
+    (folder / "table.md").write_text("# Foreign\n\n" + "".join(f"![text {i}]({to})\n" for i, to in enumerate(pictures))
+                                     + "[dead](gone.md) [away](https://example.org) <script>\n")
+    text = page(tmp_path)
+    assert "<img" not in text and "<script" not in text and all(f"text {i}" in text for i in range(len(pictures)))
+    assert "<a>dead</a>" in text and '<a href="https://example.org">away</a>' in text
+
+
+@pytest.mark.parametrize("above", [False, True])
+def test_a_reduced_folder_without_a_text_stays_folded(tmp_path, above):
+    folder = tmp_path / "result" / "mine" / "reduced-epochs=4"
+    folder.mkdir(parents=True)
+    (folder / "table.csv").write_text("row,reduced_last_top1_mean\nKD,41.25\n")
+    if above:
+        (folder.parent / "table.md").write_text("# Mine\n")
+    text = page(tmp_path)
+    assert ("<h2>Mine</h2>" in text) == above
+    assert text.index("Reduced and unfinished (1)</h2>") < text.index("<summary>mine/reduced-epochs=4<")
 
 
 def test_a_damaged_csv_is_refused(tmp_path):
