@@ -269,7 +269,7 @@ def run_blocks(runs: list[StoredRun], page: Path) -> list[dict]:
 
 
 def teacher_of(run: StoredRun) -> str:
-    """The zoo that a teacher is from, else its mixing and seed where its run's folder is still exists, else the first
+    """The zoo that a teacher is from, else its mixing and seed where its run's folder still exists, else the first
     digits of its weights' digest."""
     config = run.config
     path_t, digest = str(config.get("path_t") or ""), str(config.get("teacher_sha256") or "")
