@@ -109,6 +109,8 @@ ERRORS = [
     ({"recipe": {**RECIPE, "lr_decay_epochs": "3"}}, "recipe lr_decay_epochs: .*array"), ({"trial": "1,01"}, "trial"),
     ({"recipe": {**RECIPE, "train_fraction": 0.5}}, "train_fraction is decided"), ({"rows": {"a": 1}}, "rows: .*array"),
     ({"name": "x"}, "unknown key 'name'"), ({"titel": "x"}, "titel: unknown key; did you mean title"),
+    ({"rows": [{"name": "A"}, {"flag": ""}]}, "row 2: name: Field required"), ({"a\nb": 1}, "a b: unknown key"),
+    ({"rows": [{"name": "A"}, "B"]}, "row 2: .*object"), ({"rows": [{"name": "a\nb", "x": ""}]}, "row a b: x: "),
     ({"about": "x"}, "about"), ({"rows": []}, "no rows"), ({"columns": ["resnet8"]}, "TEACHER > STUDENT"),
     ({"columns": ["resnet8>resnet8"]}, "column 'resnet8>resnet8'"), ({"rows": [{"name": "A"}] * 2}, "same name"),
     *(({"rows": [{"name": "a", **row}]}, words) for row, words in (

@@ -231,6 +231,7 @@ def load(name: str) -> Table:
     except pydantic.ValidationError as error:
         problem = wrong_type(error, text)
     if problem:
+        problem = " ".join(problem.split())  # a name or a key of the file may hold line breaks
         raise UserError(f"{path}: {problem}; the keys are described in scripts/table/spec.py")
     table.name = path.stem
     table.recipe = json.loads(text)["recipe"]  # in the file's order, which the lines of runs.csv are found by
@@ -261,11 +262,13 @@ def wrong_type(error: pydantic.ValidationError, text: bytes) -> str:
     kind, where = errors[0]["type"], errors[0]["loc"]
     if not where:  # not JSON, or not an object
         return errors[0]["msg"]
-    in_row = where[0] == "rows" and len(where) > 2
-    depth = 3 if in_row else 1 if where[0] == "rows" else 2  # below it are the alternatives of a type
+    in_row = where[0] == "rows" and len(where) > 1
+    depth = 3 if in_row else 2  # below it are the alternatives of a type
     place = " ".join(map(str, where[:depth]))
     if in_row:
-        place = f"row {json.loads(text)['rows'][where[1]].get('name')}: {where[2]}"
+        row = json.loads(text)["rows"][where[1]]
+        named = isinstance(row, dict) and row.get("name")
+        place = ": ".join([f"row {named or where[1] + 1}", *where[2:3]])
     if kind == "unexpected_keyword_argument":
         return f"{place}: unknown key{near(where[-1], [f.name for f in fields(Row if in_row else Table)])}"
     expected = dict.fromkeys(e["msg"] for e in errors if e["loc"][:depth] == where[:depth])
