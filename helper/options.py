@@ -47,7 +47,7 @@ def stored_flags(opt: Namespace) -> tuple[Path, dict[str, Any]] | None:
     folder, parent = Path(opt.resume), parent_of(opt)
     config = StoredRun(folder).config
     if not config:
-        raise UserError(f"--resume {folder}: holds no args.json of a run; give the run's folder, or auto")
+        raise UserError(f"--resume {folder}: holds no readable args.json of a run; give the run's folder, or auto")
     if folder.resolve().parent.name != parent:
         raise UserError(f"--resume {folder}: runs of this script are in SAVE_DIR/{parent}/; move the folder there "
                         "if it is one")

@@ -50,8 +50,8 @@ DIGESTS = {"teacher_sha256": "other weights in --path_t, sha256",
            "data_sha256": "other images under --data_dir than the run's (put them back), sha256 of their names"}
 LONGEST = 240  # file systems take 255 bytes
 BUSY = "is training in this folder"  # part of the error of a second process
-WRITTEN = ("args.json", "log.csv", "timing.csv", "curves.png", "summary.json", "*.pth", ".*.partial",
-           "events.out.tfevents.*")  # all that a run writes but its lock
+WRITTEN = ("args.json", "log.csv", "timing.csv", "curves.png", "summary.json", "resume*.pth", "*_best.pth",
+           "*_last.pth", "ckpt_epoch_*.pth", ".*.partial", "events.out.tfevents.*")  # a run's files but its lock
 TIMING = ("seconds", "images_per_s")  # in timing.csv; log.csv of a resumed run is bit for bit that of one without pause
 # One name, one tag: the originals' tags, then new ones. The first stage of two-stage methods has its own.
 TAGS = ("init_train_loss", "train_acc", "train_loss", "test_acc", "test_loss", "test_acc_top5",

@@ -15,7 +15,7 @@ from .commits import commits_in
 # Folder of runs -> folder of their TensorBoard events, both under --save_dir; RepDistiller's and MIX-KD's names.
 FOLDERS = {"models": "tensorboard", "student_model": "student_tensorboards"}
 NEWEST, BEFORE = "resume.pth", "resume.prev.pth"
-FINISHED, UNFINISHED = "a finished run", "an unfinished run"
+FINISHED, UNFINISHED, WEIGHTS = "a finished run", "an unfinished run", "weights without the record of a run"
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ class StoredRun:
 
     @property
     def status(self) -> str:
-        """FINISHED, UNFINISHED, or '' where there is nothing to keep; depends on which files exist."""
+        """FINISHED, UNFINISHED, WEIGHTS, or '' where there is nothing to keep; depends on which files exist. A run
+        writes its log.csv before its first weights, so weights without one were put there by somebody."""
         if (self.folder / "summary.json").exists():
             return FINISHED
         if any((self.folder / name).exists() for name in (NEWEST, BEFORE)):
@@ -76,7 +77,7 @@ class StoredRun:
         try:
             rows = (self.folder / "log.csv").read_bytes().count(b"\n") - 1
         except OSError:
-            rows = 0
+            return WEIGHTS if any(self.folder.glob("*.pth")) else ""
         return UNFINISHED if rows > 0 else ""
 
     @property

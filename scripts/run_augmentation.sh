@@ -2,7 +2,7 @@
 # MIX-KD: mixup in the teacher, in the student, in both, at two temperatures
 # One command per line, with the same runs as scripts/tables/augmentation.json (a test compares them).
 # Table and pictures: python -m scripts.run_table augmentation
-# Copy a line and edit it, or give flags that go to every command: bash scripts/run_augmentation.sh --trial 1 --epochs 60
+# Copy a line and edit it, or give flags for all that end in "$@" (teachers don't): bash scripts/run_augmentation.sh --trial 1
 # Its teachers come first: bash scripts/run_cifar_vanilla.sh resnet20 resnet32 resnet44 resnet56 resnet110
 set -euo pipefail
 cd "$(dirname "$0")/.."

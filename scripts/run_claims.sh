@@ -2,7 +2,7 @@
 # The claims of MIX-KD at a reduced size
 # One command per line, with the same runs as scripts/tables/claims.json (a test compares them).
 # Table and pictures: python -m scripts.run_table claims
-# Copy a line and edit it, or give flags that go to every command: bash scripts/run_claims.sh --trial 1 --epochs 60
+# Copy a line and edit it, or give flags for all that end in "$@" (teachers don't): bash scripts/run_claims.sh --trial 1
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/teachers.sh

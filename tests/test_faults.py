@@ -54,6 +54,23 @@ def copy_run(halfway, tmp_path):
     return tmp_path / "run", only_run(tmp_path / "run")
 
 
+def test_copied_weights_are_not_replaced(whole, tmp_path):
+    """A run's folder with its weights and args.json alone, as one copies a teacher: training again there is refused,
+    and --overwrite leaves files that no run writes."""
+    save, folder = copy_run(whole, tmp_path)
+    (folder / "mine.pth").write_bytes(b"mine")
+    for file in folder.iterdir():
+        if file.suffix not in (".pth", ".json") or file.name.startswith(("resume", "summary")):
+            file.unlink()
+    before = {file.name: file.read_bytes() for file in folder.glob("[!.]*")}
+    assert {"args.json", "mine.pth", "resnet8_last.pth"} <= before.keys()
+    for more in ([], ["--resume", "auto"]):
+        assert_refused(train(save, *WHOLE, *more), "holds weights without the record of a run", "--overwrite")
+        assert {file.name: file.read_bytes() for file in folder.glob("[!.]*")} == before
+    train_ok(save, *WHOLE, "--overwrite")
+    assert (folder / "mine.pth").read_bytes() == b"mine"
+
+
 def full_disk(monkeypatch, seen):
     """Every fsync fails as on a full disk while ``seen`` is empty."""
     real = os.fsync
@@ -257,7 +274,7 @@ def test_a_hostile_args_json_is_checked_like_a_command_line(whole, tmp_path, mon
     assert sorted(p for p in tmp_path.rglob("*")) == before
     for text in ("[]", "{}", '{"config": 3}', "[" * 100000, "\ud800".encode("utf-8", "surrogatepass").decode("latin1")):
         (folder / "args.json").write_text(text, encoding="latin1")
-        assert_refused(call(MAINS["teacher"], ["--resume", folder]), "holds no args.json of a run")
+        assert_refused(call(MAINS["teacher"], ["--resume", folder]), "holds no readable args.json of a run")
 
 
 def test_auto_ignores_folders_with_invalid_contents(whole, tmp_path):

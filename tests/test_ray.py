@@ -95,7 +95,7 @@ def test_a_table_finishes_after_a_worker_was_killed(executor, tmp_path, capsys):
                     "--train_fraction", "0.2",
                     "--out", str(tmp_path / "out")])
     thread.join()
-    assert len(killed) == 1 and "==> finished: resnet8 alone" in capsys.readouterr().out
+    assert len(killed) == 1 and "==> finished: Student, resnet8 alone" in capsys.readouterr().out
     table, = (tmp_path / "out").rglob("table.csv")
     assert [line["seeds"] for line in csv.DictReader(table.read_text().splitlines())] == ["1"]
     log = next((tmp_path / "out").rglob("*.log")).read_text()

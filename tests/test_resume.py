@@ -380,7 +380,7 @@ def test_a_different_configuration_is_refused_with_its_flags(whole, tmp_path):
     done = train(whole, "--resume", folder, "--batch_size", 8, "--mix", "none")
     assert_refused(done, "--batch_size 8, there 16", "--mix 'none', there 'mixup'")
     assert_refused(train(whole, "--resume", folder, "--trial", 5), "--trial '5', there '0'")
-    assert_refused(train(whole, "--resume", tmp_path), "holds no args.json")
+    assert_refused(train(whole, "--resume", tmp_path), "holds no readable args.json")
     assert_refused(train(tmp_path, "--resume", folder), "--save_dir", "leave --save_dir out")
     assert_refused(train(whole, "--resume", folder, "--trial", "1,2"), "--resume auto for several")
     assert_refused(train(whole, "--resume", folder, "--overwrite"), "exclude each other")

@@ -41,6 +41,8 @@ def test_every_command_parses_without_a_warning_and_follows_the_recipe(plans, na
     if name == "imagenet":  # He et al., CVPR 2016, at the length of distillation
         defaults |= {"dataset": "imagenet", "epochs": 100, "batch_size": 256, "lr_decay_epochs": [30, 60, 90],
                      "weight_decay": 1e-4}
+    labels = [run.label for run in plans[name].runs.values()]
+    assert len(set(labels)) == len(labels)  # failures and logs are kept by label
     for run in plans[name].runs.values():
         assert run.opt.warnings == [], (run.label, run.opt.warnings)
         assert {key: getattr(run.opt, key) for key in defaults} == defaults
@@ -108,6 +110,8 @@ ERRORS = [
     ({"recipe": {"dataset": "digits"}}, "recipe epochs: Field required"), ({"picture": "pie"}, "picture: .*'points'"),
     ({"recipe": {**RECIPE, "lr_decay_epochs": "3"}}, "recipe lr_decay_epochs: .*array"), ({"trial": "1,01"}, "trial"),
     ({"recipe": {**RECIPE, "train_fraction": 0.5}}, "train_fraction is decided"), ({"rows": {"a": 1}}, "rows: .*array"),
+    ({"recipe": {**RECIPE, "lr_decay_epochs": [10**400]}}, "recipe lr_decay_epochs"),
+    ({"recipe": {**RECIPE, "lr_decay_epochs": [-3, 5]}}, "recipe lr_decay_epochs: .*greater"),
     ({"name": "x"}, "unknown key 'name'"), ({"titel": "x"}, "titel: unknown key; did you mean title"),
     ({"rows": [{"name": "A"}, {"flag": ""}]}, "row 2: name: Field required"), ({"a\nb": 1}, "a b: unknown key"),
     ({"rows": [{"name": "A"}, "B"]}, "row 2: .*object"), ({"rows": [{"name": "a\nb", "x": ""}]}, "row a b: x: "),
@@ -121,6 +125,8 @@ ERRORS = [
         ({"column_flags": None}, "column_flags"), ({"x": "a"}, "x: .*number"), ({"x": float("nan")}, "x: .*finite"),
         ({"flags": "--train_fraction 0.5"}, "--train_fraction is decided"), ({"flags": "--holdout=9"}, "--holdout is"),
         ({"teacher": "--epochs 9"}, "--epochs is decided"), ({"compare": "a"}, "compare 'a' is no other row"),
+        ({"role": "teacher", "flags": "--mix mixup"}, "are under 'teacher'"), ({"x": 10**400}, "x: .*finite"),
+        ({"role": "student", "teacher": "--mix mixup"}, "'teacher' has no effect"),
         ({"flags": "--distil kd"}, "a, resnet14 > resnet8: .*--distil"), ({"surface": 1}, "surface: .*boolean"),
         ({"column_flags": {"resnet14 > resnet8": "--path_t x"}}, "--path_t is")))]
 

@@ -190,7 +190,8 @@ class Plan:
         if row.role == "teacher":
             return self._teacher(cell.teacher, row.teacher).run, [TEACHER_TRIAL]
         if row.role == "student":
-            return self._run("models", ["--model", cell.student, *cell.flags], f"{cell.student} alone"), trials
+            label = cell.label if row.column_flags.get(cell.column) else f"{row.name}, {cell.student} alone"
+            return self._run("models", ["--model", cell.student, *cell.flags], label), trials
         source = self._teacher(cell.teacher, row.teacher)
         flags = ["--path_t", str(source.path), "--model_t", cell.teacher, "--model_s", cell.student, *cell.flags]
         flags += self._scaled(Training("student_model", (*flags, *self._common()), cell.label).opt)

@@ -6,9 +6,10 @@ A table is rows x columns of cells, each cell one training command. Keys of a fi
     columns     "teacher > student", or "network" where every row trains one network alone
     trial       default of --trial (else 1,2,3);  picture: points, curves or surfaces;  x_label: of curves
     reduced     where the table's own recipe is less than the papers': a description
-    rows        name; role: distil (default), student (alone), teacher (the one the column distils from); flags;
-                teacher: flags of the teacher's training; published: "KEY: METHOD" of dataset/published.json ("KEY"
-                where the row trains networks alone), or one number or null per column, with source, a text;
+    rows        name; role: distil (default), student (alone), teacher (the one the column distils from); flags (not
+                of a teacher); teacher: flags of the teacher's training (not of a student alone); published:
+                "KEY: METHOD" of dataset/published.json ("KEY" where the row trains networks alone), or one number or
+                null per column, with source, a text;
                 column_flags: column -> more flags; skip: columns whose networks the method can't train;
                 series and x: curve and position of a row in the picture; surface: plot it as one;
                 compare: the row that this one is compared with, by the difference and its standard error
@@ -22,10 +23,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
-from pydantic import ConfigDict, FiniteFloat, PositiveInt
+from pydantic import ConfigDict, Field, FiniteFloat
 from typing_extensions import TypedDict
 
 from dataset import FOLDERS, SIZES, published_figures, sizes
@@ -37,6 +38,7 @@ FOLDER = Path(__file__).parents[1] / "tables"
 # Flags that neither a row nor a recipe may set, because the table, its columns or the command line set them.
 DECIDED = {"dataset", "epochs", "lr_decay_epochs", "train_fraction", "holdout", "trial", "save_dir", "data_dir",
            "device", "model", "model_s", "model_t", "path_t", "resume", "overwrite"}
+Epoch = Annotated[int, Field(ge=1, le=10**6)]
 STRICT = ConfigDict(strict=True, extra="forbid")  # no other keys, no conversions
 
 
@@ -61,8 +63,8 @@ class Recipe(TypedDict):
 
     __pydantic_config__ = ConfigDict(strict=True, extra="allow")
     dataset: str
-    epochs: PositiveInt
-    lr_decay_epochs: list[int]
+    epochs: Epoch
+    lr_decay_epochs: list[Epoch]
 
 
 @dataclass(frozen=True)
@@ -310,6 +312,10 @@ def mistakes_of_row(row: Row, table: Table) -> Iterator[str]:
             yield f"flags {flags!r} ({error})"
         yield from (f"{flag} is decided by the recipe, the columns or run_table's flags"
                     for flag in given & {f"--{name}" for name in {*DECIDED, *table.recipe}})
+    if row.role == "teacher" and (row.flags or row.column_flags):
+        yield "flags of a teacher's training are under 'teacher'; 'flags' and 'column_flags' would have no effect"
+    if row.role == "student" and row.teacher:
+        yield "'teacher' has no effect on a network that is trained alone"
     if isinstance(row.published, list) and len(row.published) not in (0, len(table.columns)):
         yield f"{len(row.published)} published numbers for {len(table.columns)} columns"
     if row.published and isinstance(row.published, list) and not row.source:
