@@ -48,6 +48,7 @@ class Engine:
                                          momentum=self.opt.momentum, weight_decay=self.opt.weight_decay, fused=True)
 
     def initial_rate(self) -> float | Tensor:
+        """A tensor on the device in graphs.py, where a captured step has to read it anew."""
         return self.opt.learning_rate
 
     def set_rate(self, rate: float) -> None:
@@ -105,11 +106,11 @@ class Engine:
 
     @torch.no_grad()
     def count(self, batch, logits: Tensor, loss: Tensor, terms: dict[str, Tensor]) -> None:
-        """Add the batch to the epoch's sums."""
-        hits = torch.stack([*which_hit(logits, batch.labels), batch.mixed], 1).sum(0)
-        losses = torch.stack([self.unit, loss, *terms.values()])  # means over the batch, so each counts n times
-        self.sums[:len(hits)].add_(hits)
-        self.sums[PER_IMAGE:PER_IMAGE + len(losses)].add_(losses, alpha=len(batch.labels))
+        """Add the batch to the epoch's sums, in the order of SUMS."""
+        counts = torch.stack([*which_hit(logits, batch.labels), batch.mixed], 1).sum(0)  # top1, top5, mixed
+        means = torch.stack([self.unit, loss, *terms.values()])  # over the batch, so each counts n times
+        self.sums[:len(counts)].add_(counts)
+        self.sums[PER_IMAGE:PER_IMAGE + len(means)].add_(means, alpha=len(batch.labels))
 
     def finite(self, loss: Tensor) -> bool:
         """Whether loss and gradients are finite; waits for the device."""
