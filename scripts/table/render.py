@@ -191,7 +191,7 @@ def _training_times(table: Table, figures: dict) -> list[str]:
     if not trained:
         return []
     times = dict.fromkeys(duration(extreme(figure.seconds for figure in trained)) for extreme in (min, max))
-    hardware = dict.fromkeys(figure.hardware for figure in trained if figure.hardware)
+    hardware = dict.fromkeys(name for figure in trained if figure.hardware for name in figure.hardware.split("; "))
     known = {f"{cell.teacher}: {figures[cell.key].teacher}" for cell in table.cells if figures[cell.key].teacher}
     teachers = sorted(text for text in known if not any(other != text and other.startswith(text) for other in known))
     made = f"A run's training steps took {' to '.join(times)}" + (f" ({'; '.join(hardware)})" if hardware else "")
