@@ -31,7 +31,12 @@ def executor(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", "/tmp")
         patch.setenv("TZ", "UTC")
-        yield cluster.RayExecutor(None, None, 1.0, [tmp_path_factory.getbasetemp()])
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in what a shell script starts in the background
+        try:
+            made = cluster.RayExecutor(None, None, 1.0, [tmp_path_factory.getbasetemp()])
+        finally:
+            signal.signal(signal.SIGINT, before)
+        yield made
         ray.shutdown()
 
 

@@ -39,6 +39,8 @@ def launch(argv: list[str], log: Path, environment: dict[str, str], signum: int,
 def work(argv: list[str], log: str, cwd: str, shared: list[str]) -> tuple[int, str]:
     """Ray's task: the exit status of the process, and why it was not started. Cancelling the task stops the process,
     which saves first. The process dies with the task's worker, so that it doesn't run beside a second attempt."""
+    # Ray cancels by SIGINT, which is ignored in all that a shell script has started in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     host = socket.gethostname()
     for place in (str(ROOT / argv[0]), cwd, log, *shared):
         if not Path(place).exists():
