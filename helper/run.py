@@ -302,6 +302,7 @@ class Run:
     def _begin_with(self, shorter: Path, fit: Fit) -> bool:
         """Copy a shorter run's best weights and restore its state; False, with nothing restored, where it fails."""
         fresh = copy.deepcopy(fit.state_dict())  # a state may fit in part
+        self.log_epochs([])  # a log before the first weights: without one they count as somebody's copy
         try:
             for best in shorter.glob("*_best.pth"):
                 checkpoint.save(checkpoint.load(best), self.folder / best.name)

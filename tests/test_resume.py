@@ -18,6 +18,7 @@ from helper.run import Run
 from helper.stored_runs import StoredRun
 from tests.support.small_runs import (
     MAINS,
+    Killed,
     assert_refused,
     call,
     kill_at,
@@ -342,6 +343,25 @@ def test_a_longer_run_killed_before_its_first_save_is_resumed(teacher, tmp_path,
     train_ok(tmp_path / "grown", *flags, "--epochs", 2, "--resume", "auto", role=role)
     found, expected = results_of(tmp_path / "grown", role), results_of(tmp_path / "long", role)
     assert {name: found[name] for name in expected} == expected and len(found) == 2
+
+
+@pytest.mark.parametrize("at", ["_load", "save_resume"])
+def test_a_longer_run_killed_while_it_copies_the_shorter_one_is_resumed(tmp_path, monkeypatch, at):
+    """After the best weights were copied, before the state was."""
+    train_ok(tmp_path / "long", "--epochs", 2)
+    train_ok(tmp_path / "grown", "--epochs", 1)
+
+    def kill(*args):
+        raise Killed
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, at, kill)
+        patch.setattr(Run, "undo", Run.unlock)  # a kill runs no clean-up
+        with pytest.raises(Killed):
+            train(tmp_path / "grown", "--epochs", 2, "--resume", "auto")
+    assert len(list((tmp_path / "grown").glob("models/*/*_best.pth"))) == 2
+    done = train_ok(tmp_path / "grown", "--epochs", 2, "--resume", "auto")
+    found, expected = results_of(tmp_path / "grown"), results_of(tmp_path / "long")
+    assert "beginning with" in done.out and {name: found[name] for name in expected} == expected
 
 
 def test_a_trial_that_waits_for_another_keeps_its_initial_state(tmp_path, monkeypatch):
