@@ -69,7 +69,7 @@ def test_a_stopped_process_saves_and_a_waiting_one_does_not_start(executor, tmp_
     started.append(executor.start([str(tmp_path / "sleeper.py")], log))
     for process in started:
         process.send_signal(signal.SIGTERM)
-    assert [process.wait(240) for process in started] == [143] * executor.room + [1]
+    assert [process.wait(60) for process in started] == [143] * executor.room + [1]
     assert log.read_text().count("saved") == log.read_text().count("begun") == executor.room
     assert not workers(str(tmp_path / "sleeper.py"))
 
@@ -78,7 +78,7 @@ def test_a_machine_without_a_shared_folder_reports_it(executor, tmp_path, monkey
     log = tmp_path / "log"
     log.touch()
     monkeypatch.setattr(executor, "shared", [str(tmp_path / "elsewhere")])
-    assert executor.start(["train_teacher.py"], log).wait(240) == 2
+    assert executor.start(["train_teacher.py"], log).wait(60) == 2
     assert re.search(r"does not see .*elsewhere; code, --save_dir", log.read_text())
 
 

@@ -169,7 +169,7 @@ def test_reproduce_runs_every_table_and_reports(commands, data):
 
 
 def test_a_missing_teacher_is_reported_with_the_command_that_trains_it(commands, tmp_path):
-    clone = tmp_path / "clone"  # without the teachers that may lie beside this code
+    clone = tmp_path / "clone"  # without the teachers that may be beside this code
     for name in ("scripts", "helper"):
         shutil.copytree(ROOT / name, clone / name)
     for file in ROOT.glob("requirements*.txt"):

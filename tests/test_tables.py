@@ -120,7 +120,8 @@ ERRORS = [
     *(({"rows": [{"name": "a", **row}]}, words) for row, words in (
         ({"flags": "--mix 'none"}, "No closing quotation"), ({"flag": ""}, "row a: flag: .* did you mean flags"),
         ({"published": 70}, "row a: published: .*array, or "), ({"published": [1, 2], "source": "x"}, "2 published"),
-        ({"published": [1]}, "without a source"), ({"published": "nobody: KD"}, "no entry of dataset/published.json"),
+        ({"published": [1]}, "without a source"), ({"published": []}, "published: .*at least 1"),
+        ({"published": "nobody: KD"}, "no entry of dataset/published.json"),
         ({"role": "judge"}, "role"), ({"skip": ["nowhere"]}, "'nowhere' is no column"), ({"skip": [[1]]}, "skip"),
         ({"column_flags": None}, "column_flags"), ({"x": "a"}, "x: .*number"), ({"x": float("nan")}, "x: .*finite"),
         ({"flags": "--train_fraction 0.5"}, "--train_fraction is decided"), ({"flags": "--holdout=9"}, "--holdout is"),

@@ -48,7 +48,7 @@ class Row:
     role: Literal["distil", "student", "teacher"] = "distil"
     flags: str = ""
     teacher: str = ""
-    published: list[FiniteFloat | None] | str = field(default_factory=list)
+    published: Annotated[list[FiniteFloat | None], Field(min_length=1)] | str = field(default_factory=list)
     source: str = ""
     column_flags: dict[str, str] = field(default_factory=dict)
     skip: list[str] = field(default_factory=list)
@@ -196,7 +196,7 @@ class Table:
         kept = [i for i, column in enumerate(self.columns) if not run or any(column == of for _, of in run)]
         columns = [self.columns[i] for i in kept]
         return replace(self, columns=columns, rows=[
-            replace(row, published=[row.published[i] for i in kept] if row.published else [])
+            replace(row, published=[row.published[i] for i in kept]) if row.published else row
             for row in self.rows if not run or any((row.name, column) in shown for column in columns)])
 
     def size(self, epochs: int | None = None, train_fraction: float = 1.0, holdout: int = 0,

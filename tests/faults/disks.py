@@ -56,8 +56,8 @@ def full(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
                 training.until(lambda training=training: "could not save" in training.log)
                 if title == "at SIGTERM":
                     training.kill(15)
-                    if training.wait() == 2:
-                        continue  # it ended before the signal: try again
+                    if not check_refused(training, "No space left"):
+                        continue  # it ended before the signal, as "to the end" does: try again
                     wrong = "" if training.status == 143 and "could not save" in training.log else tail(training)
                 elif title == "to the end":
                     wrong = check_refused(training, "No space left")
