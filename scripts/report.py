@@ -30,8 +30,9 @@ from helper.errors import UserError, guard
 from helper.files import save_text
 from helper.fit import duration
 from helper.known_teachers import known_teachers
+from helper.options import default_flags
 from helper.recipe import default_rate, less_than
-from helper.run import default_flags, identity
+from helper.run import identity
 from helper.stored_runs import FOLDERS, StoredRun, stored_runs
 
 from .table.render import DETAILS
