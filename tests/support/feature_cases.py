@@ -5,21 +5,23 @@ from functools import cache
 import torch
 
 from distiller_zoo import Pair, distiller_dict
-from models import model_dict
+from models import any_model, imagenet_dict
 from tests.support.draws import draw
 
 PAIRS = [("wrn_40_2", "wrn_16_2"), ("wrn_40_2", "wrn_40_1"), ("resnet56", "resnet20"), ("resnet110", "resnet20"),
          ("resnet110", "resnet32"), ("resnet32x4", "resnet8x4"), ("vgg13", "vgg8"), ("vgg13", "MobileNetV2"),
          ("ResNet50", "MobileNetV2"), ("ResNet50", "vgg8"), ("resnet32x4", "ShuffleV1"), ("resnet32x4", "ShuffleV2"),
          ("wrn_40_2", "ShuffleV1")]
+IMAGENET_PAIRS = [("resnet34", "resnet18"), ("resnet50", "mobilenet_v1")]
 EQUAL_CHANNELS = {("wrn_40_2", "wrn_16_2"), ("resnet56", "resnet20"), ("resnet110", "resnet20"),
                   ("resnet110", "resnet32"), ("resnet32x4", "resnet8x4"), ("vgg13", "vgg8")}
 
 
 @cache
-def shapes(name, size=32):
+def shapes(name):
+    size = 64 if name in imagenet_dict else 32
     with torch.device("meta"):
-        features, _ = model_dict[name](num_classes=10).eval()(torch.empty(2, 3, size, size), is_feat=True)
+        features, _ = any_model[name](num_classes=10).eval()(torch.empty(2, 3, size, size), is_feat=True)
     return [f.shape for f in features]
 
 
