@@ -41,32 +41,23 @@ def by_hand(logits, labels):
     return 100 * top1 / len(labels), 100 * top5 / len(labels), loss / len(labels)
 
 
-def test_evaluate_by_hand():
-    logits, labels = random_logits(0)
-    found = evaluate.measure(lambda x: x, list(zip(logits.split(64), labels.split(64), strict=True)))
-    scaled = [[z / statistics.stdev(row) for z in row] for row in logits.tolist()]
-    for name, rows in (("plain", logits.tolist()), ("std-scaled", scaled)):
-        top1, top5, loss = by_hand(rows, labels.tolist())
-        assert (found[name].top1, found[name].top5) == pytest.approx((top1, top5))
-        assert found[name].loss == pytest.approx(loss, rel=1e-5)
-    assert found["plain"].top1 == found["std-scaled"].top1
-
-
 def test_evaluate_command(paths, tmp_path, capsys):
     target = tmp_path / "figures.json"
     assert guard(evaluate.main, [*SHARED, "--path", paths[1], "--limit", "50", "--json", str(target)]) == 0
     printed = capsys.readouterr().out
     found = json.loads(target.read_text())
     assert "reduced to 50 of 360 test images" in printed and found["reduced"] and found["images"] == 50
-    assert found["model"] == "resnet8" and found["logits"]["plain"]["top1"] == found["logits"]["std-scaled"]["top1"]
+    assert found["model"] == "resnet8"
     data, _ = common.load_data(Namespace(dataset="digits", data_dir="none", limit=50))
     net = as_saved(paths[1])
     images, labels = next(dataset.eval_batches(data.test, data, "cpu", 50))
     with torch.no_grad():
-        top1, top5, loss = by_hand(net(images).tolist(), labels.tolist())
-    plain = found["logits"]["plain"]
-    assert (plain["top1"], plain["top5"]) == pytest.approx((top1, top5))
-    assert plain["loss"] == pytest.approx(loss, rel=1e-4)
+        logits = net(images).tolist()
+    scaled = [[z / statistics.stdev(row) for z in row] for row in logits]
+    for name, rows in (("plain", logits), ("std-scaled", scaled)):
+        top1, top5, loss = by_hand(rows, labels.tolist())
+        assert (found["logits"][name]["top1"], found["logits"][name]["top5"]) == pytest.approx((top1, top5))
+        assert found["logits"][name]["loss"] == pytest.approx(loss, rel=1e-4)
 
 
 # robustness -----------------------------------------------------------------------------------------------------------
@@ -103,13 +94,6 @@ def test_fgsm_is_the_hand_computed_step():
             for i, x in enumerate(image):
                 step = math.copysign(epsilon / 255, sum(s * row[i] for s, row in zip(slope, weight, strict=True)))
                 assert found.flatten()[i].item() == pytest.approx(min(max(x + step, 0), 1), abs=1e-15)
-
-
-def test_fgsm_agrees_with_torchattacks():
-    attacks = pytest.importorskip("torchattacks")
-    model, pixels, labels = linear_case(classes=4)
-    adversarial, = robustness.fgsm(model, pixels, labels, [8.0])
-    assert torch.equal(adversarial, attacks.FGSM(model, eps=8 / 255)(pixels, labels))
 
 
 def test_accuracies_of_both_attacks_are_those_of_the_worst_case():
@@ -164,14 +148,6 @@ def test_errors_by_hand(spread, scale):
     assert (found["ece"], found["nll"], found["overconfidence"]) == pytest.approx((ece, nll, over), rel=1e-12)
     assert found["accuracy"] == pytest.approx(100 * (logits.argmax(1) == labels).double().mean().item())
     assert found["confidence"] == pytest.approx(logits.softmax(1).amax(1).mean().item())
-
-
-def test_expected_calibration_error_agrees_with_torchmetrics():
-    metrics = pytest.importorskip("torchmetrics.functional.classification")
-    logits, labels = random_logits(2)
-    found = calibration.errors(logits, labels, calibration.reliability(logits, labels))["ece"]
-    theirs = metrics.multiclass_calibration_error(logits.softmax(1), labels, 7, n_bins=15, norm="l1")
-    assert found == pytest.approx(theirs.item(), abs=1e-6)  # single precision there
 
 
 def test_a_confidence_of_one_is_in_the_last_bin():

@@ -10,7 +10,7 @@ from torchvision import models
 
 from helper.errors import UserError
 from helper.teacher import read_teacher
-from models import any_model, imagenet_dict, model_dict
+from models import any_model, imagenet_dict
 from models.folding import folded
 from tests.support.networks import assert_same_function, images, with_trained_norms
 
@@ -26,12 +26,6 @@ def large_ones_slow(names):
 
 def some(n=2, size=64):
     return images(n, 3, size, size)
-
-
-def test_names_differ_from_those_for_small_images():
-    assert not set(imagenet_dict) & set(model_dict)
-    assert set(any_model) == set(imagenet_dict) | set(model_dict) and set(TORCHVISION) == set(imagenet_dict) - {
-        "mobilenet_v1"}
 
 
 @pytest.mark.parametrize("name", large_ones_slow(TORCHVISION))
@@ -56,6 +50,9 @@ def test_features_and_preactivations(name):
         (2, c, size, size) if size else (2, c)
         for c, size in zip(CHANNELS[name], (first, 16, 8, 4, 2, 0), strict=True)]
     assert torch.equal(same, logits)
+    inside = {id(p) for p in net.get_feat_modules().parameters()}
+    assert all((id(p) in inside) == (key.split(".")[0] not in ("fc", "classifier"))
+               for key, p in net.named_parameters())
     for after, pre in zip(features[1:-1], before[1:-1], strict=True):
         torch.testing.assert_close(after, pre if name == "mobilenet_v2" else F.relu(pre))
         assert name == "mobilenet_v2" or (pre < 0).any()

@@ -23,12 +23,9 @@ from dataset import (
     data,
     eval_batches,
     loaders,
-    make_loader,
-    make_test_batches,
     plan_epoch,
 )
 from dataset.batch import parts
-from tests.support import small_runs
 from tests.support.small_runs import no_pictures  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,6 +62,12 @@ def test_device_loader_equals_torch_loader_bit_for_bit(tiny_dir, mix):
         assert_loaders_equal(loaded, mix, layout)
 
 
+def test_both_loaders_agree_on_other_shapes():
+    for shape, pad, flip in (((1, 5, 9), 2, True), ((3, 8, 6), 0, True), ((3, 32, 32), 4, False)):
+        for layout in LAYOUTS:
+            assert_loaders_equal(make_data(200, shape, 3, pad, flip), MixSpec("mixup", partmixup=0.5), layout)
+
+
 def assert_loaders_equal(loaded, mix, layout):
     resident = list(DeviceLoader(loaded, 64, mix, memory_format=layout).epoch(3, 1))
     through_torch = list(TorchLoader(loaded, 64, mix, num_workers=0, memory_format=layout).epoch(3, 1))
@@ -93,15 +96,6 @@ def test_batches_equal_torchvision_transforms():
             assert label == loaded.train.labels[index]
             seen += 1
     assert seen == 150
-
-
-@pytest.mark.parametrize("shape, pad, flip", [((1, 5, 9), 2, True), ((3, 8, 6), 0, True), ((3, 32, 32), 4, False)])
-def test_both_loaders_agree_on_other_shapes(shape, pad, flip):
-    loaded, mix = make_data(30, shape, 3, pad, flip), MixSpec("mixup", partmixup=0.5)
-    for layout in LAYOUTS:
-        resident = DeviceLoader(loaded, 8, mix, memory_format=layout).epoch(0, 0)
-        through_torch = TorchLoader(loaded, 8, mix, num_workers=0).epoch(0, 0)
-        assert all(same(a, b) for a, b in zip(resident, through_torch, strict=True))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -140,18 +134,6 @@ def test_batches_do_not_depend_on_the_chunk_size(monkeypatch):
         assert all(same(a, b) for a, b in zip(kept, expected, strict=True))
 
 
-def test_an_epoch_has_each_sample_once_with_its_label():
-    loaded = make_data()
-    batches = list(DeviceLoader(loaded, 64, MixSpec()).epoch(0, 0))
-    index = torch.cat([batch.index for batch in batches])
-    assert sorted(index.tolist()) == list(range(150))
-    for batch in DeviceLoader(loaded, 64, MixSpec("mixup")).epoch(0, 0):
-        assert torch.equal(batch.labels, loaded.train.labels[batch.index])
-        clean = ~batch.mixed
-        assert torch.equal(batch.targets[clean].argmax(1), batch.labels[clean])
-        assert (batch.targets.gather(1, batch.labels[:, None]) >= 0.5).all()
-
-
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_test_batches_are_normalised_in_order(layout):
     loaded = make_data()
@@ -163,15 +145,6 @@ def test_test_batches_are_normalised_in_order(layout):
     assert batches[0][0].is_contiguous(memory_format=layout)
     ready = loaded.test.to("cpu")
     assert torch.equal(next(eval_batches(ready, loaded, "cpu", 50))[0], plain)
-
-
-@pytest.mark.parametrize("make, flag", [
-    (lambda d: DeviceLoader(d, 0, MixSpec()), "--batch_size 0"),
-    (lambda d: TorchLoader(d, -1, MixSpec()), "--batch_size -1"),
-    (lambda d: TorchLoader(d, 8, MixSpec(), num_workers=-1), "--num_workers -1")])
-def test_invalid_sizes_are_refused(make, flag):
-    with pytest.raises(DataError, match=flag):
-        make(make_data())
 
 
 def test_an_empty_training_set_is_refused():
@@ -207,19 +180,6 @@ def test_alternating_seeds_equal_each_seed_alone(workers):
         for a, b, alone_a, alone_b in zip(*zip(*rows, strict=True), *alone, strict=True):
             assert same(a, alone_a) and same(b, alone_b)
     assert len(loader._idle) == 2 and len(workers_of(loader)) == workers  # no more than num_workers
-
-
-@pytest.mark.slow
-def test_trials_with_torchs_loader_equal_each_alone(tmp_path, no_pictures):  # noqa: F811
-    flags = ["--epochs", 2, "--loader", "torch", "--num_workers", 2, "--mix", "mixup"]
-    small_runs.train_ok(tmp_path / "both", *flags, "--trial", "1,2")
-    for trial in "12":
-        small_runs.train_ok(tmp_path / "alone", *flags, "--trial", trial)
-    together, alone = (sorted((tmp_path / name).glob("models/*/resnet8_last.pth")) for name in ("both", "alone"))
-    assert [file.parent.name for file in together] == [file.parent.name for file in alone] and len(alone) == 2
-    for a, b in zip(together, alone, strict=True):
-        one, two = (torch.load(file, weights_only=True)["model"] for file in (a, b))
-        assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_concurrent_epochs_share_the_workers():
@@ -260,74 +220,6 @@ def test_a_process_exits_with_open_epochs():
                "print([len(next(batches).labels) for batches in epochs])\n")
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert (done.returncode, done.stdout) == (0, "[4, 4]\n"), done.stderr
-
-
-class Files:
-    """`kept` as a data set whose images do not fit on a device."""
-
-    resident = False
-
-    def __init__(self, kept, bad=None):
-        self.kept, self.bad = kept, bad
-        self.image_shape, self.train, self.test = kept.image_shape, Labels(kept.train), Labels(kept.test)
-
-    def __getattr__(self, name):
-        if name not in ("name", "num_classes", "mean", "std", "pad", "flip"):
-            raise AttributeError(name)
-        return getattr(self.kept, name)
-
-    def training_images(self):
-        return Cut(self.kept, self.bad)
-
-    def test_images(self):
-        return list(self.kept.test.images)
-
-
-class Labels:
-    def __init__(self, split):
-        self.labels = split.labels
-
-    def __len__(self):
-        return len(self.labels)
-
-
-class Cut(torch.utils.data.Dataset):
-    """uint8 crops, to be mirrored and normalised on the device."""
-
-    def __init__(self, kept, bad):
-        self.kept, self.bad = kept, bad
-
-    def __getitem__(self, item):
-        place, (top, left), _ = item
-        if place == self.bad:
-            raise DataError("train/cat/7.jpg: not an image; delete it")
-        pad, (_, height, width) = self.kept.pad, self.kept.image_shape
-        padded = torch.nn.functional.pad(self.kept.train.images[place], (pad,) * 4)
-        return padded[:, top : top + height, left : left + width]
-
-
-@pytest.mark.parametrize("workers, layout", [(0, LAYOUTS[0]), (2, LAYOUTS[1])])
-def test_a_data_set_that_does_not_fit_on_a_device_uses_torchs_loader(workers, layout):
-    kept, mix = make_data(), MixSpec("mixup")
-    files = Files(kept)
-    loader = make_loader(files, 64, mix, "cpu", "device", workers, memory_format=layout)
-    assert isinstance(loader, TorchLoader)
-    resident = make_loader(kept, 64, mix, "cpu", memory_format=layout)
-    assert isinstance(resident, DeviceLoader)
-    for a, b in zip(loader.epoch(1, 1), resident.epoch(1, 1), strict=True):
-        assert same(a, b) and a.images.is_contiguous(memory_format=layout)
-    tests = [make_test_batches(source, "cpu", layout, workers) for source in (files, kept)]
-    for _ in range(2):
-        for (images, labels), (expected, right) in zip(*(again() for again in tests), strict=True):
-            assert torch.equal(images, expected) and torch.equal(labels, right)
-            assert images.is_contiguous(memory_format=layout)
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_bad_file_raises_one_line(workers):
-    with pytest.raises(DataError) as caught:
-        list(make_loader(Files(make_data(), bad=7), 64, MixSpec(), "cpu", num_workers=workers).epoch(1, 1))
-    assert str(caught.value) == "train/cat/7.jpg: not an image; delete it"
 
 
 def test_random_numbers_for_a_data_set_with_its_own_crops():

@@ -4,12 +4,11 @@
 
 FILE is JSON: a list of [role, flags]. The student, resnet8, has group norms in place of batch norms, whose statistics
 would depend on the process's share of a batch. The role "student in double" trains in double precision, where rounding
-can't hide an error. A * in a path is expanded when the training begins. SEVERAL_DIE=RANK:STEP kills a process in a
-step (from 1); with SEVERAL_LATE rank 0 connects a second later.
+can't hide an error. SEVERAL_DIE=RANK:STEP kills a process in a step (from 1); with SEVERAL_LATE rank 0 connects a
+second later.
 """
 import atexit
 import contextlib
-import glob
 import json
 import os
 import signal
@@ -30,7 +29,6 @@ from helper.engine import Engine
 from helper.run import Run
 from models.layers import BatchNorm2d, sum_and_relu
 from models.replace import replaced
-from tests.support.images import small_images
 
 MAINS = {"teacher": train_teacher.main, "student": train_student_mixstd.main}
 
@@ -69,25 +67,20 @@ def double_precision():
 
 @contextlib.contextmanager
 def prepared(role):
-    """Context of a training: group norms, double precision where the role is "student in double", small images in
-    folders, no picture."""
-    with mock.patch.dict(models.model_dict, resnet8=resnet8), small_images(), \
+    """Context of a training: group norms, double precision where the role is "student in double", no picture."""
+    with mock.patch.dict(models.model_dict, resnet8=resnet8), \
             mock.patch.object(Run, "write_curves", lambda self, history: None), \
             double_precision() if "double" in role else contextlib.nullcontext():
         yield
-
-
-def expanded(flags):
-    return [next(iter(glob.glob(str(flag))), flag) if "*" in str(flag) else flag for flag in flags]
 
 
 def train_all(argv):
     if "SEVERAL_LATE" in os.environ:
         assert CONNECTED.exists()
     for role, flags in json.loads(Path(argv[0]).read_text()):
-        ddp.total(torch.zeros(1))  # waits for the end of the training before, whose files a path may name
+        ddp.total(torch.zeros(1))  # waits for the end of the training before, which this one may resume
         with prepared(role):
-            MAINS[role.split()[0]]([*expanded(flags), "--device", "cpu", "--threads", "1"])
+            MAINS[role.split()[0]]([*flags, "--device", "cpu", "--threads", "1"])
 
 
 def die_at(rank, step):
