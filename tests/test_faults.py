@@ -14,7 +14,6 @@ import torch
 from helper import checkpoint
 from helper.engine import Engine
 from helper.fit import Fit
-from helper.interrupts import Interrupts
 from helper.run import Run
 from tests.support.bombs import Bomb
 from tests.support.small_runs import (  # noqa: F401 - a fixture
@@ -69,6 +68,8 @@ def test_copied_weights_are_not_replaced(whole, tmp_path):
         assert {file.name: file.read_bytes() for file in folder.glob("[!.]*")} == before
     train_ok(save, *WHOLE, "--overwrite")
     assert (folder / "mine.pth").read_bytes() == b"mine"
+    (folder / "mine.pth").unlink()
+    assert results_of(save) == results_of(whole)
 
 
 def full_disk(monkeypatch, seen):
@@ -120,21 +121,13 @@ def alter(**changes):
     return lambda f: checkpoint.save({**checkpoint.load(f), **changes}, f)
 
 
-HARMS = [  # from the eighth on, variants of those before
+@pytest.mark.parametrize("harm, words", [
     (lambda f: f.write_bytes(f.read_bytes()[:5000]), "not a readable checkpoint"),
     (lambda f: torch.save({"model": 1}, f), "no sha256"),
     (lambda f: torch.save({"config": Bomb(f.with_name("crater")), "sha256": ""}, f), "nothing in it was run"),
     (alter(trial="7"), "not a state of this run"), (alter(config={}), "another configuration"),
-    (alter(epoch=10**9), "don't agree"), (alter(model={"a": torch.ones(1)}), "damaged, or"),
-    (lambda f: f.write_bytes(b""), "not a readable checkpoint"), (alter(step=-1), "don't agree"),
-    (alter(best={}), "don't agree"), (alter(history=[3]), "damaged, or"), (alter(points=[[1]]), "damaged, or"),
-    (lambda f: checkpoint.save({"model": {"a": torch.ones(1)}}, f), "not a state of this run"),
-    (alter(optimizer=[]), "damaged, or"), (alter(rng=torch.ones(3)), "damaged, or"),
-    (lambda f: checkpoint.save({k: v for k, v in checkpoint.load(f).items() if k != "sums"}, f), "damaged, or")]
-
-
-@pytest.mark.parametrize("harm, words", [*HARMS[:7], *(pytest.param(*harm, marks=pytest.mark.slow)
-                                                       for harm in HARMS[7:])])
+    (alter(epoch=10**9), "don't agree"), (alter(step=-1), "don't agree"), (alter(best={}), "don't agree"),
+    (alter(model={"a": torch.ones(1)}), "damaged, or"), (alter(rng=torch.ones(3)), "damaged, or")])
 def test_a_bad_newest_checkpoint_is_skipped(whole, halfway, tmp_path, harm, words):
     save, folder = copy_run(halfway, tmp_path)
     harm(folder / "resume.pth")
@@ -242,14 +235,6 @@ def test_no_step_is_lost_when_a_worker_dies(whole, tmp_path, monkeypatch):
     assert results_of(tmp_path) == results_of(whole)
 
 
-def test_a_signal_to_a_data_worker_does_not_stop_the_run():
-    """In a forked child the handler only exits, on SIGTERM."""
-    with Interrupts() as interrupts:
-        interrupts.pid += 1
-        interrupts._note(2, None)
-        assert interrupts.signum == 0
-
-
 HOSTILE = [{"a": 1}, [[]], ["../x"], "../../x", float("inf"), "$(touch crater)", "a\nb", None, True, -1, 10**400,
            "\udcff"]
 
@@ -287,21 +272,15 @@ def test_auto_ignores_folders_with_invalid_contents(whole, tmp_path):
     train_ok(save, *WHOLE, "--trial", 3, "--resume", "auto")
 
 
-@pytest.mark.parametrize("kind", ["bomb", "text", "folder", "missing", "other classes", "not finite", "no name"])
+@pytest.mark.parametrize("kind", ["bomb", "folder", "missing", "no name"])
 def test_a_bad_teacher_is_refused_in_one_line(whole, tmp_path, kind):
     file, good = tmp_path / "resnet8_x" / "t.pth", only_run(whole) / "resnet8_last.pth"
     file.parent.mkdir()
     weights = checkpoint.load(good)["model"]
     if kind == "bomb":
         torch.save({"model": Bomb(tmp_path / "crater")}, file)
-    elif kind == "text":
-        file.write_text("hello")
     elif kind == "folder":
         file.mkdir()
-    elif kind == "other classes":
-        torch.save({"model": {**weights, "fc.weight": torch.ones(7, 64), "fc.bias": torch.ones(7)}}, file)
-    elif kind == "not finite":
-        torch.save({"model": {**weights, "fc.bias": torch.full((10,), float("nan"))}}, file)
     elif kind == "no name":
         file = shutil.copy(good, tmp_path / "t.pth")
         torch.save({"model": weights}, file)

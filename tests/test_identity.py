@@ -22,7 +22,8 @@ OTHER = {"model_s": "resnet8", "model_t": "resnet14", "distill": None, "gamma": 
          "teacher_precision": "fp16"}
 PLACES = {"path_t": "elsewhere.pth", "data_dir": "elsewhere", "save_dir": "elsewhere", "threads": "1",
           "print_freq": "1000", "tb_freq": "7", "save_freq": "3", "num_workers": "1", "device": "cpu",
-          "resume_every": "5", "kernels": "torch", "step": "eager", "scale_T": "3"}
+          "resume_every": "5", "kernels": "torch", "step": "eager", "scale_T": "3",
+          "on_nan": "skip"}
 
 
 class L1(Distiller):

@@ -1,5 +1,4 @@
 """Resumed runs end with the results of uninterrupted ones; folders of runs are never overwritten by mistake."""
-import csv
 import json
 import os
 import shutil
@@ -10,7 +9,6 @@ import sys
 import pytest
 import torch
 
-from distiller_zoo import distiller_dict
 from helper import checkpoint, commits
 from helper import run as run_module
 from helper.engine import Engine
@@ -33,14 +31,11 @@ from tests.support.small_runs import (
 )
 
 STEPS = 3  # per epoch: 42 or 43 images in batches of 16
-SMALL = {"nce_k": "20"}
 
 
 @pytest.fixture(scope="module")
-def teacher(tmp_path_factory):
-    save = tmp_path_factory.mktemp("teacher")
-    train_ok(save, "--epochs", 1)
-    return only_run(save) / "resnet8_last.pth"
+def teacher(short):
+    return only_run(short) / "resnet8_last.pth"
 
 
 WHOLE = ["--epochs", 2, "--lr_decay_epochs", 1, "--mix", "mixup", "--tb_freq", 2]
@@ -95,27 +90,6 @@ def test_a_run_killed_between_the_two_renames_of_a_save_is_resumed(whole, tmp_pa
     assert not (only_run(tmp_path) / "resume.pth").exists()
     train_ok(tmp_path, *WHOLE, "--resume", "auto")
     assert results_of(tmp_path) == results_of(whole)
-
-
-def stateful_methods():
-    """Methods with a state: with two stages, without and with a loss in the second; with a memory."""
-    two = next(n for n, m in distiller_dict.items() if m.two_stage and not m.adds_loss())
-    trained = next(n for n, m in distiller_dict.items() if m.two_stage and m.adds_loss())
-    memory = next(n for n, m in distiller_dict.items() if set(m.flags) & set(SMALL))
-    return [two, trained, memory]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", stateful_methods())
-def test_students_killed_in_either_stage_are_resumed_bit_for_bit(teacher, tmp_path, name):
-    flags = [*(f"--{f}={SMALL[f]}" for f in distiller_dict[name].flags if f in SMALL), "--distill", name,
-             "--path_t", teacher, "--epochs", 2, *(["--init_epochs", 1] if distiller_dict[name].two_stage else [])]
-    train_ok(tmp_path / "whole", *flags, role="student")
-    for step in (2, STEPS + 1, 2 * STEPS):
-        save = tmp_path / str(step)
-        train_and_kill(save, *flags, at=step, role="student")
-        train_ok(save, *flags, "--resume", "auto", role="student")
-        assert results_of(save, "student") == results_of(tmp_path / "whole", "student")
 
 
 def test_trials_at_different_epochs_end_as_each_alone(whole, tmp_path):
@@ -189,21 +163,19 @@ def test_a_finished_run_is_reported_and_not_changed(whole, monkeypatch):
     assert_refused(train(whole, *WHOLE), "holds a finished run", "--resume auto", "--overwrite")
 
 
-@pytest.mark.parametrize("name, content", [("args.json", '{"config": {'), ("summary.json", None)])
-def test_a_damaged_file_of_a_finished_run_is_rewritten(whole, tmp_path, name, content):
+@pytest.mark.parametrize("name", ["args.json", "summary.json", "resnet8_last.pth"])
+def test_a_damaged_or_missing_file_of_a_finished_run_is_rewritten(whole, tmp_path, name):
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     file = only_run(tmp_path) / name
-    file.write_text(content or file.read_text().replace(str(json.loads(file.read_text())["last_top1"]), "NaN"))
+    if name == "args.json":
+        file.write_text('{"config": {')
+    elif name == "summary.json":
+        file.write_text(file.read_text().replace(str(json.loads(file.read_text())["last_top1"]), "NaN"))
+    else:
+        file.unlink()
     train_ok(tmp_path, *WHOLE, "--resume", "auto")
     assert results_of(tmp_path) == results_of(whole)
     assert StoredRun(only_run(tmp_path)).config and StoredRun(only_run(tmp_path)).summary
-
-
-def test_missing_last_weights_of_a_finished_run_are_written_again(whole, tmp_path):
-    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
-    (only_run(tmp_path) / "resnet8_last.pth").unlink()
-    train_ok(tmp_path, *WHOLE, "--resume", "auto")
-    assert results_of(tmp_path) == results_of(whole)
 
 
 @pytest.mark.parametrize("more", [[], ["--resume", "auto"]])
@@ -255,23 +227,18 @@ def test_the_first_command_and_all_hardware_are_recorded(tmp_path, monkeypatch):
 
     def recorded(folder):
         run = StoredRun(folder)
-        return [*run.command[1:], *run.hardware]
+        return [*run.command[2:], *run.hardware]
 
     begin("--first", "one core")
     train_and_kill(tmp_path, "--epochs", 2, at=STEPS + 1)
-    folder = only_run(tmp_path)
-    assert recorded(folder) == ["train_teacher.py", "--first", "one core"]
+    first = only_run(tmp_path)
     begin("--second", "a GPU")
-    train_and_kill(tmp_path, "--epochs", 2, "--resume", folder, at=1)
-    assert recorded(folder) == ["train_teacher.py", "--first", "one core", "a GPU"]
-    train_ok(tmp_path, "--epochs", 2, "--resume", folder)
-    begin("--third", "another GPU")
-    train_ok(tmp_path, "--epochs", 2, "--resume", "auto")  # no step is left to train
+    train_ok(tmp_path, "--epochs", 2, "--resume", first)
     begin("--longer", "another GPU")
     train_ok(tmp_path, "--epochs", 3, "--resume", "auto")
-    longer, = (run for run in folder.parent.iterdir() if run != folder)
-    assert recorded(longer) == ["train_teacher.py", "--longer", "one core", "a GPU", "another GPU"]
-    assert recorded(folder) == ["train_teacher.py", "--first", "one core", "a GPU"]
+    longer, = (run for run in first.parent.iterdir() if run != first)
+    assert recorded(longer) == ["--longer", "one core", "a GPU", "another GPU"]
+    assert recorded(first) == ["--first", "one core", "a GPU"]
 
 
 def test_the_commit_differs_with_every_change_of_the_code(tmp_path, monkeypatch):
@@ -283,26 +250,21 @@ def test_the_commit_differs_with_every_change_of_the_code(tmp_path, monkeypatch)
         commits.git_commit.cache_clear()
         return commits.git_commit()
 
-    (tmp_path / "helper").mkdir()
-    monkeypatch.setattr(commits, "__file__", str(tmp_path / "helper" / "commits.py"))
-    assert commit() == ""
     file = tmp_path / "helper" / "commits.py"
+    file.parent.mkdir()
+    monkeypatch.setattr(commits, "__file__", str(file))
+    assert commit() == ""
     file.write_text("1")
-    (tmp_path / "README.md").write_text("1")
     git("init", "-q")
     git("add", "-A")
     git("commit", "-qm", "x")
-    clean = commit()
-    assert len(clean) == 40
-    (tmp_path / "README.md").write_text("2")
-    assert commit() == clean  # not code
-    file.write_text("2")
-    changed = commit()
-    file.write_text("3")
-    other = commit()
-    file.write_text("1")
-    (tmp_path / "helper" / "new.py").write_text("1")
-    assert len({clean, changed, other, commit()}) == 4 and changed.startswith(clean + "+")
+    (tmp_path / "README.md").write_text("not code")
+    found = [commit()]
+    assert len(found[0]) == 40
+    for name, text in (("commits.py", "2"), ("commits.py", "3"), ("new.py", "1")):
+        file.with_name(name).write_text(text)
+        found.append(commit())
+    assert len(set(found)) == 4 and all(name.startswith(found[0]) for name in found)
     commits.git_commit.cache_clear()
 
 
@@ -320,36 +282,50 @@ def test_epochs_may_grow_but_not_shrink(tmp_path):
     assert_refused(done, "--epochs 2, there 3", "shrink")
 
 
-def test_auto_continues_a_shorter_run_and_keeps_it(tmp_path):
-    train_ok(tmp_path / "long", "--epochs", 2)
-    tmp_path = tmp_path / "grown"
-    train_ok(tmp_path, "--epochs", 1)
-    short = only_run(tmp_path)
-    before = {file.name: file.read_bytes() for file in short.iterdir() if file.is_file()}
-    done = train_ok(tmp_path, "--epochs", 2, "--resume", "auto")
-    assert f"beginning with {short}" in done.out and "resumed after main epoch 1" in done.out
-    assert {file.name: file.read_bytes() for file in short.iterdir() if file.is_file()} == before
-    found, expected = results_of(tmp_path), results_of(tmp_path.parent / "long")
-    assert {name: found[name] for name in expected} == expected and len(found) == 2
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """A run of one epoch. Read only: tests copy it."""
+    save = tmp_path_factory.mktemp("short")
+    train_ok(save, "--epochs", 1)
+    return save
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    """The results of two epochs."""
+    save = tmp_path_factory.mktemp("long")
+    train_ok(save, "--epochs", 2)
+    return results_of(save)
+
+
+LONGER = ["--epochs", 2, "--resume", "auto"]
+
+
+def test_auto_continues_a_shorter_run_and_keeps_it(short, long, tmp_path):
+    shutil.copytree(short, tmp_path, dirs_exist_ok=True)
+    folder = only_run(tmp_path)
+    before = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+    done = train_ok(tmp_path, *LONGER)
+    assert f"beginning with {folder}" in done.out and "resumed after main epoch 1" in done.out
+    assert {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()} == before
+    assert results_of(tmp_path) == results_of(short) | long
     assert "is finished" in train_ok(tmp_path, "--epochs", 1, "--resume", "auto").out
 
 
-@pytest.mark.parametrize("role", ["teacher", "student"])
-def test_a_longer_run_killed_before_its_first_save_is_resumed(teacher, tmp_path, role):
-    flags = ["--path_t", teacher, "--distill", "crd", "--nce_k", 20] if role == "student" else []
-    train_ok(tmp_path / "long", *flags, "--epochs", 2, role=role)
-    train_ok(tmp_path / "grown", *flags, "--epochs", 1, role=role)
-    train_and_kill(tmp_path / "grown", *flags, "--epochs", 2, "--resume", "auto", at=1, role=role)
-    train_ok(tmp_path / "grown", *flags, "--epochs", 2, "--resume", "auto", role=role)
-    found, expected = results_of(tmp_path / "grown", role), results_of(tmp_path / "long", role)
+def test_a_longer_run_killed_before_its_first_save_is_resumed(teacher, tmp_path):
+    flags = ["--path_t", teacher, "--distill", "crd", "--nce_k", 20]
+    train_ok(tmp_path / "long", *flags, "--epochs", 2, role="student")
+    train_ok(tmp_path / "grown", *flags, "--epochs", 1, role="student")
+    train_and_kill(tmp_path / "grown", *flags, *LONGER, at=1, role="student")
+    train_ok(tmp_path / "grown", *flags, *LONGER, role="student")
+    found, expected = (results_of(tmp_path / name, "student") for name in ("grown", "long"))
     assert {name: found[name] for name in expected} == expected and len(found) == 2
 
 
 @pytest.mark.parametrize("at", ["_load", "save_resume"])
-def test_a_longer_run_killed_while_it_copies_the_shorter_one_is_resumed(tmp_path, monkeypatch, at):
+def test_a_longer_run_killed_while_it_copies_the_shorter_one_is_resumed(short, long, tmp_path, monkeypatch, at):
     """After the best weights were copied, before the state was."""
-    train_ok(tmp_path / "long", "--epochs", 2)
-    train_ok(tmp_path / "grown", "--epochs", 1)
+    shutil.copytree(short, tmp_path, dirs_exist_ok=True)
 
     def kill(*args):
         raise Killed
@@ -357,11 +333,10 @@ def test_a_longer_run_killed_while_it_copies_the_shorter_one_is_resumed(tmp_path
         patch.setattr(Run, at, kill)
         patch.setattr(Run, "undo", Run.unlock)  # a kill runs no clean-up
         with pytest.raises(Killed):
-            train(tmp_path / "grown", "--epochs", 2, "--resume", "auto")
-    assert len(list((tmp_path / "grown").glob("models/*/*_best.pth"))) == 2
-    done = train_ok(tmp_path / "grown", "--epochs", 2, "--resume", "auto")
-    found, expected = results_of(tmp_path / "grown"), results_of(tmp_path / "long")
-    assert "beginning with" in done.out and {name: found[name] for name in expected} == expected
+            train(tmp_path, *LONGER)
+    assert len(list(tmp_path.glob("models/*/*_best.pth"))) == 2
+    assert "beginning with" in train_ok(tmp_path, *LONGER).out
+    assert results_of(tmp_path) == results_of(short) | long
 
 
 def test_a_trial_that_waits_for_another_keeps_its_initial_state(tmp_path, monkeypatch):
@@ -379,20 +354,18 @@ def test_a_trial_that_waits_for_another_keeps_its_initial_state(tmp_path, monkey
     assert "resumed after main epoch 1, step 1" in train_ok(tmp_path, *flags).out
 
 
-def test_an_unusable_shorter_run_is_ignored(tmp_path):
+@pytest.mark.parametrize("harmed", ["resume.pth", "resnet8_best.pth"])
+def test_an_unusable_shorter_run_is_ignored(short, long, tmp_path, harmed):
     """With a wrong entry in its state, or damaged best weights, the longer run is trained from the start."""
-    train_ok(tmp_path / "anew", "--epochs", 2)
-    for harmed in ("resume.pth", "resnet8_best.pth"):
-        save = tmp_path / harmed
-        train_ok(save, "--epochs", 1)
-        file = only_run(save) / harmed
-        if harmed == "resume.pth":
-            checkpoint.save({**checkpoint.load(file), "rng": torch.ones(3)}, file)
-        else:
-            file.write_bytes(b"no weights")
-        assert "WARNING not beginning with the shorter run" in train_ok(save, "--epochs", 2, "--resume", "auto").out
-        shutil.rmtree(file.parent)
-        assert results_of(save) == results_of(tmp_path / "anew")
+    shutil.copytree(short, tmp_path, dirs_exist_ok=True)
+    file = only_run(tmp_path) / harmed
+    if harmed == "resume.pth":
+        checkpoint.save({**checkpoint.load(file), "rng": torch.ones(3)}, file)
+    else:
+        file.write_bytes(b"no weights")
+    assert "WARNING not beginning with the shorter run" in train_ok(tmp_path, *LONGER).out
+    shutil.rmtree(file.parent)
+    assert results_of(tmp_path) == long
 
 
 def test_a_different_configuration_is_refused_with_its_flags(whole, tmp_path):
@@ -407,30 +380,9 @@ def test_a_different_configuration_is_refused_with_its_flags(whole, tmp_path):
     assert_refused(call(MAINS["student"], ["--resume", folder]), "runs of this script are in SAVE_DIR/student_model/")
 
 
-def test_flags_without_effect_on_results_may_differ(whole, tmp_path):
-    train_and_kill(tmp_path, *WHOLE, at=STEPS + 2)
-    train_ok(tmp_path, *WHOLE, "--resume", "auto", "--save_freq", 1, "--on_nan", "skip", "--print_freq", 7)
-    assert only_run(tmp_path).name == only_run(whole).name
-    for part in ("resnet8_last.pth", "resnet8_best.pth"):
-        assert next(iter(results_of(tmp_path).values()))[part] == next(iter(results_of(whole).values()))[part]
-
-
-def test_overwrite_starts_again_and_keeps_other_files(whole, tmp_path):
-    train_and_kill(tmp_path, *WHOLE, at=STEPS + 2)
-    note = only_run(tmp_path) / "notes.txt"
-    note.write_text("mine")
-    train_ok(tmp_path, *WHOLE, "--overwrite")
-    assert results_of(tmp_path) == results_of(whole) and note.read_text() == "mine"
-
-
 def test_tensorboard_of_a_resumed_run_has_every_point_once(whole, tmp_path):
     train_and_kill(tmp_path, *WHOLE, at=STEPS + 3)
     train_ok(tmp_path, *WHOLE, "--resume", "auto")
     steps = [{tag: [step for step, _ in points] for tag, points in scalars(next(save.glob("tensorboard/*"))).items()}
              for save in (tmp_path, whole)]
     assert steps[0] == steps[1] and steps[1]["train_loss_step"] == [2, 5]
-
-
-def test_log_csv_has_no_timing(whole):
-    with open(only_run(whole) / "log.csv", newline="") as log:
-        assert not {"seconds", "images_per_s"} & set(csv.DictReader(log).fieldnames)
