@@ -227,7 +227,9 @@ def run_sections(places: list[Path], page: Path) -> tuple[list[Section], list[Se
     full, others = [], []
     for kind, title in KINDS.items():
         groups: dict[str, list[StoredRun]] = {"": [], ", reduced": [], ", unfinished": []}
-        found = {run.folder.resolve(): run for place in places for run in stored_runs(place / kind)}
+        found: dict[tuple[str, str], StoredRun] = {}  # a table's records are copies of runs
+        for run in (run for place in places for run in stored_runs(place / kind)):
+            found.setdefault((run.folder.name, str(run.summary)), run)
         for run in found.values():
             if run.config:
                 groups[group_of(run)].append(run)

@@ -38,9 +38,8 @@ from helper.teacher import read_teacher
 from . import readme_tables
 from .table import costs, jobs, plots, render, several, spec
 from .table.cluster import RayExecutor, check_reachable
-from .table.jobs import Job, Local, slug, visible
+from .table.jobs import Job, Local, visible
 from .table.plan import Plan, Training
-from .table.results import Store
 from .table.spec import Cell, Size, Table
 
 
@@ -119,7 +118,7 @@ def main(argv=None) -> None:
     table = spec.load(opt.table)
     size = table.size(opt.epochs, opt.train_fraction, opt.holdout, opt.dataset, opt.data_dir)
     check_places(opt, size)
-    plan = Plan(table, size, opt, Store(opt.save_dir), chooser(table, opt.only))
+    plan = Plan(table, size, opt, chooser(table, opt.only))
     show(plan, opt)
     if not opt.dry_run:
         run(plan, opt)
@@ -154,12 +153,11 @@ def chooser(table: Table, patterns: list[str] | None) -> Callable[[Cell], bool]:
 
 def run(plan: Plan, opt: argparse.Namespace) -> None:
     """Train what is missing and write the table, again after every run, so that it is up to date at all times."""
-    folder = Path(opt.out, slug(plan.table.name), plan.size.folder)
-    executor = make_executor(opt)
+    logs, executor = plan.folder / "logs", make_executor(opt)
     try:
-        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        logs.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--out {opt.out}: {folder} can't be made ({error.strerror}); name another folder") from None
+        raise UserError(f"--out {opt.out}: {logs} can't be made ({error.strerror}); name another folder") from None
     started = list[Job]()
 
     def problems() -> dict[str, str]:
@@ -168,18 +166,17 @@ def run(plan: Plan, opt: argparse.Namespace) -> None:
 
     def write() -> None:
         plan.refresh()
-        figures = render.write(plan, folder, problems())
-        plots.draw(plan.table, plan.size, figures, folder)
+        plots.draw(plan.table, plan.size, render.write(plan, problems()), plan.folder)
 
     waiting = plan.waiting
     for wave in waves(waiting, opt.at_once, executor.room):
         started += wave
-        jobs.train(wave, executor, folder / "logs", write)
+        jobs.train(wave, executor, logs, write)
     write()
-    print(f"==> {folder / 'table.md'}")
+    print(f"==> {plan.folder / 'table.md'}")
     if failed := problems():
         raise UserError(f"{len(failed)} of {len(waiting)} runs failed: {'; '.join(failed)}; their logs are in "
-                        f"{folder / 'logs'}, the same command tries them again")
+                        f"{logs}, the same command tries them again")
 
 
 def waves(runs: list[Training], at_once: int | None, room: int) -> list[list[Job]]:

@@ -22,7 +22,6 @@ import csv
 import hashlib
 import itertools
 import shlex
-import statistics
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -43,10 +42,10 @@ from helper.together import Outcome
 
 from .support import images_of, named_pair
 from .table import several
-from .table.jobs import slug
 from .table.markdown import markdown_table
 from .table.plots import draw_sweep
 from .table.render import Figure, two
+from .table.spec import slug
 
 SCRIPT = "train_student_mixstd.py"
 SHORT = {"gamma": "-r", "alpha": "-a", "beta": "-b"}
@@ -256,8 +255,7 @@ class Sweep:
             last = found.setdefault(tuple(point.values[name] for name, _ in self.flags), [])
             if outcome and outcome.last is not None:
                 last.append(outcome.last)
-        return {key: Figure(len(last), statistics.fmean(last) if last else None,
-                            statistics.stdev(last) if len(last) > 1 else None) for key, last in found.items()}
+        return {key: Figure(last) for key, last in found.items()}
 
     def table(self) -> list[str]:
         """Rows by all varied flags but the last, columns by the last."""

@@ -22,15 +22,15 @@ def page(tmp_path):
 
 def test_the_report_escapes_names_and_needs_no_network(tmp_path):
     rows = [{"name": EVIL, "flags": "--distill kd --mix none"}]
-    argv = [table_runs.small_table(tmp_path, title=EVIL, rows=rows), "--save_dir", tmp_path / "save"]
+    argv = [table_runs.small_table(tmp_path, title=EVIL, rows=rows), "--save_dir", tmp_path / "save", "--out",
+            tmp_path / "result"]
     for more in ([], ["--epochs", "24"]):
         plan = table_runs.make_plan([*argv, *more])
         folder = table_runs.finish(plan, table_runs.run_of(plan, EVIL), "1", 41.25 if more else 77.5)
         evil = folder.rename(folder.with_name(f"{folder.name}{EVIL}"))
         (evil / "curves.png").write_bytes(b"png")
         plan = table_runs.make_plan([*argv, *more])
-        target = tmp_path / "result" / "small" / plan.size.folder
-        plots.draw(plan.table, plan.size, render.write(plan, target, {EVIL: "the disk | is full"}), target)
+        plots.draw(plan.table, plan.size, render.write(plan, {EVIL: "the disk | is full"}), plan.folder)
     (tmp_path / "result" / f"tsne {EVIL}").mkdir()
     (tmp_path / "result" / f"tsne {EVIL}" / "points.csv").write_text(f"x,{EVIL}\n1,2\n")
     text = page(tmp_path)

@@ -4,29 +4,22 @@ import json
 import statistics
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from helper.errors import UserError
 from helper.known_teachers import KnownTeacher, known_teachers, vanilla
 from scripts.table import plots, render
 from scripts.table.render import Figure
-from scripts.table.results import Result
 from tests.support import table_runs
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def result(trial, last, teacher=""):
-    return Result(trial, last, last + 1, 3, 1.0, "", "", "", teacher)
-
-
 def test_mean_and_deviation_by_hand():
-    results = [result(str(i), last) for i, last in enumerate((70.0, 71.0, 73.0))]
-    figure, mean = Figure.of(results), (70 + 71 + 73) / 3
+    figure, mean = Figure([70.0, 71.0, 73.0]), (70 + 71 + 73) / 3
     std = (((70 - mean) ** 2 + (71 - mean) ** 2 + (73 - mean) ** 2) / 2) ** 0.5
     assert figure.n == 3 and figure.mean == pytest.approx(mean) and figure.std == pytest.approx(std)
-    assert figure.best == pytest.approx(mean + 1) and figure.text == "71.33 ± 1.53 (n=3)"
-    assert Figure.of(results[:1]).text == "70.00 (n=1)" and Figure.of([]).text == ""
+    assert figure.text == "71.33 ± 1.53 (n=3)" and Figure([70.0]).text == "70.00 (n=1)" and Figure().text == ""
 
 
 def plans_with_runs(tmp_path):
@@ -55,22 +48,22 @@ def test_significance_of_a_comparison(tmp_path):
         for trial, accuracy in enumerate(accuracies, 1):
             table_runs.finish(plan, table_runs.run_of(plan, row), str(trial), accuracy)
     for trials, expected in (("1,2,3", "+4.00 | 2.58 | 3, 3 | yes"), ("1", "+3.00 |  | 1, 1 | needs more seeds")):
-        folder = tmp_path / trials
-        render.write(table_runs.make_plan([*argv, "--trial", trials]), folder)
-        assert f"| MIXSTD | KD | resnet14 > resnet8 | {expected}" in (folder / "table.md").read_text()
+        plan = table_runs.make_plan([*argv, "--trial", trials, "--out", tmp_path / trials])
+        render.write(plan)
+        assert f"| MIXSTD | KD | resnet14 > resnet8 | {expected}" in (plan.folder / "table.md").read_text()
 
 
 def test_full_and_reduced_runs_are_kept_apart(tmp_path):
     full, reduced = plans_with_runs(tmp_path)
     result = tmp_path / "result" / "small"
     for plan in (full, reduced):
-        folder = result / plan.size.folder
-        plots.draw(plan.table, plan.size, render.write(plan, folder), folder)
-        assert (folder / "small.png").stat().st_size > 5000
+        plots.draw(plan.table, plan.size, render.write(plan), plan.folder)
+        assert (plan.folder / "small.png").stat().st_size > 5000
     mean = statistics.fmean([41, 42, 44.5])
     line = read_csv(result / "table.csv")["KD"]
     assert (line["size"], line["seeds"], line["last_top1_mean"]) == ("full recipe", "3", f"{mean:.2f}")
     assert (line["published"], line["difference"], line["source"]) == ("40.00", f"{mean - 40:+.2f}", "a test")
+    assert line["last_top1"] == "41.00 42.00 44.50"
     assert line["best_top1_mean"] == f"{mean + 0.5:.2f}" and "train_student_mixstd.py" in line["command"]
     assert [line[name] for name in ("teacher", "hardware", "time", "code")] == ["a zoo", "none", "9 s", "aaaaaaaa"]
     text = (result / "table.md").read_text() + (result / "table.csv").read_text()
@@ -91,19 +84,20 @@ def test_a_full_table_shows_published_rows_in_the_columns_that_were_run(tmp_path
     changes = {"columns": ["resnet14 > resnet8", "wrn_16_1 > resnet8"],
                "rows": [{**row, **({"published": [50.0, 60.0]} if "published" in row else {})}
                         for row in table_runs.SMALL["rows"]]}
-    argv = [table_runs.small_table(tmp_path, **changes), "--save_dir", tmp_path / "save"]
+    argv = [table_runs.small_table(tmp_path, **changes), "--save_dir", tmp_path / "save", "--out", tmp_path]
     plan = table_runs.make_plan(argv)
-    render.write(plan, tmp_path)  # all where nothing was run
-    assert all(text in (tmp_path / "table.md").read_text() for text in ("| MIXSTD |", "wrn_16_1 > resnet8 |"))
+    render.write(plan)  # all where nothing was run
+    assert all(text in (plan.folder / "table.md").read_text() for text in ("| MIXSTD |", "wrn_16_1 > resnet8 |"))
     table_runs.finish(plan, table_runs.run_of(plan, "KD"), "1", 41.0)
-    render.write(table_runs.make_plan(argv), tmp_path)
-    above = (tmp_path / "table.md").read_text().split(render.DETAILS)[0]
+    render.write(table_runs.make_plan(argv))
+    above = (plan.folder / "table.md").read_text().split(render.DETAILS)[0]
     assert "| Teacher | –<br>50.00 |" in above and "| KD | 41.00 (n=1)<br>50.00 (-9.00) |" in above
     assert "wrn_16_1" not in above and "MIXSTD" not in above
 
 
 def test_a_fetched_teacher_has_the_accuracy_measured_by_its_students(tmp_path, monkeypatch):
-    argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--teacher_dir", tmp_path / "zoo"]
+    argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--teacher_dir", tmp_path / "zoo",
+            "--out", tmp_path / "result"]
     path = tmp_path / "zoo" / vanilla("resnet14")
     digest = table_runs.save_teacher(path)
     plan = table_runs.make_plan(argv)
@@ -114,73 +108,80 @@ def test_a_fetched_teacher_has_the_accuracy_measured_by_its_students(tmp_path, m
     content = json.loads(args.read_text())
     content["config"] |= {"teacher_sha256": digest, "teacher_origin": known.origin}
     args.write_text(json.dumps(content))
-    for save in ("save", "emptied"):  # the second time from runs.csv alone
+    for save in ("save", "emptied"):  # the second time from the records alone
         argv[2] = tmp_path / save
-        render.write(table_runs.make_plan(argv), tmp_path)
-        above = (tmp_path / "table.md").read_text().split(render.DETAILS)[0]
+        render.write(table_runs.make_plan(argv))
+        above = (plan.folder / "table.md").read_text().split(render.DETAILS)[0]
         assert "| Teacher | 55.25 (n=1)<br>50.00 (+5.25) |" in above and "| KD | 41.00 (n=1)" in above
         assert "Teachers: resnet14: someone (example.org/zoo), 55.25 %." in above
 
 
-def test_runs_stay_in_runs_csv_without_their_folders_until_the_recipe_changes(tmp_path):
+def test_records_stay_without_the_runs_folders_until_the_recipe_changes(tmp_path):
     full, _ = plans_with_runs(tmp_path)
-    folder = tmp_path / "result" / "small"
-    render.write(full, folder)
+    source = table_runs.finish(full, table_runs.run_of(full, "KD"), "2", 42.0)
+    (source / "log.csv").write_text("stage,epoch,test_acc\nmain,240,42.0\n")
+    render.write(full)
+    record = full.folder / "student_model" / source.name
+    for name in ("args.json", "log.csv", "timing.csv", "summary.json"):
+        assert (record / name).read_text() == (source / name).read_text()
 
     def mean(trained=None, **changes):
-        argv = [table_runs.small_table(tmp_path, **changes), "--save_dir", tmp_path / "empty"]
+        argv = [table_runs.small_table(tmp_path, **changes), "--save_dir", tmp_path / "other", "--out",
+                tmp_path / "result"]
         plan = table_runs.make_plan(argv)
         if trained:
             table_runs.finish(plan, table_runs.run_of(plan, "KD"), "3", trained)
-        render.write(table_runs.make_plan(argv), folder)
-        return read_csv(folder / "table.csv")["KD"]["last_top1_mean"]
+        plan = table_runs.make_plan(argv)
+        missing = table_runs.run_of(plan, "KD").missing
+        assert missing == (["1", "2"] if trained else ["1", "2", "3"])  # a record is no run: it is trained again
+        render.write(plan)
+        return read_csv(full.folder / "table.csv")["KD"]["last_top1_mean"]
 
     assert mean() == "42.50"
     assert mean(recipe={**table_runs.SMALL["recipe"], "dataset": "digits"}) == ""
     rows = [{**row, "flags": "--distill kd --mix none --kd_T 2"} if row["name"] == "KD" else row
             for row in table_runs.SMALL["rows"]]
     assert mean(rows=rows) == ""
-    assert mean(50.0) == f"{(41 + 42 + 50) / 3:.2f}"
-    whole = (folder / "runs.csv").read_text()
-    for damaged in ("row,column\nKD,x\n", whole.replace(",41.0,", ",nan,", 1), whole.replace(",41.0,", ",1500,", 1),
-                    whole + "1" * 200_000):
-        (folder / "runs.csv").write_text(damaged)
-        with pytest.raises(UserError, match="runs.csv: damaged"):
-            render.write(full, folder)
-        assert (folder / "runs.csv").read_text() == damaged
+    for damaged in ("{", '{"last_top1": NaN}'):
+        (record / "summary.json").write_text(damaged)
+        assert mean() == f"{(41 + 44.5) / 2:.2f}"
+    assert mean(50.0) == f"{(41 + 50) / 2:.2f}"
 
 
 def test_seeds_of_two_teachers_are_never_averaged(tmp_path):
-    argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save"]
+    argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--out", tmp_path / "result"]
     plan = table_runs.make_plan(argv)
     path = plan.teachers["resnet14", ""].path
 
     def seeds():
-        render.write(table_runs.make_plan(argv), tmp_path)
-        return read_csv(tmp_path / "table.csv")["KD"]["seeds"], len((tmp_path / "runs.csv").read_text().splitlines())
+        render.write(table_runs.make_plan(argv))
+        return read_csv(plan.folder / "table.csv")["KD"]["seeds"]
 
     digest = table_runs.save_teacher(path)
     for trial, last, teacher in (("1", 60.0, digest), ("2", 61.0, digest), ("3", 10.0, "b" * 64)):
         args = table_runs.finish(plan, table_runs.run_of(plan, "KD"), trial, last) / "args.json"
         args.write_text(args.read_text().replace('"teacher_sha256": "0"', f'"teacher_sha256": "{teacher}"'))
-    assert seeds() == ("2", 3)
+    assert seeds() == "2"
     path.unlink()
-    assert seeds() == ("2", 4)  # no teacher file: the teacher with the most seeds
+    assert seeds() == "2"  # no teacher file: the teacher with the most seeds
     half = table_runs.save_teacher(path, seed=1)
-    assert seeds() == ("0", 4)  # another teacher
+    assert seeds() == "0"  # another teacher
     path.with_name("index.json").write_text(json.dumps({path.stem: {"sha256": half, "sha256_full": digest}}))
-    assert seeds() == ("2", 4)  # a half-precision copy of their teacher
+    assert seeds() == "2"  # a half-precision copy of their teacher
 
 
-def test_every_table_in_result_has_the_means_of_its_runs():
-    for path in filter(Path.exists, (path.with_name("runs.csv") for path in ROOT.glob("result/**/table.csv"))):
-        runs = {}
-        for line in csv.DictReader(path.read_text().splitlines()):
-            runs.setdefault((line["row"], line["column"]), []).append(float(line["last_top1"]))
-        for line in csv.DictReader(path.with_name("table.csv").read_text().splitlines()):
-            found, mean = runs.get((line["row"], line["column"]), []), line.get("last_top1_mean")
-            mean = line["reduced_last_top1_mean"] if mean is None else mean
-            assert int(line["seeds"]) == len(found) and mean == (f"{statistics.fmean(found):.2f}" if found else "")
+def test_every_table_in_result_has_the_means_of_its_records(tmp_path, monkeypatch):
+    """As a clone without runs and teachers writes it, but for the accuracy of a teacher that came as a file."""
+    monkeypatch.chdir(ROOT)
+    for argv in (["claims"], ["main"], ["augmentation", "--epochs", "4", "--dataset", "digits"]):
+        plan = table_runs.make_plan([*argv, "--save_dir", tmp_path])
+        stored = csv.DictReader((plan.folder / "table.csv").read_text().splitlines())
+        for cell, line in zip(plan.table.cells, stored, strict=True):
+            found = [] if (argv[0], cell.row.role) == ("main", "teacher") else plan.results(cell)
+            mean = line.get("last_top1_mean", line.get("reduced_last_top1_mean"))
+            if found or cell.row.role != "teacher":
+                figure = Figure([result.last_top1 for result in found])
+                assert (int(line["seeds"]), mean) == (figure.n, figure.text.split(" ")[0])
 
 
 # Pictures -------------------------------------------------------------------------------------------------------------
@@ -189,19 +190,22 @@ def test_every_table_in_result_has_the_means_of_its_runs():
 @pytest.mark.parametrize("name", ["augmentation", "beta_a"])
 def test_surfaces_and_curves_are_drawn_with_gaps(tmp_path, name):
     plan = table_runs.make_plan([name, "--save_dir", tmp_path])
-    figures = {cell.key: Figure(2, 60.0 + i / 7, 0.2, 61.0) for i, cell in enumerate(plan.table.cells) if i % 3}
+    figures = {cell.key: Figure([60.0 + i / 7, 60.2]) for i, cell in enumerate(plan.table.cells) if i % 3}
     for drawn in (figures, {}):
         plots.draw(plan.table, plan.size, drawn, tmp_path)
         names = {f"{name}.png"} | ({"result_heatmap.png"} if name == "augmentation" else set())
         assert {path.name for path in tmp_path.glob("*.png")} == names
 
 
-def test_only_columns_with_a_distilled_run_have_a_panel(tmp_path):
+def test_only_columns_with_a_distilled_run_have_a_panel_with_bars_over_seeds(tmp_path, monkeypatch):
     plan = table_runs.make_plan(["main", "--save_dir", tmp_path])
-    figures = {("Student", "resnet56 > resnet20"): Figure(3, 69.0, 0.2),
-               ("Student", "resnet110 > resnet20"): Figure(3, 69.0, 0.2),
-               ("KD, T=4", "resnet56 > resnet20"): Figure(3, 70.5, 0.3)}
-    canvas = plots._points(plan.table.run_part(plan.size, figures), figures, True)
-    panel, = (axis for axis in canvas.axes if axis.get_title())
+    figures = {("Student", "resnet56 > resnet20"): Figure([69.0]), ("Student", "resnet110 > resnet20"): Figure([69.0]),
+               ("KD, T=4", "resnet56 > resnet20"): Figure([70.0, 70.5, 72.5])}
+    drawn = []
+    monkeypatch.setattr(plots, "save", lambda figure, title, path: drawn.append(figure))
+    plots.draw(plan.table, plan.size, figures, tmp_path)
+    panel, = (axis for axis in drawn[0].axes if axis.get_title())
     assert panel.get_title() == "resnet56 > resnet20"
-    assert [len(bars.get_children()) for bars in panel.containers] == [4, 4]  # a point, its bar and two caps
+    std = statistics.stdev([70, 70.5, 72.5])
+    assert any(np.isclose(line.get_xdata(), 71 - std).any() and np.isclose(line.get_xdata(), 71 + std).any()
+               for line in panel.lines)

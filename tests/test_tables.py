@@ -1,5 +1,4 @@
 """Tables as data: the project's tables compared with the papers and the methods; errors in a user's table."""
-import json
 from pathlib import Path
 
 import pytest
@@ -77,12 +76,6 @@ def test_published_numbers_match_the_papers():
                 assert cell.published == ALONE[cell.published_as], cell.label
             elif cell.published is not None and cell.row.name in ("KD, T=4", "KD"):
                 assert cell.published == KD[PAIRS.index(cell.column)], cell.label
-
-
-@pytest.mark.parametrize("name", spec.names())
-def test_the_flags_of_a_recipe_keep_their_order(name):
-    """They are part of a cell's place in runs.csv, by which its stored runs are found."""
-    assert list(spec.load(name).recipe) == list(json.loads((spec.FOLDER / f"{name}.json").read_text())["recipe"])
 
 
 def test_grid_and_zoo_are_complete(plans):

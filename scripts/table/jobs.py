@@ -22,6 +22,7 @@ from helper.run import BUSY
 
 from .launch import launch
 from .plan import Training
+from .spec import slug
 
 if TYPE_CHECKING:
     from .cluster import RayExecutor, RayProcess
@@ -200,8 +201,3 @@ def visible(gpu: str) -> str:
         raise UserError(f"--gpus {gpu}: torch sees {torch.cuda.device_count()} CUDA devices here, counted from 0")
     names = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     return names[int(gpu)] if names else gpu
-
-
-def slug(text: str) -> str:
-    """A file name of letters, digits and a few signs."""
-    return re.sub(r"[^A-Za-z0-9.=%+-]+", "_", text).strip("_")

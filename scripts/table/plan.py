@@ -20,9 +20,8 @@ from helper.teacher import read_teacher
 
 from .costs import epoch_cost
 from .results import Result, Store, digests, is_finished, networks, result_of
-from .spec import Cell, Size, Table
+from .spec import Cell, Size, Table, slug
 
-PLACES = ("--path_t", "--save_dir", "--data_dir", "--device", "--threads")
 TEACHER_TRIAL = "0"
 
 
@@ -36,6 +35,7 @@ class Training:
     trials: list[str] = field(default_factory=list)
     source: TeacherSource | None = None  # of a student's teacher
     done: dict[str, Result] = field(default_factory=dict)
+    kept: dict[str, Result] = field(default_factory=dict)  # of which the result folder has the records
     unfinished: dict[str, int] = field(default_factory=dict)  # epochs that an unfinished trial has been trained
     wanted: set[str] = field(default_factory=set)  # the trials that --only selects
     retrain: set[str] = field(default_factory=set)  # done, but the weights that a student needs are gone
@@ -95,10 +95,12 @@ class TeacherSource:
 
 
 class Plan:
-    """All runs of a table, those of ``only`` marked wanted, their teachers with them."""
+    """All runs of a table, those of ``only`` marked wanted, their teachers with them. folder: where its results go."""
 
-    def __init__(self, table: Table, size: Size, opt: Namespace, store: Store, only: Callable[[Cell], bool]):
-        self.table, self.size, self.opt, self.store = table, size, opt, store
+    def __init__(self, table: Table, size: Size, opt: Namespace, only: Callable[[Cell], bool]):
+        self.table, self.size, self.opt = table, size, opt
+        self.folder = Path(opt.out, slug(table.name), size.folder)
+        self.store, self.records = Store(opt.save_dir), Store(self.folder)
         if opt.teacher_dir and not Path(opt.teacher_dir).is_dir():
             raise UserError(f"--teacher_dir {opt.teacher_dir}: no such folder")
         self.runs: dict[tuple, Training] = {}
@@ -120,13 +122,21 @@ class Plan:
     def refresh(self) -> None:
         """Find the finished and unfinished runs."""
         self.store.refresh()
+        self.records.refresh()
         for run in self.runs.values():
-            for trial in run.trials:
-                found = self.store.find(run.opt, trial, run.source.files if run.source else ())
-                if found and is_finished(found):
+            files = run.source.files if run.source else ()
+            for trial, found in self.store.find(run.opt, files).items():
+                if trial in run.trials and is_finished(found):
                     run.done[trial] = result_of(found)
-                elif found:
+                elif trial in run.trials:
                     run.unfinished[trial] = len(found.log)
+            run.kept = {trial: result_of(found) for trial, found in self.records.find(run.opt, files).items()
+                        if is_finished(found)}
+
+    def keep_records(self) -> None:
+        for run in self.runs.values():
+            for result in run.done.values():
+                self.records.keep(result)
 
     @property
     def waiting(self) -> list[Training]:
@@ -135,42 +145,28 @@ class Plan:
         return sorted(runs, key=lambda run: run.kind != "models")
 
     def results(self, cell: Cell) -> list[Result]:
-        """The finished runs of a cell under --save_dir. Of a teacher that came as a file, its accuracy as one of its
-        students measured it at the start; it is of the full recipe and so belongs into full tables only."""
+        """The finished runs of a cell, all of one teacher, that of the most trials. Of a teacher that came as a file,
+        its accuracy as one of its students measured it at the start; it is of the full recipe and so belongs into full
+        tables only."""
         run, trials = self.cell_runs[cell.key]
         if run is not None:
-            return [run.done[trial] for trial in trials if trial in run.done]
+            by_teacher: dict[str, dict[str, Result]] = {}
+            for result in (*run.kept.values(), *(run.done[trial] for trial in trials if trial in run.done)):
+                by_teacher.setdefault(result.teacher, {})[result.trial] = result
+            return sorted(max(by_teacher.values(), key=len, default={}).values(), key=lambda result: result.order)
         path = self.source_of(cell).path
         exists = path.is_file()  # else it is torchvision's: its students are the runs with that --path_t
         students = [result for run in self.runs.values() if exists or str(path) in run.flags
-                    for result in run.done.values() if result.teacher_top1 is not None]
+                    for result in (*run.kept.values(), *run.done.values()) if result.teacher_top1 is not None]
         names = digests(path) if exists else [result.teacher for result in students]
         for student in students if not self.size.label else ():
             if student.teacher in names:
-                return [Result(TEACHER_TRIAL, student.teacher_top1, student.teacher_top1, 0, 0.0, "", "",
-                               str(path.parent), teacher_origin=student.teacher_origin)]
+                return [Result(TEACHER_TRIAL, student.teacher_top1, student.teacher_top1,
+                               teacher_origin=student.teacher_origin)]
         return []
 
     def source_of(self, cell: Cell) -> TeacherSource:
         return self.teachers[cell.teacher, cell.row.teacher]
-
-    def place(self, cell: Cell) -> tuple[str, ...]:
-        """The cell's place in runs.csv."""
-        return (*cell.key, self.configuration(cell), self.size.text)
-
-    def configuration(self, cell: Cell) -> str:
-        """All that determines a cell's numbers except the teacher's weights: its flags without folders and devices."""
-        run, _ = self.cell_runs[cell.key]
-        if run is None:
-            return "taken as a file"
-        words, kept = iter(run.flags), []
-        for word in words:
-            if word in PLACES:
-                next(words)  # its value
-            else:
-                kept.append(word)
-        before = f"teacher {cell.row.teacher}: " if cell.row.teacher and cell.row.role == "distil" else ""
-        return f"{before}{run.script} {shlex.join(kept)}"
 
     def cost(self, run: Training) -> int:
         """Multiply-adds of the missing trials."""
@@ -237,7 +233,7 @@ class Plan:
         words, label = ["--model", arch, *shlex.split(flags)], f"teacher {arch} {flags}".strip()
         opt = Training("models", (*words, *self._common()), label).opt
         expected = Path(self.opt.save_dir, "models", teacher_name(opt, TEACHER_TRIAL), f"{arch}_last.pth")
-        stored = self.store.find(opt, TEACHER_TRIAL)
+        stored = self.store.find(opt).get(TEACHER_TRIAL)
         own = last = stored.folder / expected.name if stored else expected
         files = [own]
         if not flags and not self.size.holdout and self.size.dataset == self.size.recipe_dataset:

@@ -1,190 +1,176 @@
-"""Pictures of tables: points with the published ones, curves over a flag, surfaces over two depths."""
+"""Pictures of tables and sweeps: points with the published ones, curves over a flag, heat maps, surfaces over two
+depths. Shown are means over the seeds; error bars are standard deviations."""
 from __future__ import annotations
 
 import io
-import re
+from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib
 import numpy as np
-from matplotlib.figure import Figure as Canvas
+import pandas as pd
+import seaborn as sns
+from matplotlib import pyplot as plt
 
 from helper.files import save_bytes
 
-from .render import Figure
-from .spec import Row, Size, Table
+from .spec import Size, Table
 
-OWN, PUBLISHED = "#1f6fb4", "#d1495b"
-NARROWEST = 8  # inches, so that a title fits
-LABEL = "last epoch's top-1, %"
+matplotlib.use("Agg")
+sns.set_theme(style="whitegrid", context="notebook", font_scale=0.8)
+TOP1 = "last epoch's top-1, %"
+DEPTHS = ("teacher depth", "student depth")
+POINTS = {"errorbar": "sd", "capsize": 0.25, "linestyle": "none", "markersize": 5, "err_kws": {"linewidth": 1.5}}
 
 
 def draw(table: Table, size: Size, figures: dict, folder: Path) -> None:
-    """NAME.png into ``folder``, and of surfaces result_heatmap.png too. A reduced size is in the title."""
+    """NAME.png into ``folder``, and of surfaces result_heatmap.png too. A reduced size is in the title. figures: a
+    Figure by row and column."""
     table, title = table.run_part(size, figures), table.title + (f"\n{size.label}" if size.label else "")
-    figures = {key: figure for key, figure in figures.items() if figure.n}
-    if table.picture == "surfaces":
-        _save(_heat_maps(table, figures), folder / f"{table.name}.png", title)
-        _save(_surfaces(table, figures), folder / "result_heatmap.png", title)
+    runs = pd.DataFrame([(cell.row.name, cell.column, depth(cell.teacher), depth(cell.student), cell.row.series,
+                          cell.row.x, value, "here")
+                         for cell in table.cells if cell.key in figures for value in figures[cell.key].values],
+                        columns=["row", "column", *DEPTHS, "series", "x", TOP1, "from"])
+    for name in DEPTHS:
+        runs[name] = in_order(runs[name])
+    picture = folder / f"{table.name}.png"
+    if runs.empty:
+        save(plt.figure(), title, picture)
+    elif table.picture == "surfaces":
+        save(heat_maps(table, runs), title, picture)
+        save(surfaces(table, runs), title, folder / "result_heatmap.png")
     elif table.picture == "curves":
-        _save(_curves(table, figures), folder / f"{table.name}.png", title)
+        save(curves(runs.rename(columns={"x": table.x_label}), table.x_label, "series", "column"), title, picture)
     else:
-        _save(_points(table, figures, not size.label), folder / f"{table.name}.png", title)
+        save(points(table, runs, not size.label), title, picture)
 
 
-def _save(canvas: Canvas, path: Path, title: str, fontsize: int = 11) -> None:
-    canvas.suptitle(title, fontsize=fontsize)
+def depth(network: str) -> str:
+    return network.removeprefix("resnet")
+
+
+def in_order(names: pd.Series) -> pd.Series:
+    """Sorted as they first occur, not by the alphabet."""
+    return names.astype(pd.CategoricalDtype(names.unique()))
+
+
+def save(figure: plt.Figure, title: str, path: Path) -> None:
+    figure.suptitle(title, y=1.0, va="bottom")
     picture = io.BytesIO()
-    canvas.savefig(picture, format="png", dpi=110)
+    figure.savefig(picture, format="png", dpi=110, bbox_inches="tight", pad_inches=0.2)
+    plt.close(figure)
     save_bytes(picture.getbuffer(), path)
 
 
-def _panels(number: int, most: int, width: float, height: float, **more) -> tuple[Canvas, list]:
-    """A canvas with ``number`` panels, at most ``most`` side by side, of this size in inches; rows of panels share what
-    ``more`` names."""
-    wide = min(number, most)
-    high = -(-number // wide)
-    canvas = Canvas(figsize=(max(NARROWEST, width * wide), height * high), layout="constrained")
-    axes = canvas.subplots(high, wide, squeeze=False, **more).ravel()
-    for axis in axes[number:]:
-        axis.set_axis_off()
-    return canvas, [*axes[:number]]
-
-
-def _points(table: Table, figures: dict, show_published: bool) -> Canvas:
+def points(table: Table, runs: pd.DataFrame, show_published: bool) -> plt.Figure:
     """One panel per column: our mean with its deviation, and the published figure. A column in which none of the
     table's students has been distilled is left out: it would show published figures and a network trained alone."""
-    distilled = {cell.column for cell in table.cells if cell.row.role == "distil" and cell.key in figures}
+    run = {*zip(runs["row"], runs["column"], strict=True)}
+    distilled = {cell.column for cell in table.cells if cell.row.role == "distil" and cell.key in run}
     columns = [column for column in table.columns if column in distilled] or table.columns
-    names = [row.name for row in table.rows]
-    canvas, axes = _panels(len(columns), 5, 2.8, 2.0 + 0.28 * len(names), sharey=True)
-    for axis, column in zip(axes, columns, strict=True):
-        for cell in table.cells:
-            if cell.column != column:
-                continue
-            y, figure = names.index(cell.row.name), figures.get(cell.key)
-            if show_published and cell.published is not None:
-                axis.plot(cell.published, y, "D", mfc="none", color=PUBLISHED, ms=6, label="published")
-            if figure:
-                axis.errorbar(figure.mean, y, xerr=figure.std, fmt="o", color=OWN, ms=5, capsize=3, label="here")
-        axis.set_title(column, fontsize=9)
-        axis.grid(axis="x", alpha=0.3)
-        axis.set_yticks(range(len(names)), names, fontsize=8)
-        axis.tick_params(axis="x", labelsize=8)
-    axes[0].set_ylim(len(names) - 0.5, -0.5)  # the first row on top
-    _legend(canvas, axes)
-    canvas.supxlabel(LABEL, fontsize=9)
-    return canvas
+    published = pd.DataFrame([(cell.row.name, cell.column, cell.published, "published") for cell in table.cells
+                              if show_published and cell.published is not None],
+                             columns=["row", "column", TOP1, "from"])
+    names, shown = [row.name for row in table.rows], pd.concat([runs, published], ignore_index=True)
+    grid = sns.catplot(shown, kind="point", x=TOP1, y="row", order=names, col="column", col_order=columns,
+                       col_wrap=min(5, len(columns)), hue="from", markers=["o", "D"][:shown["from"].nunique()],
+                       sharex=False, **panel_size(names, min(5, len(columns))), **POINTS)
+    for axis in grid.axes.flat:
+        axis.margins(x=0.08)
+    return grid.set_titles("{col_name}").set_axis_labels(TOP1, "").figure
 
 
-def _curves(table: Table, figures: dict) -> Canvas:
-    """One panel per column, one line per series over the rows' x."""
-    canvas, axes = _panels(len(table.columns), len(table.columns), 4.6, 4.2)
-    for axis, column in zip(axes, table.columns, strict=True):
-        for series in dict.fromkeys(row.series for row in table.rows):
-            _curve(axis, series, [(row.x, figures[row.name, column]) for row in table.rows
-                                  if row.series == series and (row.name, column) in figures])
-        axis.set(title=column, xlabel=table.x_label, ylabel=LABEL)
-        axis.grid(alpha=0.3)
-    _legend(canvas, axes)
-    return canvas
+def panel_size(labels: Sequence[str], wide: int = 1) -> dict[str, float]:
+    """Of ``wide`` panels side by side, with room for a line per label, and for the labels left of the first panel."""
+    height = 2.5 + 0.25 * len({*labels})
+    return {"height": height, "aspect": max(1.0, (4.0 + 0.08 * max(map(len, labels))) / wide / height)}
 
 
-def _curve(axis, name: str, points: list[tuple[float, Figure]]) -> None:
-    points = sorted(points, key=lambda point: point[0])
-    if points:
-        axis.errorbar([x for x, _ in points], [f.mean for _, f in points], [f.std or 0.0 for _, f in points],
-                      marker="o", capsize=3, label=name or None)
+def curves(runs: pd.DataFrame, x: str, series: str, panels: str | None = None) -> plt.Figure:
+    """One line per series over ``x``, a panel for each of ``panels``."""
+    several = series if runs[series].nunique() > 1 else None
+    grid = sns.relplot(runs, kind="line", x=x, y=TOP1, hue=several, col=panels, height=4, aspect=1.2, errorbar="sd",
+                       err_style="bars", err_kws={"capsize": 3}, marker="o")
+    if panels:
+        grid.set_titles("{col_name}")
+    return grid.figure
 
 
-def _grid(table: Table, row: Row, figures: dict) -> tuple[list[str], list[str], np.ndarray, np.ndarray]:
-    """Teachers, students, means and standard deviations (teachers, students) of a row; NaN where there is none."""
-    pairs = [column.split(" > ") for column in table.columns]
-    teachers, students = (list(dict.fromkeys(pair[i] for pair in pairs)) for i in (0, 1))
-    values = [[figures.get((row.name, f"{teacher} > {student}")) for student in students] for teacher in teachers]
-    return teachers, students, *_arrays(values)
+def heat_map(axis: plt.Axes, runs: pd.DataFrame, down: str, across: str, **more) -> None:
+    """Means with their deviations written in, one number per combination of ``down`` and ``across``."""
+    cells = runs.groupby([down, across], observed=True)[TOP1]
+    means, stds = cells.mean().unstack(), cells.std().unstack()
+    texts = means.map("{:.1f}".format) + stds.map(lambda std: "" if np.isnan(std) else f"\n±{std:.1f}")
+    sns.heatmap(means, annot=texts, fmt="", cmap="viridis", ax=axis, cbar_kws={"label": TOP1}, **more)
+    axis.grid(False)
+    axis.tick_params(axis="y", rotation=0)
 
 
-def _arrays(figures: list[list[Figure | None]]) -> tuple[np.ndarray, np.ndarray]:
-    """Means and standard deviations; None becomes NaN."""
-    return tuple(np.array([[getattr(figure, name, None) for figure in row] for row in figures], dtype=float)
-                 for name in ("mean", "std"))
-
-
-def _heat_maps(table: Table, figures: dict) -> Canvas:
+def heat_maps(table: Table, runs: pd.DataFrame) -> plt.Figure:
     """One map per row of the table, teachers down, students across, all on one colour scale."""
-    canvas, axes = _panels(len(table.rows), 2, 5.0, 3.8)
-    grids = [_grid(table, row, figures) for row in table.rows]
-    limits = _limits([means for _, _, means, _ in grids])
-    for axis, row, (teachers, students, means, stds) in zip(axes, table.rows, grids, strict=True):
-        image = _map(axis, means, stds, limits, [*map(_depth, students)], [*map(_depth, teachers)])
-        axis.set(title=row.name, xlabel="student depth", ylabel="teacher depth")
-    canvas.colorbar(image, ax=axes, label=LABEL, shrink=0.6)
-    return canvas
+    wide = min(2, len(table.rows))
+    figure, axes = plt.subplots(-(-len(table.rows) // wide), wide, squeeze=False, layout="constrained",
+                                figsize=(5.5 * wide, 4.2 * -(-len(table.rows) // wide)))
+    for axis, row in zip(axes.flat, table.rows, strict=False):
+        heat_map(axis, runs[runs["row"] == row.name], *DEPTHS, vmin=runs[TOP1].min(), vmax=runs[TOP1].max())
+        axis.set_title(row.name)
+    for axis in axes.flat[len(table.rows):]:
+        axis.set_axis_off()
+    return figure
 
 
-def _surfaces(table: Table, figures: dict) -> Canvas:
+def surfaces(table: Table, runs: pd.DataFrame) -> plt.Figure:
     """The paper's two surfaces: accuracy over the depths of teacher and student."""
     rows = [row for row in table.rows if row.surface] or table.rows
-    canvas, axes = _panels(len(rows), len(rows), 5.5, 5.2, subplot_kw={"projection": "3d"})
-    grids = [_grid(table, row, figures) for row in rows]
-    low, top = _limits([means for _, _, means, _ in grids])
-    for axis, row, (teachers, students, means, _) in zip(axes, rows, grids, strict=True):
-        x, y = np.meshgrid(range(len(students)), range(len(teachers)))
-        there = np.isfinite(means)
-        if there.all() and min(means.shape) > 1:
-            axis.plot_surface(x, y, means, cmap="viridis", vmin=low, vmax=top, alpha=0.85, edgecolor="black", lw=0.3)
-        axis.scatter(x[there], y[there], means[there], c=means[there], cmap="viridis", vmin=low, vmax=top,
-                     edgecolor="black", s=25)
-        axis.set_xticks(range(len(students)), map(_depth, students))
-        axis.set_yticks(range(len(teachers)), map(_depth, teachers))
-        axis.set(title=row.name, xlabel="student depth", ylabel="teacher depth", zlabel=LABEL, zlim=(low, top))
+    low, high = runs[TOP1].min(), runs[TOP1].max()
+    figure, axes = plt.subplots(1, len(rows), squeeze=False, layout="constrained", figsize=(5.5 * len(rows), 5.2),
+                                subplot_kw={"projection": "3d"})
+    for axis, row in zip(axes.flat, rows, strict=True):
+        means = runs[runs["row"] == row.name].groupby([*DEPTHS], observed=True)[TOP1].mean().unstack()
+        x, y = np.meshgrid(range(means.shape[1]), range(means.shape[0]))
+        z = means.to_numpy()
+        there = np.isfinite(z)
+        if there.all() and min(z.shape) > 1:
+            axis.plot_surface(x, y, z, cmap="viridis", vmin=low, vmax=high, alpha=0.85, edgecolor="black", lw=0.3)
+        axis.scatter(x[there], y[there], z[there], c=z[there], cmap="viridis", vmin=low, vmax=high, edgecolor="black")
+        axis.set_xticks(range(z.shape[1]), means.columns)
+        axis.set_yticks(range(z.shape[0]), means.index)
+        axis.set(title=row.name, xlabel="student depth", ylabel="teacher depth", zlabel=TOP1)
         axis.view_init(elev=25, azim=-125)
         axis.set_box_aspect(None, zoom=0.85)  # room for the labels
-    return canvas
+    return figure
 
 
-def draw_sweep(flags: list[tuple[str, list[str]]], figures: dict, path: Path) -> None:
-    """A sweep: a heat map over two flags with numbers, else a curve with error bars over the last flag with numbers,
-    else a point with an error bar per combination.
-
-    flags: the varied flags and their values. figures: a Figure per combination of values.
-    """
-    canvas, (axis,) = _panels(1, 1, NARROWEST, max(3.5, 1.2 + 0.35 * len(figures)))
-    numbers = [i for i, (_, values) in enumerate(flags) if len(values) > 1 and all(map(is_number, values))]
-    if len(flags) == 2 and len(numbers) == 2:
-        (row, down), (column, across) = flags
-        means, stds = _arrays([[figures[a, b] for b in across] for a in down])
-        image = _map(axis, means, stds, _limits([means]), across, down)
-        axis.set(xlabel=column, ylabel=row)
-        canvas.colorbar(image, ax=axis, label=LABEL)
+def draw_sweep(flags: Sequence[tuple[str, list[str]]], figures: dict, path: Path) -> None:
+    """A sweep: a heat map over two flags with numbers, else a curve over the last flag with numbers, else a point per
+    combination. flags: the varied flags and their values. figures: a Figure per combination of values."""
+    numbers = [name for name, values in flags if len(values) > 1 and all(map(is_number, values))]
+    names = [name for name, _ in flags]
+    runs = pd.DataFrame([(*key, value) for key, figure in figures.items() for value in figure.values],
+                        columns=[*names, TOP1])
+    if runs.empty:
+        figure = plt.figure()
+    elif len(flags) == len(numbers) == 2:
+        figure = plt.figure(figsize=(8, 4.5), layout="constrained")
+        heat_map(figure.subplots(), runs.assign(**{name: in_order(runs[name]) for name in names}), *names)
     elif numbers:
-        x = numbers[-1]
-        series: dict[str, list] = {}
-        for key, figure in figures.items():
-            others = " ".join(f"{name}={value}" for (name, _), value in zip(flags, key, strict=True)
-                              if name != flags[x][0])
-            series.setdefault(others, []).extend([(float(key[x]), figure)] if figure.n else [])
-        for name, points in series.items():
-            _curve(axis, name, points)
-        values = sorted(map(float, flags[x][1]))
+        others = [name for name in names if name != numbers[-1]]
+        series = [" ".join(f"{name}={value}" for name, value in zip(others, line, strict=True))
+                  for line in runs[others].itertuples(index=False)]
+        figure = curves(runs.assign(series=series).astype({numbers[-1]: float}), numbers[-1], "series")
+        values = sorted(map(float, dict(flags)[numbers[-1]]))
         if values[0] > 0 and values[-1] >= 8 * values[0]:
-            axis.set_xscale("log")
-            axis.minorticks_off()
-        axis.set_xticks(values, [f"{value:g}" for value in values])
-        axis.set(xlabel=flags[x][0], ylabel=LABEL)
-        axis.grid(alpha=0.3)
-        _legend(canvas, [axis])
+            figure.axes[0].set_xscale("log")
+            figure.axes[0].minorticks_off()
+        figure.axes[0].set_xticks(values, [f"{value:g}" for value in values])
     else:
-        for y, figure in enumerate(figures.values()):
-            if figure.n:
-                axis.errorbar(figure.mean, y, xerr=figure.std, fmt="o", color=OWN, capsize=3)
-        axis.set_yticks(range(len(figures)), [", ".join(key) or "all trials" for key in figures])
-        axis.set_ylim(len(figures) - 0.5, -0.5)
-        axis.set(xlabel=LABEL, ylabel=", ".join(name for name, _ in flags))
-        axis.grid(axis="x", alpha=0.3)
-    trials = sorted({figure.n for figure in figures.values() if figure.n} or {1})
-    several = f"mean ± standard deviation, n={' to '.join(map(str, dict.fromkeys((trials[0], trials[-1]))))}"
-    _save(canvas, path, several if trials[-1] > 1 else "one trial", fontsize=9)
+        combination = [", ".join(line) or "all trials" for line in runs[names].itertuples(index=False)]
+        grid = sns.catplot(runs.assign(combination=combination), kind="point", x=TOP1, y="combination",
+                           **panel_size(combination), **POINTS)
+        figure = grid.set_axis_labels(TOP1, ", ".join(names)).figure
+    n = sorted({figure.n for figure in figures.values() if figure.n} or {1})
+    several = f"mean ± standard deviation, n={' to '.join(map(str, dict.fromkeys((n[0], n[-1]))))}"
+    save(figure, several if n[-1] > 1 else "one trial", path)
 
 
 def is_number(text: str) -> bool:
@@ -192,39 +178,3 @@ def is_number(text: str) -> bool:
         return bool(np.isfinite(float(text)))
     except ValueError:
         return False
-
-
-def _map(axis, means: np.ndarray, stds: np.ndarray, limits: tuple[float, float], across: list[str], down: list[str]):
-    """A heat map with its values written in, NaN where there is none; returns the image, for a colour bar."""
-    low, top = limits
-    image = axis.imshow(means, vmin=low, vmax=top, cmap="viridis", aspect="auto")
-    for (i, j), value in np.ndenumerate(means):
-        if np.isfinite(value):
-            color = "white" if value < (low + top) / 2 else "black"
-            std = f"\n±{stds[i, j]:.1f}" if np.isfinite(stds[i, j]) else ""
-            axis.text(j, i, f"{value:.1f}{std}", ha="center", va="center", fontsize=8, color=color)
-    axis.set_xticks(range(len(across)), across)
-    axis.set_yticks(range(len(down)), down)
-    return image
-
-
-def _limits(grids: list[np.ndarray]) -> tuple[float, float]:
-    values = np.concatenate([grid.ravel() for grid in grids])
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return 0.0, 100.0
-    low, top = float(np.floor(values.min())), float(np.ceil(values.max()))
-    return low, max(top, low + 1)
-
-
-def _depth(name: str) -> str:
-    return re.sub(r"^resnet", "", name)
-
-
-def _legend(canvas: Canvas, axes: list) -> None:
-    handles = {}
-    for axis in axes:
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
-    if handles:
-        canvas.legend(handles.values(), handles.keys(), loc="outside lower right", fontsize=8)

@@ -1,4 +1,5 @@
-"""The figures of a table, mean and deviation over seeds, and the Markdown and CSV files of result/NAME/.
+"""The figures of a table, mean and deviation over seeds, and the files of result/NAME/: table.md, table.csv and the
+records of finished runs.
 
 result/NAME/ holds the full recipe only. Every other size has a folder of its own in it, named by what is reduced, and
 is labelled as reduced in its title, its column heads, its CSV fields and its picture.
@@ -9,7 +10,6 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 
 from helper.commits import commits_in, short_commit
@@ -18,7 +18,7 @@ from helper.fit import duration
 
 from .markdown import markdown_cell, markdown_table
 from .plan import Plan
-from .results import Record, Result
+from .results import Result
 from .spec import Cell, Size, Table
 
 DETAILS = "<!-- cells -->"  # the part above is copied into the README
@@ -28,81 +28,76 @@ WIDEST = 8  # columns; a wider table is transposed
 
 @dataclass(frozen=True)
 class Figure:
-    """One cell over its seeds. std is the unbiased one, None for a single seed; n 0: nothing is finished."""
+    """One number over its seeds, and its text."""
 
-    n: int
-    mean: float | None = None
-    std: float | None = None
-    best: float | None = None  # mean of the best epochs' accuracies
-    trials: tuple[str, ...] = ()
-    teacher: str = ""  # its origin and its accuracy
-    hardware: str = ""
-    seconds: float = 0.0  # mean of the runs; 0 for a teacher that came as a file
-    code: str = ""  # the commits that trained them
+    values: Sequence[float] = ()
 
-    @classmethod
-    def of(cls, results: Sequence[Result]) -> Figure:
-        last = [result.last_top1 for result in results]
-        if not last:
-            return cls(0)
-        std = statistics.stdev(last) if len(last) > 1 else None
-        commits = dict.fromkeys(commit for result in results for commit in commits_in(result.git_commit))
-        return cls(len(last), statistics.fmean(last), std, statistics.fmean(result.best_top1 for result in results),
-                   tuple(result.trial for result in results), _teacher(results),
-                   ", ".join(dict.fromkeys(result.hardware for result in results if result.hardware)),
-                   statistics.fmean(result.wall_time_s for result in results),
-                   ", ".join(map(short_commit, commits)))
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
+    @property
+    def mean(self) -> float | None:
+        return statistics.fmean(self.values) if self.values else None
+
+    @property
+    def std(self) -> float | None:
+        """The unbiased one; None for a single seed."""
+        return statistics.stdev(self.values) if self.n > 1 else None
 
     @property
     def text(self) -> str:
-        if not self.n:
+        if not self.values:
             return ""
         return f"{self.mean:.2f}" + (f" ± {self.std:.2f}" if self.std is not None else "") + f" (n={self.n})"
+
+
+def write(plan: Plan, failed: Mapping[str, str] = NONE) -> dict[tuple[str, str], Figure]:
+    """The records of finished runs, table.csv and table.md into the plan's folder; returns the figures by cell. failed:
+    by the label of a run why its last attempt failed."""
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    plan.keep_records()
+    results = {cell.key: plan.results(cell) for cell in plan.table.cells}
+    figures = {key: Figure([result.last_top1 for result in found]) for key, found in results.items()}
+    save_text(table_csv(plan, results, figures), plan.folder / "table.csv")
+    save_text(markdown(plan, results, figures, failed), plan.folder / "table.md")
+    return figures
+
+
+def table_csv(plan: Plan, results: dict, figures: dict) -> str:
+    """One line per cell. The fields of a reduced size begin with reduced_, and published numbers are left out."""
+    table, reduced, rows = plan.table, bool(plan.size.label), []
+    prefix = "reduced_" if reduced else ""
+    for cell in table.cells:
+        found, figure = results[cell.key], figures[cell.key]
+        row = {"row": cell.row.name, "column": cell.column, "size": plan.size.text, "seeds": figure.n,
+               f"{prefix}last_top1": " ".join(f"{result.last_top1:.2f}" for result in found),
+               f"{prefix}last_top1_mean": two(figure.mean), f"{prefix}last_top1_std": two(figure.std)}
+        if not reduced:
+            row |= {"published": two(cell.published), "difference": _signed(_difference(cell, figure)),
+                    "source": cell.row.source if cell.published is not None else ""}
+        best, seconds = (_mean([getattr(result, name) for result in found]) for name in ("best_top1", "wall_time_s"))
+        commits = dict.fromkeys(commit for result in found for commit in commits_in(result.git_commit))
+        rows.append({**row, f"{prefix}best_top1_mean": two(best), "teacher": _teacher(found),
+                     "hardware": ", ".join(dict.fromkeys(result.hardware for result in found if result.hardware)),
+                     "time": duration(seconds) if seconds else "", "code": ", ".join(map(short_commit, commits)),
+                     "command": command(plan, cell, found)})
+    return csv_text(rows, list(rows[0]))
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return statistics.fmean(values) if values else None
 
 
 def _teacher(results: Sequence[Result]) -> str:
     """'someone (example.org/zoo), 72.61 %' of the runs of one teacher, as far as it is stored."""
     top1 = [f"{result.teacher_top1:.2f} %" for result in results if result.teacher_top1 is not None]
-    return ", ".join(text for text in (results[0].teacher_origin, *top1[:1]) if text)
+    origins = [result.teacher_origin for result in results[:1]]
+    return ", ".join(text for text in (*origins, *top1[:1]) if text)
 
 
-def write(plan: Plan, folder: Path, failed: Mapping[str, str] = NONE) -> dict[tuple[str, str], Figure]:
-    """runs.csv, table.csv and table.md into ``folder``; returns the figures by cell. failed: by the label of a run why
-    its last attempt failed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    record, cells = Record(folder / "runs.csv"), plan.table.cells
-    places = {cell.key: plan.place(cell) for cell in cells}
-    for cell in cells:
-        record.add(places[cell.key], plan.results(cell))
-    record.write([*places.values()])
-    figures = {}
-    for cell in cells:
-        teacher = plan.source_of(cell).path if cell.row.role == "distil" else None
-        figures[cell.key] = Figure.of(record.runs_at(places[cell.key], teacher))
-    save_text(table_csv(plan, figures), folder / "table.csv")
-    save_text(markdown(plan, figures, failed), folder / "table.md")
-    return figures
-
-
-def table_csv(plan: Plan, figures: dict) -> str:
-    """One line per cell. The fields of a reduced size begin with reduced_, and published numbers are left out."""
-    table, reduced, rows = plan.table, bool(plan.size.label), []
-    prefix = "reduced_" if reduced else ""
-    for cell in table.cells:
-        figure = figures[cell.key]
-        row = {"row": cell.row.name, "column": cell.column, "size": plan.size.text, "seeds": figure.n,
-               f"{prefix}last_top1_mean": two(figure.mean), f"{prefix}last_top1_std": two(figure.std)}
-        if not reduced:
-            row |= {"published": two(cell.published), "difference": _signed(_difference(cell, figure)),
-                    "source": cell.row.source if cell.published is not None else ""}
-        rows.append({**row, f"{prefix}best_top1_mean": two(figure.best), "teacher": figure.teacher,
-                     "hardware": figure.hardware, "time": duration(figure.seconds) if figure.seconds else "",
-                     "code": figure.code, "command": command(plan, cell, figure)})
-    return csv_text(rows, list(rows[0]))
-
-
-def markdown(plan: Plan, figures: dict, failed: Mapping[str, str] = NONE) -> str:
-    """table.md: the matrix of figures, which the README shows, then pictures, failed runs and commands."""
+def markdown(plan: Plan, results: dict, figures: dict, failed: Mapping[str, str] = NONE) -> str:
+    """table.md: the matrix of figures, which the README shows, then pictures and failed runs."""
     table, size = plan.table, plan.size
     title = table.title + (f" ({size.label})" if size.label else "")
     notes = [*table.about]
@@ -114,14 +109,13 @@ def markdown(plan: Plan, figures: dict, failed: Mapping[str, str] = NONE) -> str
     notes.append(f"Last epoch's top-1 accuracy (%), mean ± standard deviation over n seeds{more}. Columns without a "
                  f"run are left out, and rows without one{' or a published figure' if published else ''}.")
     sources = [] if size.label else [f"Published: {text}." for text in table.sources]
-    commands = [line for cell in table.cells for line in (f"# {cell.label}", command(plan, cell, figures[cell.key]))]
     names = [table.name, "result_heatmap"] if table.picture == "surfaces" else [table.name]
     pictures = [f"![{markdown_cell(title)}]({name}.png)" for name in names]
     lines = [f"# {title}", "", *_paragraphs(notes), *_matrix(table, size, figures), "",
-             *_comparisons(table, figures), *_paragraphs([*_training_times(table, figures), *sources]), DETAILS,
-             "", *_paragraphs(pictures), *_failures(failed), "## Commands", "",
-             "[table.csv](table.csv) has a line per cell, with its teacher, hardware, time and code.", "",
-             "```", *commands, "```"]
+             *_comparisons(table, figures), *_paragraphs([*_training(table, results), *sources]), DETAILS,
+             "", *_paragraphs(pictures), *_failures(failed),
+             "[table.csv](table.csv) has a line per cell: its seeds, teacher, hardware, time, code and command. models/"
+             " and student_model/ have the record of every run: flags, log and summary."]
     return "\n".join(lines) + "\n"
 
 
@@ -132,10 +126,10 @@ def _failures(failed: Mapping[str, str]) -> list[str]:
             *(" ".join(f"- {label}: {reason}".split()) for label, reason in failed.items()), ""]
 
 
-def command(plan: Plan, cell: Cell, figure: Figure) -> str:
+def command(plan: Plan, cell: Cell, results: Sequence[Result]) -> str:
     """The command that trained the cell's seeds, or that would."""
     run = plan.cell_runs[cell.key][0]
-    return run.command(figure.trials) if run else f"# taken from {plan.source_of(cell).path}"
+    return run.command([result.trial for result in results]) if run else f"# taken from {plan.source_of(cell).path}"
 
 
 def _matrix(table: Table, size: Size, figures: dict) -> list[str]:
@@ -166,7 +160,7 @@ def _comparisons(table: Table, figures: dict) -> list[str]:
     """Each row with ``compare`` against that row: the difference of the means and twice its standard error."""
     lines = []
     for cell in table.cells:
-        one, other = figures[cell.key], figures.get((cell.row.compare, cell.column), Figure(0))
+        one, other = figures[cell.key], figures.get((cell.row.compare, cell.column), Figure())
         if not (one.n and other.n):
             continue
         error, verdict = standard_error(one, other), "needs more seeds"
@@ -185,14 +179,14 @@ def standard_error(one: Figure, other: Figure) -> float | None:
     return math.sqrt(one.std**2 / one.n + other.std**2 / other.n)
 
 
-def _training_times(table: Table, figures: dict) -> list[str]:
+def _training(table: Table, results: dict) -> list[str]:
     """How long, on what and from which teachers, over the whole table."""
-    trained = [figure for figure in figures.values() if figure.seconds]
+    trained = [result for found in results.values() for result in found if result.wall_time_s]
     if not trained:
         return []
-    times = dict.fromkeys(duration(extreme(figure.seconds for figure in trained)) for extreme in (min, max))
-    hardware = dict.fromkeys(name for figure in trained if figure.hardware for name in figure.hardware.split("; "))
-    known = {f"{cell.teacher}: {figures[cell.key].teacher}" for cell in table.cells if figures[cell.key].teacher}
+    times = dict.fromkeys(duration(extreme(result.wall_time_s for result in trained)) for extreme in (min, max))
+    hardware = dict.fromkeys(name for result in trained if result.hardware for name in result.hardware.split("; "))
+    known = {f"{cell.teacher}: {_teacher(results[cell.key])}" for cell in table.cells if _teacher(results[cell.key])}
     teachers = sorted(text for text in known if not any(other != text and other.startswith(text) for other in known))
     made = f"A run's training steps took {' to '.join(times)}" + (f" ({'; '.join(hardware)})" if hardware else "")
     return [f"{made}." + (f" Teachers: {'; '.join(teachers)}." if teachers else "")]

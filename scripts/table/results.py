@@ -1,22 +1,19 @@
-"""Finished runs: those under --save_dir, found by their configuration whatever their folders are called, and those
-recorded in runs.csv of a result folder, which stay when their folders are gone."""
+"""Stored runs of a table: under --save_dir, found by their configuration whatever their folders are called, and the
+copies of their records in the table's result folder, which stay when --save_dir is gone."""
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import statistics
-from argparse import ArgumentTypeError, Namespace
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from helper.argtypes import number
 from helper.device import DEFAULT_PRECISIONS
-from helper.errors import UserError
-from helper.files import save_csv
+from helper.files import save_bytes
 from helper.known_teachers import known_teachers
 from helper.run import SET_AT_START, config_of, identity
 from helper.stored_runs import FOLDERS, StoredRun, stored_runs
@@ -25,8 +22,8 @@ from models import any_model
 
 from .costs import image_cost
 
-DIGITS = 12  # of a teacher's sha256 that are kept
-PLACE = ("row", "column", "configuration", "size")  # first columns of runs.csv: the cell that a run belongs to
+DIGITS = 12  # of a teacher's sha256 that are compared
+RECORD = ("args.json", "log.csv", "timing.csv", "summary.json")  # of a run; the last one makes it a finished one
 
 
 @dataclass(frozen=True)
@@ -36,11 +33,10 @@ class Result:
     trial: str
     last_top1: float
     best_top1: float
-    best_epoch: int
-    wall_time_s: float  # of the training steps, without evaluation and saves
-    hardware: str
-    git_commit: str
-    folder: str
+    wall_time_s: float = 0.0  # of the training steps, without evaluation and saves
+    hardware: str = ""
+    git_commit: str = ""
+    folder: str = ""
     teacher: str = ""  # first digits of the sha256 of its teacher's weights
     teacher_origin: str = ""  # the zoo of these weights, or 'trained here'
     teacher_top1: float | None = None  # of the teacher on the validation images; absent from older runs
@@ -53,19 +49,17 @@ class Result:
 def result_of(run: StoredRun) -> Result:
     s, digest = run.summary, str(run.config.get("teacher_sha256", ""))
     known = known_teachers().get(digest)  # for runs from before the origin was stored
-    return Result(run.config["trial"], s["last_top1"], s["best_top1"], s["best_epoch"], s["wall_time_s"],
+    return Result(run.config["trial"], s["last_top1"], s["best_top1"], s["wall_time_s"],
                   run.environment.get("hardware", ""), run.environment.get("git_commit", ""), str(run.folder),
                   digest[:DIGITS], run.config.get("teacher_origin", known.origin if known else ""),
                   s.get("teacher_top1"))
 
 
-# Under --save_dir -----------------------------------------------------------------------------------------------------
-
 class Store:
-    """All runs of one --save_dir by their identity, read again by :meth:`refresh`."""
+    """All runs of a folder as --save_dir by their identity, read again by :meth:`refresh`."""
 
-    def __init__(self, save_dir: str):
-        self.root, self.warned = Path(save_dir), set[Path]()
+    def __init__(self, folder: str | Path):
+        self.root, self.warned = Path(folder), set[Path]()
         self.refresh()
 
     def refresh(self) -> None:
@@ -78,18 +72,18 @@ class Store:
                 print(f"WARNING {run.folder}: holds {run.status}, but no readable args.json, so no table counts it; "
                       "put args.json back", flush=True)
 
-    def find(self, opt: Namespace, trial: str, teachers: Sequence[Path] = ()) -> StoredRun | None:
-        """The run of this configuration and trial: a finished one, else an unfinished one, which --resume auto
-        continues. None if there is none.
+    def find(self, opt: Namespace, teachers: Sequence[Path] = ()) -> dict[str, StoredRun]:
+        """The runs of this configuration by trial: of two with one trial a finished one rather than an unfinished one,
+        which --resume auto continues.
 
-        teachers: files that may be the run's teacher. If one exists, the run's teacher must have the same weights; if
-        none does (only records were copied), the run's --path_t must be one of them.
+        teachers: files that may be the runs' teacher. If one exists, a run's teacher must have the same weights; if
+        none does (only records were kept), its --path_t must be named as one of them.
         """
-        config = config_of(opt, trial)
+        config = config_of(opt, "")
         precisions = [config["precision"]] if config["precision"] else DEFAULT_PRECISIONS
         found = [run for run in self.runs.get(_key(config), ()) if run.status
                  and run.config["precision"] in precisions and _same_teacher(run.config, teachers)]
-        return max(found, key=is_finished, default=None)
+        return {run.config["trial"]: run for run in sorted(found, key=is_finished)}
 
     def rate(self, cuda: bool) -> float | None:
         """Multiply-adds per second in training, the median over the runs on CUDA, or on the CPU; None without any. Runs
@@ -99,6 +93,17 @@ class Store:
                  and len(run.hardware) < 2
                  and {*networks(run.config)} <= {*any_model, None}]  # another version may have had other networks
         return statistics.median(rates) if rates else None
+
+    def keep(self, result: Result) -> None:
+        """Copy the record of a finished run of another folder into this one."""
+        source = Path(result.folder)
+        target = self.root / source.parent.name / source.name
+        target.mkdir(parents=True, exist_ok=True)
+        for name in RECORD:
+            with contextlib.suppress(FileNotFoundError):  # older versions wrote no timing.csv
+                content = (source / name).read_bytes()
+                if not (target / name).is_file() or (target / name).read_bytes() != content:
+                    save_bytes(content, target / name)
 
 
 def is_finished(run: StoredRun) -> bool:
@@ -112,8 +117,9 @@ def networks(config: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def _key(config: Mapping[str, Any]) -> str:
-    """A run's identity but its teacher, which is compared by its weights, and its precision, which a device chooses."""
-    values = identity({**config, "teacher_sha256": None})
+    """A run's identity but its trial, its teacher, which is compared by its weights, and its precision, which a device
+    chooses."""
+    values = identity({**config, "teacher_sha256": None, "trial": ""})
     return repr(sorted((name, float(value) if type(value) is int else value) for name, value in values.items()
                        if name not in SET_AT_START | {"precision"}))
 
@@ -122,7 +128,7 @@ def _same_teacher(config: Mapping[str, Any], teachers: Sequence[Path]) -> bool:
     existing = [path for path in teachers if path.is_file()]
     if existing:
         return str(config.get("teacher_sha256"))[:DIGITS] in {name for path in existing for name in digests(path)}
-    return not teachers or Path(config.get("path_t", "")) in teachers
+    return not teachers or Path(config.get("path_t", "")).parts[-2:] in {path.parts[-2:] for path in teachers}
 
 
 def digests(path: Path) -> list[str]:
@@ -138,56 +144,3 @@ def digests(path: Path) -> list[str]:
 @cache
 def _digest(path: Path, changed: int) -> str:
     return read_teacher(str(path)).sha256
-
-
-# runs.csv -------------------------------------------------------------------------------------------------------------
-
-per_cent = number(float, low=0, high=100)
-NUMBERS = {"last_top1": per_cent, "best_top1": per_cent, "best_epoch": int, "wall_time_s": number(float),
-           "teacher_top1": lambda text: per_cent(text) if text else None}
-
-
-class Record:
-    """runs.csv: finished runs by place, which is row, column, configuration and size.
-
-    The place has a run's whole configuration: after a row's flags or the recipe have changed, a run stays in the file
-    and out of the table. Seeds of different teachers are never averaged.
-    """
-
-    def __init__(self, path: Path):
-        """Raises UserError for a file that can't be read as a record: it is not overwritten."""
-        self.path = path
-        self.lines: dict[tuple[str, ...], tuple[tuple[str, ...], Result]] = {}
-        if not path.exists():
-            return
-        try:
-            with path.open(newline="") as file:
-                for line in csv.DictReader(file):
-                    values = {field.name: NUMBERS.get(field.name, str)(line[field.name]) for field in fields(Result)}
-                    self.add(tuple(line[name] for name in PLACE), [Result(**values)])
-        except (KeyError, TypeError, ValueError, ArgumentTypeError, csv.Error) as error:
-            raise UserError(f"{path}: damaged, or of another version ({error!r}); move it away, the runs under "
-                            "--save_dir are recorded anew") from None
-
-    def add(self, place: tuple[str, ...], results: Iterable[Result]) -> None:
-        for result in results:
-            self.lines[(*place, result.teacher, result.trial)] = place, result
-
-    def runs_at(self, place: tuple[str, ...], teacher: Path | None) -> list[Result]:
-        """The runs of one place and one teacher: of the file ``teacher``, or where it doesn't exist (only records were
-        kept) of the teacher with the most seeds."""
-        groups: dict[str, list[Result]] = {}
-        for found, result in self.lines.values():
-            if found == place:
-                groups.setdefault(result.teacher, []).append(result)
-        if teacher and teacher.is_file():
-            groups = {name: groups[name] for name in digests(teacher) if name in groups}
-        return sorted(max(groups.values(), key=len, default=[]), key=lambda result: result.order)
-
-    def write(self, places: Sequence[tuple[str, ...]]) -> None:
-        """The runs at ``places`` first, in that order; then all others."""
-        order = {place: i for i, place in enumerate(places)}
-        lines = sorted(self.lines.values(), key=lambda line: (order.get(line[0], len(order)), line[0], line[1].teacher,
-                                                              line[1].order))
-        rows = [{**dict(zip(PLACE, place, strict=True)), **asdict(result)} for place, result in lines]
-        save_csv(rows, [*PLACE, *(field.name for field in fields(Result))], self.path)

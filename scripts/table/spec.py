@@ -17,6 +17,7 @@ A table is rows x columns of cells, each cell one training command. Keys of a fi
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterable, Iterator
@@ -213,6 +214,11 @@ class Table:
         return size
 
 
+def slug(text: str) -> str:
+    """A file name of letters, digits and a few signs."""
+    return re.sub(r"[^A-Za-z0-9.=%+-]+", "_", text).strip("_")
+
+
 def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.json"))
 
@@ -236,7 +242,6 @@ def load(name: str) -> Table:
         problem = " ".join(problem.split())  # a name or a key of the file may hold line breaks
         raise UserError(f"{path}: {problem}; the keys are described in scripts/table/spec.py")
     table.name = path.stem
-    table.recipe = json.loads(text)["recipe"]  # in the file's order, which the lines of runs.csv are found by
     table.rows = [with_published(row, table, path) for row in table.rows]
     return table
 

@@ -13,7 +13,6 @@ from models import model_dict
 from scripts import run_table
 from scripts.table import jobs, spec
 from scripts.table.plan import Plan
-from scripts.table.results import Store
 from tests.support.small_runs import call
 
 SMALL = {
@@ -41,7 +40,7 @@ def make_plan(argv):
     opt = run_table.parse([str(word) for word in argv])
     table = spec.load(opt.table)
     size = table.size(opt.epochs, opt.train_fraction, opt.holdout, opt.dataset, opt.data_dir)
-    return Plan(table, size, opt, Store(opt.save_dir), run_table.chooser(table, opt.only))
+    return Plan(table, size, opt, run_table.chooser(table, opt.only))
 
 
 def finish(plan, run, trial, last, best=None, **summary):
