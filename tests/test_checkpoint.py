@@ -15,7 +15,6 @@ from helper import checkpoint, files
 from helper.errors import UserError
 from helper.teacher import build, read_teacher
 from models import model_dict
-from scripts import evaluate
 from tests.support.bombs import Bomb
 from tests.support.small_runs import assert_refused, call
 
@@ -212,7 +211,7 @@ def test_repdistillers_files_load(tmp_path, module, prefix):
 
 
 NET = model_dict["resnet8"](num_classes=10).state_dict()
-PREFIXES = ("module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "module.module._orig_mod.")
+PREFIXES = ("module.", "_orig_mod.", "module.module._orig_mod.")
 PLAIN = [np.float32(0.5), np.int64(3), np.bool_(True), np.float16(1), np.str_("abc"), np.arange(6).reshape(2, 3),
          np.zeros((2, 0), np.float32), np.array(2.5), np.asfortranarray(np.eye(2, 3)), np.array(["a", "bc"]),
          np.array([1, 2], ">u2"), np.uint8(7)]
@@ -237,14 +236,11 @@ VARIANTS = {
     **{f"under {place}": ({place: NET, "epoch": 3, "optimizer": {"state": {0: torch.ones(2)}}}, "")
        for place in checkpoint.PLACES},
     "no counts": (without_counts(), "num_batches_tracked added"),
-    "old and parallel": ({"net": add_prefix("module.", without_counts()), "acc": 91.2},
-                         "module. taken off; num_batches"),
     "numpy beside": ({"model": NET, **{f"v{i}": value for i, value in enumerate(PLAIN)}}, ""),
     "numpy among": ({**NET, "best": np.float64(3), "history": np.arange(3.0)}, "best, history taken off"),
     "averaged": ({"n_averaged": torch.tensor(5), **add_prefix("module.")}, "module., n_averaged taken off"),
     "half": (convert(torch.float16), "float16 converted to float32"),
     "bfloat16": (convert(torch.bfloat16), "bfloat16 converted to float32"),
-    "double": (convert(torch.float64), "float64 converted to float32"),
     "twice the same": ({"model": NET, "state_dict": add_prefix("module.")}, ""),
 }
 
@@ -266,9 +262,7 @@ def test_weights_in_common_forms_are_loaded(tmp_path, capsys, variant):
 
 OTHER = {name: weight + 1 for name, weight in NET.items()}
 REFUSED = {
-    **{name: (lambda dtype=dtype: convert(dtype), f"is {name}") for name, dtype in {
-        "int8": torch.int8, "complex64": torch.complex64, "bool": torch.bool,
-        "float8_e4m3fn": torch.float8_e4m3fn}.items()},
+    "int8": (lambda: convert(torch.int8), "is int8"),
     "quantised": (lambda: NET | {"fc.weight": torch.quantize_per_tensor(NET["fc.weight"], 0.1, 0, torch.qint8)},
                   "fc.weight is qint8"),
     "sparse": (lambda: NET | {"fc.weight": NET["fc.weight"].to_sparse()}, "fc.weight is sparse"),
@@ -277,9 +271,7 @@ REFUSED = {
     "two that differ": (lambda: {"model": NET, "model_ema": OTHER}, "'model' and 'model_ema' that differ"),
     "one name twice": (lambda: NET | add_prefix("module.", OTHER), "twice"),
     "nothing": (lambda: {"epoch": 3, "model": {"a": 1}}, "holds no weights"),
-    "list": (lambda: [1], "holds no weights"),
     "objects": (lambda: {"model": NET, "v": np.array([{}, None], object)}, "an array of type O"),
-    "dates": (lambda: {"model": NET, "v": np.array(["2020"], "datetime64[D]")}, "an array of type M8"),
 }
 
 
@@ -333,10 +325,8 @@ def test_a_teacher_of_other_classes_or_an_unknown_name_is_refused(tmp_path):
 @pytest.mark.parametrize(("folder", "name", "arch"), [
     ("S=resnet8_T=resnet110_cifar100_mixstd_r=0.1_a=0.9_b=0.0_pmix=True_0.9_betalpha=1.0_1", "resnet8_last.pth",
      "resnet8"),
-    ("S=wrn_16_2_T=wrn_40_2_cifar100_kd_r=0.1_a=0.9_b=0.0_1", "ckpt_epoch_40.pth", "wrn_16_2"),
     ("S:resnet8x4_T:resnet32x4_cifar100_kd_r:0.1_a:0.9_b:0.0_1", "resnet8x4_best.pth", "resnet8x4"),
     ("resnet110_vanilla", "ckpt_epoch_240.pth", "resnet110"),
-    ("wrn_40_2_vanilla", "ckpt_epoch_240.pth", "wrn_40_2"),
     ("downloads", "cifar100_resnet56-f2eff4c8.pt", "resnet56"),
     ("resnet8x4_vanilla", "epoch_1.pth", "resnet8x4"),
 ])
@@ -347,15 +337,6 @@ def test_architecture_is_read_from_the_file_or_folder_name(tmp_path, folder, nam
     file = read_teacher(str(tmp_path / folder / name))
     assert file.arch == arch
     build(file, 10)
-
-
-def test_a_student_saved_by_mix_kd_is_evaluated(tmp_path, capsys):
-    folder = tmp_path / "S=resnet8_T=resnet110_digits_mixstd_r=0.1_a=0.9_b=0.0_pmix=True_0.9_betalpha=1.0_1"
-    folder.mkdir()
-    torch.save({"opt": argparse.Namespace(), "model": model_dict["resnet8"](num_classes=10).state_dict()},
-               folder / "resnet8_last.pth")
-    evaluate.main(["--path", str(folder / "resnet8_last.pth"), "--dataset", "digits", "--device", "cpu"])
-    assert "resnet8: " in capsys.readouterr().out
 
 
 def test_no_code_loads_pickles_unchecked():

@@ -1,5 +1,4 @@
 """The data sets: reading, refused files, hold-out and fractions."""
-import io
 import pickle
 import pickletools
 
@@ -30,12 +29,7 @@ def test_reads_what_torchvision_reads(tiny_dir, name):
         assert (loaded.mean, loaded.std) == ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))
 
 
-def test_an_unknown_data_set_is_refused():
-    with pytest.raises(DataError, match=r"--dataset imagenet21k: choose one of cifar100, cifar10, digits"):
-        dataset.load("imagenet21k", ".")
-
-
-@pytest.mark.parametrize("change", [lambda b: b[:-100], lambda b: b[:500] + b"\x00" + b[501:], lambda b: b""])
+@pytest.mark.parametrize("change", [lambda b: b[:-100], lambda b: b[:500] + b"\x00" + b[501:]])
 def test_an_altered_file_is_refused_and_kept(tmp_path, change):
     tiny.write(tmp_path)
     with tiny.official(tmp_path):
@@ -90,12 +84,6 @@ def test_a_pickle_that_runs_code_is_refused_whatever_its_md5(tmp_path, wrap):
     with tiny.official(tmp_path), pytest.raises(DataError, match=f"{path}: not a CIFAR batch file.*mkdir"):
         dataset.load("cifar100", tmp_path)
     assert not (tmp_path / "mark").exists()
-
-
-@pytest.mark.parametrize("text", [b"cbuiltins\neval\n(S'1'\ntR.", b"cnumpy\nload\n(S'x'\ntR.", b"cos\nsystem\n."])
-def test_unpickler_refuses_any_other_name(text):
-    with pytest.raises(pickle.UnpicklingError, match="asks for"):
-        dataset.cifar._NumpyOnly(io.BytesIO(text)).load()
 
 
 @pytest.mark.parametrize("entry", [

@@ -59,16 +59,6 @@ def test_a_folded_network_is_for_inference_only():
     assert x.grad.abs().max() > 0
 
 
-@pytest.mark.slow
-def test_a_folded_network_can_be_copied_saved_and_compiled(tmp_path):
-    torch.compiler.reset()
-    fast, x = folded(network("resnet8")), images(2, 3, 32, 32)
-    torch.save(fast, tmp_path / "folded.pth")
-    for other in (copy.deepcopy(fast), torch.load(tmp_path / "folded.pth", weights_only=False),
-                  torch.compile(fast, backend="aot_eager", fullgraph=True)):
-        assert_same_function(other, copy.deepcopy(fast).double(), x, 1e-4)
-
-
 class Awkward(nn.Module):
     """Convolutions that must keep their norms: one output is used twice, one is called twice, one norm is shared."""
 

@@ -10,7 +10,7 @@ from distiller_zoo import Distiller, distiller_dict
 from helper import options
 from helper.device import DEFAULT_PRECISIONS
 from helper.options import parse_student, parse_teacher
-from helper.run import Run, as_begun, config_of, default_flags, differing, identity, student_name
+from helper.run import Run, as_begun, config_of, default_flags, differing, identity, student_name, teacher_name
 
 ROWS = sorted(Path("result/main").glob("*/*/args.json"))
 # Another valid value than the default of every flag that can change a student's numbers.
@@ -76,6 +76,14 @@ def test_identity_and_name_depend_on_the_flags_that_are_used(method, mixing):
         assert same(plain, other) != changes, flag
         if flag != "path_t":
             assert (student_name(plain, "1") == student_name(other, "1")) != changes, flag
+
+
+def test_identity_and_name_of_a_teacher_depend_on_its_flags():
+    plain, values = parse_teacher(["--mix", "mixup"]), {"model": "resnet8", "label_smoothing": "0.1", **OTHER, **PLACES}
+    for flag in values.keys() & vars(plain).keys():
+        other = parse_teacher(["--mix", "mixup", f"--{flag}={values[flag]}"])
+        assert same(plain, other) == (flag in PLACES), flag
+        assert (teacher_name(plain, "1") == teacher_name(other, "1")) == (flag in PLACES), flag
 
 
 def test_identity_and_name_depend_on_the_teachers_weights_not_on_their_path():

@@ -90,12 +90,6 @@ def test_torchvision_weights_from_its_cache(cache):
     assert found.arch == "resnet18" and all(torch.equal(found.weights[k], w) for k, w in weights.items())
 
 
-def test_the_network_is_read_from_the_name_of_a_downloaded_file(tmp_path):
-    file = tmp_path / "resnet18-f37072fd.pth"
-    torch.save(models.resnet18(num_classes=10).state_dict(), file)
-    assert read_teacher(str(file)).arch == "resnet18"
-
-
 @pytest.mark.parametrize("path, arch, words", [
     ("torchvision:resnet34", None, ("no network", "https://", "--model_t resnet34")),
     ("torchvision:resnet34:V9", None, ("IMAGENET1K_V1",)),

@@ -120,20 +120,3 @@ def test_other_teachers_are_unknown_or_trained_here(tmp_path):
     own = next(tmp_path.glob("b/models/*/resnet8_last.pth"))
     done = train_ok(tmp_path / "c", "--path_t", own, "--epochs", 1, role="student")
     assert "teacher origin: trained here" in done.out
-
-
-@pytest.mark.slow
-def test_runs_without_a_stored_origin_are_resumed(known_teacher, tmp_path):
-    words = (tmp_path / "save", "--path_t", known_teacher, "--resume", "auto")
-    train_ok(*words, "--epochs", 1, role="student")
-    args = next(tmp_path.glob("save/student_model/*/args.json"))
-    content = json.loads(args.read_text())
-    del content["config"]["teacher_origin"]
-    args.write_text(json.dumps(content))
-    for newest in args.parent.glob("resume*.pth"):
-        state = checkpoint.load(newest)
-        del state["config"]["teacher_origin"]
-        checkpoint.save(state, newest)
-    train_ok(*words, "--epochs", 2, role="student")
-    assert sorted(json.loads(path.read_text())["epochs"] for path in args.parent.parent.glob("*/summary.json"))[-1] == 2
-    train_ok(tmp_path / "save", "--resume", args.parent, role="student")

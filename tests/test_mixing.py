@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from dataset import DataError, MixSpec, make_loader, plan_epoch
+from dataset import MixSpec, make_loader, plan_epoch
 from dataset import batch as batch_module
 from dataset import plan as plan_module
 from dataset.batch import Batch, mix_batch, parts
@@ -74,15 +74,6 @@ def test_order_and_crops_do_not_depend_on_mixing():
     plans = [plan_of(mix) for mix in (MixSpec(), *MIXES)]
     for name in ("order", "crop", "flip"):
         assert len({getattr(plan, name).tobytes() for plan in plans}) == 1
-
-
-def test_bad_seeds_and_names_are_refused():
-    for seeds in ({"seed": -1}, {"seed": 2**32}, {"epoch": -1}, {"phase": 2**32}):
-        with pytest.raises(DataError, match=next(iter(seeds))):
-            plan_of(FMU, **seeds)
-    for flag in ("mix", "pmu_sampling"):
-        with pytest.raises(DataError, match=f"--{flag} some: choose one of"):
-            MixSpec(**{flag: "some"})
 
 
 ORDER = "0d1c591a430aa154"
@@ -160,13 +151,6 @@ def test_boxes_are_inside_the_image_and_lambda_is_the_area_left():
     assert ((top >= 0) & (top <= bottom) & (bottom <= 24) & (left >= 0) & (left <= right) & (right <= 40)).all()
     area = (bottom - top) * (right - left)
     assert np.allclose(plan.lam, 1 - area / 960, atol=1e-6)
-    free = (top > 0) & (bottom < 24) & (left > 0) & (right < 40)  # not clipped: the sides keep the image's aspect ratio
-    assert free.sum() > 1000
-    assert np.abs((bottom - top)[free] / 24 - (right - left)[free] / 40).max() <= 2 / 24 + 2 / 40
-    centre = ((top + bottom) / 2)[area < 40]
-    assert centre.min() < 3 and centre.max() > 21  # centres reach the border
-    # the unclipped area is 1 - lambda ~ U(0, 1) for beta_a = 1, less the rounding of sides to even numbers
-    assert area.mean() / 960 < 0.5
     half = plan_of(CUTMIX_PARTIAL, n=6400, size=size)
     clean = half.lam == 1
     assert (half.extra[clean, 1] - half.extra[clean, 0] == 0).any() and (half.lam[clean] == 1).all()
@@ -274,22 +258,6 @@ def test_a_new_mixing_needs_a_name_a_function_and_a_draw(loader, monkeypatch):
     for slot in range(24):
         mask = torch.from_numpy(plan.extra[slot])
         assert torch.equal(mixed[slot], torch.where(mask, clean[plan.second[slot]], clean[plan.first[slot]]))
-
-
-def test_unmixed_samples_are_unchanged_and_permuted():
-    plan = plan_of(MixSpec("mixup", partmixup=1.0, pmu_sampling="exact"), 64)
-    images, labels = torch.randn(64, 3, 8, 8), torch.from_numpy(plan.order)
-    (batch,) = mixed_batches(plan, images, labels, 64, 1)
-    assert not batch.mixed.any() and torch.equal(batch.images, images[plan.first])
-    assert torch.equal(batch.index, labels[plan.first]) and not torch.equal(batch.index, labels)
-    assert torch.equal(batch.targets, torch.eye(64)[batch.index])
-
-
-def test_without_mixing_batches_keep_their_order():
-    plan, images, labels = plan_of(MixSpec(), 5), torch.randn(5, 3, 8, 8), torch.arange(5)
-    (batch,) = mixed_batches(plan, images, labels, 6, 1)
-    assert torch.equal(batch.images, images) and batch.index.tolist() == plan.order.tolist()
-    assert torch.equal(batch.targets, torch.eye(6)[:5]) and not batch.mixed.any()
 
 
 def test_half_precision_images_keep_their_dtype():

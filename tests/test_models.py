@@ -5,8 +5,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from models import model_dict
-from models.resnet import ResNet
-from models.wrn import WideResNet
 from tests.references import networks
 from tests.references.networks import GOLDEN
 
@@ -140,9 +138,3 @@ def test_vgg_halves_once_more_only_at_64_pixels():
         for net in (model, traced):
             features, logits = net(images(1, side), True, False)
             assert (features[3].shape[-1], features[4].shape[-1], logits.shape) == (f3, f4, (1, 100))
-
-
-@pytest.mark.parametrize("build", [lambda: ResNet(18), lambda: ResNet(2), lambda: WideResNet(28 + 1, 2)])
-def test_an_invalid_depth_raises(build):
-    with pytest.raises(ValueError, match="depth of a"):
-        build()

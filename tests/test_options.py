@@ -5,16 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
 import train_teacher
 from distiller_zoo import DistillError, distiller_dict
-from distiller_zoo.ranges import number
-from helper.argtypes import file_path, folder_path, seed_of, trial_list
+from helper.argtypes import file_path, folder_path, seed_of
 from helper.errors import UserError, guard
 from helper.options import parse_student, parse_teacher
-from helper.run import config_of, identity, student_name, teacher_name
+from helper.run import student_name, teacher_name
 from models import model_dict
 from tests.support.small_runs import call
 
@@ -27,39 +24,24 @@ RANGES = {  # flag: (accepted values, refused values)
     "lr_decay_rate": (["0.1", "1"], ["0", "-1", "inf"]),
     "weight_decay": (["0", "5e-4"], ["-1e-9", "nan"]),
     "momentum": (["0", "0.9", "1"], ["-0.1", "1.1"]),
-    "mix": (["none", "mixup", "cutmix"], ["", "Mixup", "cut"]),
     "partmixup": (["0", "0.5", "1"], ["-0.01", "1.01", "nan", "True"]),
-    "pmu_sampling": (["original", "exact"], ["originall"]),
     "beta_a": (["0.2", "1", "1e-6"], ["0", "-1", "inf", "1e5"]),
     "dataset": (["cifar100", "digits"], ["cifar", "../cifar100", "imagenet21k"]),
     "data_dir": (["/tmp", "a b", "~"], ["", " ", "~nobody-of-this-name/x"]),
     "save_dir": (["x/../y"], ["", "\t"]),
-    "loader": (["device", "torch"], ["gpu"]),
     "num_workers": (["0", "256"], ["-1", "257", "two"]),
     "holdout": (["0", "5000"], ["-1", "0.1"]),
     "train_fraction": (["0.01", "1"], ["0", "1.1", "-1"]),
     "print_freq": (["1"], ["0", "-5"]),
-    "tb_freq": (["1"], ["0"]),
-    "save_freq": (["1"], ["0"]),
-    "precision": (["fp32", "tf32", "bf16"], ["fp16"]),
-    "step": (["eager"], ["fast", "compile"]),
-    "kernels": (["auto", "native", "torch"], ["fast"]),
     "threads": (["0", "4"], ["-1", "5000"]),
-    "on_nan": (["stop", "skip"], ["ignore"]),
     "trial": (["0", "1,2,3", "a.b-c", "999999999"],
-              ["", ",", "1,1", "../../x", "a/b", "-1", "1 2", "1\n", "..", "1" * 40, "1234567890", "a_b", "\u0661"]),
+              ["", ",", "1,1", "1,01", "1-3", "../../x", "a/b", "-1", "1 2", "1\n", "..", "1234567890", "a_b"]),
 }
 STUDENT_RANGES = {
-    "teacher_precision": (["same", "fp16", "bf16"], ["fp32"]),
     "kd_T": (["0.5", "4"], ["0", "-1", "nan"]),
     "gamma": (["0.5", "1"], ["-0.1", "nan", "inf"]),
-    "alpha": (["0"], ["-1"]),
     "beta": (["0", "30000"], ["-1", "x"]),
     "init_epochs": (["0", "30"], ["-1"]),
-    "rescale": (["none", "std"], ["mean"]),
-    "model_s": (["resnet8", "ResNet50"], ["resnet9", "RESNET8", ""]),
-    "distill": (["kd"], ["kdd", "../kd", ""]),
-    "model_t": (["vgg13"], ["vgg14"]),
     "path_t": (["x.pth"], [""]),
 }
 
@@ -98,16 +80,6 @@ def test_every_method_checks_its_own_flags(name, capsys):
         assert getattr(parse("student", "--distill", name), flag) == kwargs["default"]
 
 
-@pytest.mark.parametrize("kind", [int, float])
-def test_numbers_out_of_range_are_refused(kind):
-    for text in ("1e999", "-1e999", "nan", "inf", "9" * 5000, "-" + "9" * 5000, "0x10", "", "1e5", "9" * 5000 + ".0"):
-        with pytest.raises(argparse.ArgumentTypeError) as error:
-            number(kind, low=1, high=1e4)(text)
-        noun = "a whole number" if kind is int else "a number"
-        assert str(error.value).startswith(f"must be {noun} >= 1 and <= 10000, not {text[:40]!r}"[:-1])
-        assert len(str(error.value)) < 120
-
-
 def test_the_largest_temperature_can_be_squared():
     kd = distiller_dict["kd"](parse("student", "--distill", "kd", "--mix", "none", "--kd_T", "1e6"), None)
     assert torch.isfinite(kd.criterion_div(torch.randn(2, 10), torch.randn(2, 10)))
@@ -126,13 +98,6 @@ def test_files_and_folders_to_write(tmp_path, monkeypatch):
     for kind in (file_path(".json"), folder_path):
         with pytest.raises(argparse.ArgumentTypeError, match="no folder that can be written to"):
             kind(str(tmp_path / "new" / "x.json"))
-
-
-def test_trials_with_the_same_seed_are_refused():
-    assert trial_list("1,2,a-3") == ["1", "2", "a-3"] and trial_list("01") == ["01"]
-    for text, words in (("1-3", "as 1,2,3"), ("1,1", "one seed"), ("1,01", "one seed"), ("a,1,a", "one seed")):
-        with pytest.raises(argparse.ArgumentTypeError, match=words):
-            trial_list(text)
 
 
 def test_spellings_of_booleans(capsys):
@@ -202,37 +167,12 @@ def test_run_names_are_those_of_the_originals():
     assert name == "S=resnet20_T=resnet56_cifar100_mixstd_r=0.1_a=0.9_b=0.0_pmix=True_0.9_betalpha=1.0_1"
 
 
-SOME = {
-    "epochs": ["5", "240"], "batch_size": ["64", "32"], "lr_decay_epochs": ["150,180,210", "", "15"],
-    "mix": ["mixup", "none"], "partmixup": ["0.5", "0.9"], "pmixup": ["True", "False"], "beta_a": ["1", "0.5"],
-    "data_dir": ["a", "a/b", "a_b", "data"], "trial": ["1", "2", "a-2", "1.2"], "train_fraction": ["0.1", "0.11"],
-    "momentum": ["0.9", "0.8"], "holdout": ["0", "1"], "precision": ["fp32", "bf16"], "kernels": ["auto", "torch"],
-    "weight_decay": ["5e-4", "0.0005", "0.05"], "learning_rate": ["0.05", "0.5"],
-}
-ROLES = {
-    "teacher": {**SOME, "model": ["resnet8", "resnet8x4"], "label_smoothing": ["0", "0.1"]},
-    "student": {**SOME, "model_s": ["resnet8", "resnet8x4"], "distill": ["kd", "mixstd", "crd"], "gamma": ["1", "0.1"],
-                "alpha": ["0.5", "0.9"], "beta": ["1", "0"], "kd_T": ["4", "2"], "path_t": ["a/b.pth", "a_b.pth"],
-                "nce_k": ["16384", "4"], "rescale": ["std", "none"], "model_t": ["vgg8", "vgg13"]},
-}
-NAMES = {"teacher": teacher_name, "student": student_name}
-
-
-@pytest.mark.parametrize("role", ROLES)
-@settings(max_examples=60, deadline=None)
-@given(data=st.data())
-def test_different_configurations_have_different_names(role, data):
-    """The names are valid names of single files on any file system."""
-    flags = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in ROLES[role].items()})
-    one = data.draw(flags)
-    other = data.draw(st.one_of(flags, st.sampled_from(sorted(ROLES[role])).flatmap(
-        lambda name: st.sampled_from(ROLES[role][name]).map(lambda value: {**one, name: value}))))
-    opts = [parse(role, *(f"--{k}={v}" for k, v in chosen.items())) for chosen in (one, other)]
-    names = [NAMES[role](opt, opt.trial[0]) for opt in opts]
-    assert all(len(name.encode()) <= 255 and "/" not in name and not name.startswith(".") for name in names)
-    configs = [identity(config_of(opt, opt.trial[0])) for opt in opts]
-    assume(configs[0] != configs[1])
-    assert names[0] != names[1]
+def test_names_of_unusual_values_are_names_of_different_files():
+    flags = [["--data_dir", folder] for folder in ("a", "a/b", "a_b", "a" * 300, "ü", ".")]
+    flags.append(["--lr_decay_epochs", ",".join(map(str, range(1, 99)))])
+    names = {teacher_name(parse("teacher", "--dataset", "folder", *words), "0") for words in flags}
+    assert len(names) == len(flags)
+    assert all(len(name.encode()) <= 255 and "/" not in name and name.isascii() for name in names)
 
 
 @pytest.mark.parametrize("argv", [

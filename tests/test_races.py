@@ -89,24 +89,6 @@ def test_runs_whose_graphs_share_a_pool_are_detected(emulated, monkeypatch):
     assert any("a replay in its pool" in race for race in side_by_side(emulated, monkeypatch, "mixstd"))
 
 
-def test_two_graphs_in_one_pool_are_detected(emulated, monkeypatch):
-    lanes = [torch.cuda.Stream(), torch.cuda.Stream()]
-    with emulated.checker:
-        x, taken = torch.ones(4), {"own": torch.cuda.graph_pool_handle, "one": lambda: (0, 0)}
-        for label, handle in taken.items():
-            replays = []
-            for stream in lanes:
-                graph, y = torch.cuda.CUDAGraph(), torch.zeros(4)
-                with torch.cuda.graph(graph, pool=handle(), stream=stream):
-                    y.add_(x)
-                replays.append((stream, graph.replay))
-            emulated.checker.synchronize()
-            for stream, replay in replays:
-                with torch.cuda.stream(stream):
-                    replay()
-            assert bool(emulated.races) == (label == "one")
-
-
 # Weight gradients on a side stream ------------------------------------------------------------------------------------
 
 def gradients(net, x):

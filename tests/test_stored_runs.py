@@ -43,8 +43,3 @@ def test_a_summary_with_an_invalid_teacher_accuracy_is_empty(tmp_path, teacher_t
     for value, found in ((72.5, {**summary, "teacher_top1": 72.5}), (teacher_top1, {})):
         files.save_json({**summary, "teacher_top1": value}, tmp_path / "summary.json")
         assert StoredRun(tmp_path).summary == found
-
-
-def test_a_missing_folder_is_read_as_empty(tmp_path):
-    run = StoredRun(tmp_path / "none")
-    assert run.config == run.summary == {} and run.log == run.timing == [] and run.status == ""

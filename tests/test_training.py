@@ -1,5 +1,4 @@
 """The training step compared with a plain float64 loop; its sums, schedule, skipped steps and memory."""
-import contextlib
 import gc
 import json
 from argparse import Namespace
@@ -17,6 +16,7 @@ from helper.recipe import learning_rate_at
 from helper.teacher import TeacherBatch
 from models import model_dict
 from tests.support import small_runs
+from tests.support.graph_emulator import Emulated
 from tests.support.training import options, small_data, small_engine, small_teacher, train, weights
 
 
@@ -88,41 +88,20 @@ def test_the_teacher_is_called_only_if_a_loss_needs_it(name, alpha, calls):
     assert len(called) == calls
 
 
-def test_on_cuda_the_teacher_runs_on_a_side_stream(monkeypatch):
-    """The order of operations, with streams that only record it: the teacher does not wait for the student's forward
-    pass, and the loss waits for the teacher."""
-    calls, now = [], ["current"]
+def test_on_cuda_the_teacher_runs_on_a_side_stream_before_the_student(monkeypatch):
+    emulated, plain, teacher, calls = Emulated().patch(monkeypatch), small_engine(options()), small_teacher(), []
 
-    class Stream:
-        name = "beside"
-
-        def wait_stream(self, other):
-            calls.append((self.name, "waits for", other.name))
-
-    @contextlib.contextmanager
-    def inside(stream):
-        now.append(stream.name)
-        yield
-        now.pop()
-
-    current, teacher = Stream(), small_teacher()
-    current.name = "current"
-    monkeypatch.setattr(torch.cuda, "Stream", Stream)
-    monkeypatch.setattr(torch.cuda, "stream", inside)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda *_: current)
-    plain = small_engine(options())
-    engine = CudaEngine(plain.opt, plain.model, plain.method,
-                        lambda images: calls.append((now[-1], "teacher")) or teacher(images))
-    real = Engine.student
-    monkeypatch.setattr(Engine, "student",
-                        lambda self, images: calls.append((now[-1], "student")) or real(self, images))
+    def record(images):
+        calls.append(torch.cuda.current_stream())
+        return teacher(images)
+    engine = CudaEngine(plain.opt, plain.model, plain.method, record)
+    engine.model.register_forward_pre_hook(lambda *_: calls.append(torch.cuda.current_stream()))
     batch = next(DeviceLoader(small_data(), 8, MixSpec("none"), "cpu").epoch(1, 1))
     engine.step(batch)
-    assert calls == [("beside", "waits for", "current"), ("beside", "teacher"), ("current", "student"),
-                     ("current", "waits for", "beside")]
-    del calls[:]
-    engine.step(TeacherBatch(**vars(batch), logits_t=teacher(batch.images)[1]))  # computed ahead: no side stream
-    assert calls == [("current", "student")]
+    side, current = calls
+    assert current is emulated.checker.current and side is not current
+    engine.step(TeacherBatch(**vars(batch), logits_t=teacher(batch.images)[1]))  # computed ahead
+    assert calls[2:] == [current]
 
 
 def test_label_smoothing_in_closed_form():
