@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import real_data, tiny
+from tests.support import real_data, small_runs, tiny
 
 ROOT = Path(__file__).resolve().parent.parent
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored under nohup, which child processes would inherit
@@ -28,6 +28,14 @@ def tiny_dir(tiny_files):
     """tiny_files, as the official files during the test."""
     with tiny.official(tiny_files):
         yield tiny_files
+
+
+@pytest.fixture(scope="session")
+def teacher(tmp_path_factory):
+    """The checkpoint of a resnet8 trained for an epoch on a few digits. Read only."""
+    save = tmp_path_factory.mktemp("teacher")
+    small_runs.train_ok(save, "--epochs", 1)
+    return small_runs.only_run(save) / "resnet8_last.pth"
 
 
 @pytest.fixture(scope="session")

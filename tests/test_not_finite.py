@@ -22,10 +22,9 @@ def test_not_finite_in_the_first_epoch(tmp_path, reaction):
         assert not list(only_run(tmp_path).glob("*.pth"))
 
 
-def test_not_finite_features_of_a_method_that_decomposes_them(tmp_path):
+def test_not_finite_features_of_a_method_that_decomposes_them(teacher, tmp_path):
     """torch.linalg.eigh raises on such a matrix; the run must end with the usual error."""
-    train_ok(tmp_path, "--epochs", 1)
-    method = ["--path_t", only_run(tmp_path) / "resnet8_best.pth", "--distill", "kdsvd"]
+    method = ["--path_t", teacher, "--distill", "kdsvd"]
     done = train(tmp_path, "--epochs", 1, *method, "--learning_rate", "1e12", role="student")
     assert_refused(done, "epoch 1: the loss or the weights are not finite", "--learning_rate 1000000000000.0")
 
@@ -52,7 +51,7 @@ def test_weights_that_blow_up_in_the_last_step_are_not_saved(tmp_path, monkeypat
     assert checkpoint.load(only_run(tmp_path) / "resume.pth")["epoch"] == 1
 
 
-def test_a_skipped_step_changes_no_weight_buffer_or_memory(tmp_path, monkeypatch):
+def test_a_skipped_step_changes_no_weight_buffer_or_memory(teacher, tmp_path, monkeypatch):
     real, seen = Engine.step, []
 
     def spoil(self, batch):
@@ -60,8 +59,6 @@ def test_a_skipped_step_changes_no_weight_buffer_or_memory(tmp_path, monkeypatch
         if len(seen) == 5:
             batch.images.fill_(float("nan"))
         real(self, batch)
-    train_ok(tmp_path, "--epochs", 1)
-    teacher = only_run(tmp_path) / "resnet8_best.pth"
     monkeypatch.setattr(Engine, "step", spoil)
     method = ["--path_t", teacher, "--distill", "crd", "--nce_k", 20]
     train_ok(tmp_path, "--epochs", 2, *method, "--on_nan", "skip", role="student")

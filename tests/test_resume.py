@@ -33,11 +33,6 @@ from tests.support.small_runs import (
 STEPS = 3  # per epoch: 42 or 43 images in batches of 16
 
 
-@pytest.fixture(scope="module")
-def teacher(short):
-    return only_run(short) / "resnet8_last.pth"
-
-
 WHOLE = ["--epochs", 2, "--lr_decay_epochs", 1, "--mix", "mixup", "--tb_freq", 2]
 
 

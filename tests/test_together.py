@@ -2,13 +2,14 @@
 from functools import cache
 
 import pytest
+import torch
 
 import train_student_mixstd as student
 from helper import checkpoint, together
 from helper import teacher as teachers
 from helper.engine import Engine
 from helper.errors import Interrupted
-from tests.support.small_runs import DATA, no_pictures, only_run, results_of, signal_at, train_ok  # noqa: F401 - a fixture
+from tests.support.small_runs import DATA, no_pictures, results_of, signal_at, train_ok  # noqa: F401 - a fixture
 
 RUNS = {  # of one teacher, with different methods, seeds, mixing, schedules and lengths
     "kd": ["--distill", "kd", "--epochs", 2], "kd at 1": ["--distill", "kd", "--kd_T", 1, "--epochs", 3],
@@ -18,13 +19,6 @@ RUNS = {  # of one teacher, with different methods, seeds, mixing, schedules and
     "abound": ["--distill", "abound", "--init_epochs", 1, "--epochs", 1, "--mix", "mixup"],
     "batch 8": ["--epochs", 1, "--batch_size", 8],
 }
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory):
-    save = tmp_path_factory.mktemp("teacher")
-    train_ok(save, "--epochs", 1)
-    return only_run(save) / "resnet8_last.pth"
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +37,7 @@ def side_by_side(save, teacher, at_once=0, names=tuple(RUNS), more=(), **kwargs)
     words = [[*DATA["student"], "--device", "cpu", "--threads", 1, "--save_dir", save, "--path_t", teacher,
               "--resume", "auto", *RUNS[name], *more] for name in names]
     opts = [student.parse(list(map(str, line))) for line in words]
+    torch.manual_seed(0)  # as in a new process
     return together.train([lambda cache, opt=opt: student.prepare(opt, cache) for opt in opts], at_once, **kwargs)
 
 

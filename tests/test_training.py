@@ -146,7 +146,7 @@ def test_bf16_trains_near_single_precision():
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_epochs(tmp_path, monkeypatch):
+def test_memory_does_not_grow_with_epochs(teacher, tmp_path, monkeypatch):
     """The bytes of all live tensors before a step, for a method with memories."""
     real, held = Engine.step, []
 
@@ -155,10 +155,9 @@ def test_memory_does_not_grow_with_epochs(tmp_path, monkeypatch):
         storages = [x.untyped_storage() for x in gc.get_objects() if type(x) in (torch.Tensor, torch.nn.Parameter)]
         held.append(sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values()))
         real(self, batch)
-    small_runs.train_ok(tmp_path, "--epochs", 1)
-    teacher = small_runs.only_run(tmp_path) / "resnet8_last.pth"
     monkeypatch.setattr(Engine, "step", measure)
-    small_runs.train_ok(tmp_path, "--epochs", 5, "--path_t", teacher, "--distill", "crd", "--nce_k", 20, role="student")
+    small_runs.train_ok(tmp_path, "--epochs", 5, "--path_t", teacher, "--distill", "crd", "--nce_k", 20,
+                        role="student")
     second, fifth = held[len(held) // 5], held[4 * len(held) // 5]
     assert len(held) % 5 == 0 and 0 < fifth <= second
 
