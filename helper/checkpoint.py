@@ -125,6 +125,35 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
     return library.load_file(path)
 
 
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Its state_dict with learning rates as plain numbers."""
+    state = optimizer.state_dict()
+    groups = [{**group, "lr": float(group["lr"])} for group in state["param_groups"]]
+    return {**state, "param_groups": groups}
+
+
+def cpu_state_dict(module: torch.nn.Module) -> dict[str, Tensor]:
+    """A state_dict on the CPU in the default memory format, as any loader expects it.
+
+    From another device all numbers of a type leave in one copy: one wait for the device in place of one per tensor.
+    """
+    state = {name: value.detach() for name, value in module.state_dict().items()}
+    if all(value.device.type == "cpu" for value in state.values()):
+        return {name: value.contiguous() for name, value in state.items()}
+    return copied_together(state)
+
+
+def copied_together(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of ``state`` on the CPU, in memory of their own; those of one type travel as one flat copy."""
+    copies = dict.fromkeys(state)  # keeps the order
+    for dtype in {value.dtype for value in state.values()}:
+        names = [name for name, value in state.items() if value.dtype == dtype]
+        flat = torch.cat([state[name].reshape(-1) for name in names]).cpu()
+        for name, part in zip(names, flat.split([state[name].numel() for name in names]), strict=True):
+            copies[name] = part.view(state[name].shape).clone()  # a view would be saved with all the others' memory
+    return copies
+
+
 def digest(value: Any) -> str:
     """sha256 over names, types, shapes and bytes of everything in a nested state; equal states, equal digests."""
     sha = hashlib.sha256()

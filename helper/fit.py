@@ -17,7 +17,7 @@ from dataset import DataError
 
 from . import checkpoint, ddp
 from .argtypes import seed_of
-from .engine import Engine, cpu_state_dict, optimizer_state
+from .engine import Engine
 from .errors import UserError
 from .evaluate import Accuracy, evaluate
 from .recipe import learning_rate_at
@@ -220,8 +220,8 @@ class Fit:
     def weights(self, **more) -> dict:
         """A checkpoint in the originals' form."""
         engine = self.engine
-        optimizer = {} if self.about["role"] == "student" else {"optimizer": optimizer_state(engine.optimizer)}
-        return {**more, "opt": self.run.config, "model": cpu_state_dict(engine.model), **optimizer, **self.about}
+        optimizer = {} if self.about["role"] == "student" else {"optimizer": checkpoint.optimizer_state(engine.optimizer)}
+        return {**more, "opt": self.run.config, "model": checkpoint.cpu_state_dict(engine.model), **optimizer, **self.about}
 
     def state_dict(self) -> dict[str, Any]:
         return {"epoch": self.epoch, "step": self.step, "history": self.history, "best": self.best,

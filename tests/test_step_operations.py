@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from helper.engine import copied_together, cpu_state_dict
+from helper.checkpoint import copied_together, cpu_state_dict
 from helper.graphs import norms_counted_at_once
 from models import model_dict
 from models.half_weights import weights_cast_at_once
