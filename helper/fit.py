@@ -219,9 +219,10 @@ class Fit:
 
     def weights(self, **more) -> dict:
         """A checkpoint in the originals' form."""
-        engine = self.engine
-        optimizer = {} if self.about["role"] == "student" else {"optimizer": checkpoint.optimizer_state(engine.optimizer)}
-        return {**more, "opt": self.run.config, "model": checkpoint.cpu_state_dict(engine.model), **optimizer, **self.about}
+        state = {**more, "opt": self.run.config, "model": checkpoint.cpu_state_dict(self.engine.model)}
+        if self.about["role"] != "student":
+            state["optimizer"] = checkpoint.optimizer_state(self.engine.optimizer)
+        return {**state, **self.about}
 
     def state_dict(self) -> dict[str, Any]:
         return {"epoch": self.epoch, "step": self.step, "history": self.history, "best": self.best,

@@ -56,8 +56,6 @@ def parse(argv=None) -> argparse.Namespace:
     parser.add_argument("--trial", type=trial_list, default=None, metavar="IDS", help="seeds (default: the table's)")
     parser.add_argument("--epochs", type=number(int, low=1), default=None, help="less than the recipe's is reduced")
     parser.add_argument("--train_fraction", type=number(float, above=0, high=1), default=1.0, help="below 1 is reduced")
-    parser.add_argument("--holdout", type=number(int, low=0), default=0, metavar="N",
-                        help="validate on N training images; counts as reduced")
     parser.add_argument("--dataset", type=name_from(NAMES, "data set"), default=None,
                         help="one other than the recipe's counts as reduced")
     parser.add_argument("--jobs", type=number(int, low=1, high=64), default=1, help="runs at once on each device")
@@ -84,7 +82,9 @@ def parse(argv=None) -> argparse.Namespace:
                         help="CPU threads of each run (default: all cores, shared by --jobs)")
     modes.add_argument("--readme", action="store_true", default=False,
                         help="refresh the generated tables of the READMEs, train nothing")
-    parser.removed = {"--print": "--dry_run prints the command of each run, scripts/run_NAME.sh has a table's"}
+    parser.removed = {"--print": "--dry_run prints the command of each run, scripts/run_NAME.sh has a table's",
+                      "--holdout": "tables validate on the test images; the training scripts have it, and a sweep's "
+                                   "flags after --"}
     opt = parser.parse(argv)
     refuse_other_executors(opt)
     return opt
@@ -116,7 +116,7 @@ def main(argv=None) -> None:
             print(f"{name:20} {spec.load(name).title}")
         return
     table = spec.load(opt.table)
-    size = table.size(opt.epochs, opt.train_fraction, opt.holdout, opt.dataset, opt.data_dir)
+    size = table.size(opt.epochs, opt.train_fraction, opt.dataset, opt.data_dir)
     check_places(opt, size)
     plan = Plan(table, size, opt, chooser(table, opt.only))
     show(plan, opt)

@@ -147,7 +147,6 @@ def test_errors_on_the_command_line_are_refused(tmp_path):
     for argv, words in ((["mian"], "did you mean main"), ([main], "main is a table of the project"),
                         (["main", "--only", "KD", "--only", "nothing like it"], "no cell of table main"),
                         (["main", "--epochs", 300], "the recipe of table main has 240"),
-                        ([small, "--teacher_dir", tmp_path / "none"], "--teacher_dir .*no such folder"),
-                        ([small, "--holdout", "50000"], "--holdout 50000")):
+                        ([small, "--teacher_dir", tmp_path / "none"], "--teacher_dir .*no such folder")):
         with pytest.raises(UserError, match=words):
             table_runs.make_plan([*argv, "--save_dir", tmp_path])

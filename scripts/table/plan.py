@@ -211,8 +211,6 @@ class Plan:
         flags = [part for name, value in recipe.items() for part in (f"--{name}", str(value))]
         if self.size.train_fraction != 1:
             flags += ["--train_fraction", str(self.size.train_fraction)]
-        if self.size.holdout:
-            flags += ["--holdout", str(self.size.holdout)]
         places = ("save_dir", "data_dir", "device", "threads")
         return flags + [part for name in places if getattr(self.opt, name) != self.opt.defaults[name]
                         for part in (f"--{name}", str(getattr(self.opt, name)))]
@@ -236,7 +234,7 @@ class Plan:
         stored = self.store.find(opt).get(TEACHER_TRIAL)
         own = last = stored.folder / expected.name if stored else expected
         files = [own]
-        if not flags and not self.size.holdout and self.size.dataset == self.size.recipe_dataset:
+        if not flags and self.size.dataset == self.size.recipe_dataset:
             files = teacher_files(arch, own, self.opt.save_dir, self.opt.teacher_dir)
             if self.table.reduced:  # its teachers are of its own recipe; networks of the full one are not
                 files = files[:files.index(own) + 1]

@@ -111,7 +111,6 @@ class Size:
     recipe_dataset: str
     epochs: int
     train_fraction: float
-    holdout: int
     dataset: str
     reduced: str = ""  # what is reduced in the table's own recipe
     data_dir: str = "data"  # where a user's images are counted
@@ -120,7 +119,6 @@ class Size:
     def _changes(self) -> list[tuple[str, str]]:
         changes = (("epochs", self.recipe_epochs, f"{self.epochs} of {self.recipe_epochs} epochs"),
                    ("train_fraction", 1, f"{100 * self.train_fraction:.10g} % of the training images"),
-                   ("holdout", 0, f"validated on {self.holdout} images held out of training"),
                    ("dataset", self.recipe_dataset, f"data set {self.dataset}"))
         return [(f"{name}={getattr(self, name)}", text) for name, full, text in changes if getattr(self, name) != full]
 
@@ -138,15 +136,10 @@ class Size:
         return "reduced-" + "-".join(name for name, _ in self._changes) if self._changes else ""
 
     @cached_property
-    def whole(self) -> tuple[int, int]:
-        """Training and test images of the data set."""
-        return sizes(self.dataset, self.data_dir)
-
-    @property
     def images(self) -> tuple[int, int]:
         """Training images, and those that an epoch is validated on."""
-        train, test = self.whole
-        return round((train - self.holdout) * self.train_fraction), self.holdout or test
+        train, test = sizes(self.dataset, self.data_dir)
+        return round(train * self.train_fraction), test
 
     @property
     def share(self) -> float:
@@ -200,17 +193,15 @@ class Table:
             replace(row, published=[row.published[i] for i in kept]) if row.published else row
             for row in self.rows if not run or any((row.name, column) in shown for column in columns)])
 
-    def size(self, epochs: int | None = None, train_fraction: float = 1.0, holdout: int = 0,
+    def size(self, epochs: int | None = None, train_fraction: float = 1.0,
              dataset: str | None = None, data_dir: str = "data") -> Size:
         full, name = self.recipe["epochs"], self.recipe["dataset"]
         if (epochs or full) > full:
             raise UserError(f"--epochs {epochs}: the recipe of table {self.name} has {full}; give {full} or less")
-        size = Size(full, name, epochs or full, train_fraction, holdout, dataset or name, self.reduced, data_dir)
+        size = Size(full, name, epochs or full, train_fraction, dataset or name, self.reduced, data_dir)
         if (size.dataset in FOLDERS) != (name in FOLDERS):
             raise UserError(f"--dataset {dataset}: the networks of table {self.name} are made for {name}'s size "
                             "of images; give another data set, or another table")
-        if holdout >= size.whole[0]:
-            raise UserError(f"--holdout {holdout}: {size.dataset} has {size.whole[0]} training images")
         return size
 
 

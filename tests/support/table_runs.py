@@ -39,7 +39,7 @@ def make_plan(argv):
     """The plan of run_table for these flags."""
     opt = run_table.parse([str(word) for word in argv])
     table = spec.load(opt.table)
-    size = table.size(opt.epochs, opt.train_fraction, opt.holdout, opt.dataset, opt.data_dir)
+    size = table.size(opt.epochs, opt.train_fraction, opt.dataset, opt.data_dir)
     return Plan(table, size, opt, run_table.chooser(table, opt.only))
 
 
