@@ -15,12 +15,13 @@ from helper import checkpoint
 from helper.options import parse_student
 from helper.run import Run
 from models import model_dict
-from scripts.zoo_table import MIXINGS
 from tests.support.zoo_cases import CLASSES, SHAPES_S, advised_flags, pair_of_shapes, stages_of
 
 pytestmark = pytest.mark.slow
 
 METHODS = list(distiller_dict)
+MIXINGS = {"none": ["--mix", "none"], "partial": ["--mix", "mixup"], "full": ["--mix", "mixup", "--no-pmixup"],
+           "cutmix": ["--mix", "cutmix"]}
 
 
 @pytest.fixture(scope="session")
