@@ -31,8 +31,8 @@ def draw(table: Table, size: Size, figures: dict, folder: Path) -> None:
                           cell.row.x, value, "here")
                          for cell in table.cells if cell.key in figures for value in figures[cell.key].values],
                         columns=["row", "column", *DEPTHS, "series", "x", TOP1, "from"])
-    for name in DEPTHS:
-        runs[name] = in_order(runs[name])
+    for name, part in zip(DEPTHS, ("teacher", "student"), strict=True):
+        runs[name] = in_order(runs[name], [depth(getattr(cell, part)) for cell in table.cells])
     picture = folder / f"{table.name}.png"
     if runs.empty:
         save(plt.figure(), title, picture)
@@ -49,9 +49,9 @@ def depth(network: str) -> str:
     return network.removeprefix("resnet")
 
 
-def in_order(names: pd.Series) -> pd.Series:
-    """Sorted as they first occur, not by the alphabet."""
-    return names.astype(pd.CategoricalDtype(names.unique()))
+def in_order(names: pd.Series, order: Sequence[str]) -> pd.Series:
+    """Sorted as ``order`` is, not by the alphabet."""
+    return names.astype(pd.CategoricalDtype([*dict.fromkeys(order)]))
 
 
 def save(figure: plt.Figure, title: str, path: Path) -> None:
@@ -152,7 +152,8 @@ def draw_sweep(flags: Sequence[tuple[str, list[str]]], figures: dict, path: Path
         figure = plt.figure()
     elif len(flags) == len(numbers) == 2:
         figure = plt.figure(figsize=(8, 4.5), layout="constrained")
-        heat_map(figure.subplots(), runs.assign(**{name: in_order(runs[name]) for name in names}), *names)
+        ordered = {name: in_order(runs[name], values) for name, values in flags}
+        heat_map(figure.subplots(), runs.assign(**ordered), *names)
     elif numbers:
         others = [name for name in names if name != numbers[-1]]
         series = [" ".join(f"{name}={value}" for name, value in zip(others, line, strict=True))
