@@ -232,6 +232,8 @@ def stop(lanes: Sequence[Lane], signum: int) -> str:
         where = f"{fit.label and fit.label + ', '}{fit.place().lower()}, step {fit.step} of {fit.loader.steps}"
         with lane.context():
             places.append(f"{where}; {fit.save_midway()}")
+    if not places:  # it came while the last one was evaluated
+        places = ["the end of a run; saved, continue with --resume auto"]
     return f"stopped by signal {signum} at " + "; ".join(places)
 
 

@@ -15,5 +15,5 @@ def test_quick_drill_loses_nothing():
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
     tried, survived, lost = map(int, re.search(r"^all +(\d+) +(\d+) +(\d+)$", done.stdout, re.M).groups())
-    assert tried == survived >= 40 and lost == 0
+    assert tried == survived >= 28 and lost == 0
     assert int(re.search(r"^(\d+) kills", done.stdout, re.M).group(1)) >= 12

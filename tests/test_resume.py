@@ -12,6 +12,7 @@ import torch
 from helper import checkpoint, commits
 from helper import run as run_module
 from helper.engine import Engine
+from helper.fit import Fit
 from helper.run import Run
 from helper.stored_runs import StoredRun
 from tests.support.small_runs import (
@@ -114,6 +115,17 @@ def test_a_signal_saves_within_an_epoch(whole, tmp_path, monkeypatch, signum, st
     state = checkpoint.load(only_run(tmp_path) / "resume.pth", digest_needed=True)
     assert state["epoch"] * STEPS + state["step"] == step
     train_ok(tmp_path, *WHOLE, "--resume", "auto")
+    assert results_of(tmp_path) == results_of(whole)
+
+
+def test_a_signal_in_the_last_evaluation_finds_the_run_saved(whole, tmp_path, monkeypatch):
+    def signalled(fit, real=Fit.evaluate):
+        if fit.epoch == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(fit)
+    monkeypatch.setattr(Fit, "evaluate", signalled)
+    done = train(tmp_path, *WHOLE)
+    assert done.status == 143 and "at the end of a run; saved, continue with --resume auto" in done.err
     assert results_of(tmp_path) == results_of(whole)
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import time
 from functools import partial
 from pathlib import Path
 
-from helper import checkpoint
 from tests.faults.processes import Job, check_refused, check_resumed, difference, halfway, in_save, results, tail, whole
 
 Outcomes = list[tuple[str, str]]
@@ -37,12 +35,11 @@ def killed(title: str, job: Job, save: Path, kills: int, rng: random.Random) -> 
             return [(title, f"status {status}: {tail(training)}")] * max(done, 1)
         else:
             drilled = save / f"killed{rounds}"  # it finished before the kill: start again
-    training = job.run(drilled)
-    lost = f"status {training.status}: {tail(training)}" if training.status else difference(job, drilled, expected)
+    lost = check_resumed(job, drilled, expected)
     return [(title, lost)] * done
 
 
-def signals(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
+def signals(job: Job, save: Path, rng: random.Random) -> Outcomes:
     """SIGTERM, SIGHUP and Ctrl-C in the middle of an epoch; Ctrl-C twice."""
     expected, found = whole(job, save), []
     ways = (("SIGTERM", signal.SIGTERM, 143, 0), ("Ctrl-C", signal.SIGINT, 130, 0),
@@ -65,44 +62,7 @@ def signals(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes
     return found
 
 
-def damaged(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
-    """The newest checkpoint truncated, emptied, with a flipped bit, swapped for another; then both damaged."""
-    expected, source = whole(job, save), save / "source"
-    other = Job(job.role, [*job.flags, "--trial", "7"])
-    for victim, folder in ((job, source), (other, save / "other")):
-        training = halfway(victim, folder)
-        training.kill(signal.SIGTERM)
-        training.wait()
-    stranger = other.runs(save / "other")[0] / "resume.pth"
-
-    def flip(file: Path) -> None:
-        content = bytearray(file.read_bytes())
-        content[rng.randrange(len(content) // 4, len(content) // 2)] ^= 1 << rng.randrange(8)
-        file.write_bytes(content)
-
-    ways = {"truncated": lambda f: os.truncate(f, rng.randrange(1, f.stat().st_size)),
-            "emptied": lambda f: os.truncate(f, 0),
-            "with a flipped bit": flip, "swapped for another trial's": lambda f: shutil.copy(stranger, f),
-            "swapped for a teacher": lambda f: shutil.copy(teacher, f)}
-    found = []
-    for i, (title, harm) in enumerate(ways.items()):
-        folder = save / f"harm{i}"
-        shutil.copytree(source, folder)
-        harm(job.runs(folder)[0] / "resume.pth")
-        wrong = check_resumed(job, folder, expected, "resume.pth", "resuming from resume.prev.pth")
-        found.append((f"newest checkpoint {title}", wrong))
-    folder = save / "both"
-    shutil.copytree(source, folder)
-    files = [job.runs(folder)[0] / name for name in ("resume.pth", "resume.prev.pth")]
-    for file in files:
-        flip(file)
-    before = [file.read_bytes() for file in files]
-    wrong = check_refused(job.run(folder), "resume.pth", "resume.prev.pth", "--overwrite")
-    kept = before == [file.read_bytes() for file in files]
-    return [*found, ("both checkpoints damaged: refused, unchanged", wrong or ("" if kept else "they were changed"))]
-
-
-def second_processes(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
+def second_processes(job: Job, save: Path, rng: random.Random) -> Outcomes:
     """A second process on a folder; two at once; a second one with several trials, one of them in training."""
     expected, found = whole(job, save), []
     first = halfway(job, save / "late", 1)
@@ -121,7 +81,7 @@ def second_processes(job: Job, save: Path, rng: random.Random, teacher: Path) ->
     return [*found, ("two processes at once", wrong or difference(job, save / "pair", expected))]
 
 
-def workers(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
+def workers(job: Job, save: Path, rng: random.Random) -> Outcomes:
     """A data worker killed; a signal to the whole process group."""
     job = Job(job.role, [*job.flags, "--loader", "torch", "--num_workers", "2"])
     expected = whole(job, save)
@@ -137,23 +97,3 @@ def workers(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes
     status = "" if training.wait() == 143 else f"status {training.status}: {tail(training)}"
     signalled = status or check_resumed(job, save / "group", expected)
     return [("data worker killed", wrong), ("SIGTERM to workers too", signalled)]
-
-
-def not_finite(job: Job, save: Path, rng: random.Random, teacher: Path) -> Outcomes:
-    """A learning rate that blows the weights up, at once and after two good epochs; stop and skip."""
-    at_once = Job(job.role, [*job.flags, "--learning_rate", "1e8"])
-    wrong = check_refused(at_once.run(save / "once"), "epoch 1", "not finite", "--learning_rate")
-    later = Job(job.role, [*job.flags, "--lr_decay_epochs", "2", "--lr_decay_rate", "1e9"])
-    stopped = check_refused(later.run(save / "later"), "epoch 3", "not finite", "resume.pth, is kept")
-    state = checkpoint.load(later.runs(save / "later")[0] / "resume.pth")
-    if state["epoch"] != 2 or not _finite(state):
-        stopped = stopped or "the checkpoint kept is not that of epoch 2, or not finite"
-    training = later.run(save / "later", "--on_nan", "skip")
-    state = checkpoint.load(later.runs(save / "later")[0] / "resume.pth")
-    skipped = "" if training.status in (0, 2) and "Traceback" not in training.log and _finite(state) else tail(training)
-    return [("not finite at once, stop", wrong), ("not finite later, stop", stopped),
-            ("not finite later, skip", skipped)]
-
-
-def _finite(state: dict) -> bool:
-    return all(bool(value.isfinite().all()) for part in ("model", "method") for value in state[part].values())
