@@ -12,7 +12,6 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 import dataset
 from distiller_zoo import DistillError, distiller_dict
@@ -134,16 +133,6 @@ def classic_epoch(opt, data, device, model_t, name_s: str, method: str) -> float
     classic.model_s.eval()
     evaluate(classic.model_s, dataset.eval_batches(data.test, data, device, opt.batch_size // 2))
     return time.perf_counter() - began
-
-
-def flop_per_image(opt, data, model_t, name_s: str, method: str) -> float:
-    """Floating point operations of our step for an image (two for a multiply-add): convolutions and products."""
-    small = Namespace(**{**vars(opt), "device": "cpu", "precision": "fp32", "step": "eager", "kernels": "torch",
-                         "trial": ["1"]})  # the counter knows torch's operators only
-    bench = Bench(small, data, model_t, name_s, method, torch.device("cpu"), batch_size=2)
-    with FlopCounterMode(display=False) as counter:
-        bench.step(next(bench.batches()))
-    return counter.get_total_flops() / 2
 
 
 @cache
