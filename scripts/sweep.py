@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
 import hashlib
 import itertools
 import shlex
@@ -45,6 +44,7 @@ from .table import several
 from .table.markdown import markdown_table
 from .table.plots import draw_sweep
 from .table.render import Figure, two
+from .table.results import Store, is_finished
 from .table.spec import slug
 
 SCRIPT = "train_student_mixstd.py"
@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"{len(points)} combinations, {len(runs)} runs")
         return
     check(runs)
-    sweep = Sweep(opt, rest, points, [run for _, run in runs.values()])
+    sweep = Sweep(opt, rest, points, runs)
     with sweep.lock():
         sweep.write()
         print(f"{len(points)} combinations, {len(runs)} runs; table: {sweep.folder / 'table.md'}", flush=True)
@@ -180,9 +180,11 @@ def check(runs: dict[str, tuple[list[str], Namespace]]) -> None:
 class Sweep:
     """The outcomes of the runs so far, and the files with them."""
 
-    def __init__(self, opt: Namespace, rest: list[str], points: list[Point], runs: list[Namespace]):
-        self.vary, self.points = opt.vary, points
-        self.reduced = sorted({flag for run in runs for flag in less_than(vars(run))})  # than the full recipe
+    def __init__(self, opt: Namespace, rest: list[str], points: list[Point],
+                 runs: dict[str, tuple[list[str], Namespace]]):
+        self.vary, self.points, self.runs = opt.vary, points, runs
+        self.store = Store(next(run.save_dir for _, run in runs.values()))
+        self.reduced = sorted({flag for _, run in runs.values() for flag in less_than(vars(run))})  # than the recipe
         vary = [word for name, values in opt.vary
                 for word in ("--vary", f"{name}={(';' if ',' in ''.join(values) else ',').join(values)}")]
         self.command = "python -m scripts.sweep " + shlex.join([*vary, "--", *rest])
@@ -208,16 +210,14 @@ class Sweep:
             handle.close()
 
     def finished_before(self) -> dict[str, Outcome]:
-        """By label, the runs that an earlier call of this command finished and whose folders are still there."""
-        try:
-            with open(self.folder / "runs.csv", newline="") as file:
-                lines = list(csv.DictReader(file))
-            return {point.run: Outcome("finished", line["folder"], "", float(line["last_top1"]),
-                                       float(line["best_top1"]))
-                    for point, line in zip(self.points, lines, strict=True)
-                    if line["status"] in ("done", "finished") and Path(line["folder"], "summary.json").exists()}
-        except (OSError, KeyError, TypeError, ValueError):  # none yet, or not this version's
-            return {}
+        """By label, the runs that are finished, by whatever command."""
+        found = {}
+        for label, (_, opt) in self.runs.items():
+            stored = self.store.find(opt, [Path(opt.path_t)] if "path_t" in opt else []).get(opt.trial[0])
+            if stored and is_finished(stored):
+                found[label] = Outcome("done", str(stored.folder), "", stored.summary["last_top1"],
+                                       stored.summary["best_top1"])
+        return found
 
     def report(self, label: str, outcome: Outcome) -> None:
         """A run has ended. A table that can't be written doesn't stop the other runs."""
