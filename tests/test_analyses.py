@@ -157,15 +157,6 @@ def test_a_confidence_of_one_is_in_the_last_bin():
     assert table["accuracy"][14].item() == pytest.approx(2 / 3) and table["confidence"][14].item() == 1
 
 
-def test_entropy_by_hand():
-    logits, _ = random_logits(3, n=20)
-    for row, found in zip(logits.tolist(), calibration.entropy(logits).tolist(), strict=True):
-        total = sum(math.exp(z) for z in row)
-        assert found == pytest.approx(-sum(math.exp(z) / total * math.log(math.exp(z) / total) for z in row))
-    certain = torch.tensor([[5000.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
-    assert calibration.entropy(certain).tolist() == pytest.approx([0, math.log(2)])
-
-
 def test_smoothing_against_the_network_itself(paths, tmp_path):
     """Entropy and spread of plain and scaled logits, from images mixed after normalising and the network as saved."""
     _, tables = run(calibration.main, "--paths", paths[0], "--limit", 30, "--temperatures", "2", "--diagrams", "1",

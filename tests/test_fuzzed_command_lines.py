@@ -4,7 +4,6 @@ import contextlib
 import importlib
 import json
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -164,31 +163,3 @@ def tools():
 def test_every_command_prints_its_help(module):
     done = call(importlib.import_module(module).main, ["--help"])
     assert done.status == 0 and "usage:" in done.out and "--help" in done.out and not done.err
-
-
-class Parsed(BaseException):
-    pass
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("module", tools())
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_tools_refuse_in_one_line(module, data, workspace):
-    """Command lines that their parsers accept end after parsing, because the tools do real work."""
-    main = importlib.import_module(module).main
-    real, flags = Parser.parse, []
-
-    def parse(self, *args, **kwargs):
-        flags.extend(text for action in self._actions for text in action.option_strings if action.dest != "help")
-        real(self, *args, **kwargs)
-        raise Parsed
-
-    with mock.patch.object(Parser, "parse", parse), mock.patch.object(sys, "argv", [module]):
-        with contextlib.suppress(Parsed):
-            call(main, [])
-        name = data.draw(st.sampled_from(sorted(set(flags))))
-        value = data.draw(st.one_of(st.sampled_from(WORDS + PATHS), st.text(max_size=8)))
-        for argv in ([name, value], [f"{name}={value}"], [value]):
-            with contextlib.suppress(Parsed):
-                check(main, argv)

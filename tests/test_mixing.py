@@ -7,11 +7,8 @@ import pytest
 import torch
 from scipy import stats
 
-from dataset import MixSpec, make_loader, plan_epoch
-from dataset import batch as batch_module
-from dataset import plan as plan_module
+from dataset import MixSpec, plan_epoch
 from dataset.batch import Batch, mix_batch, parts
-from tests.support.training import small_data
 
 SIZE, CPU = (32, 32), torch.device("cpu")
 FMU = MixSpec("mixup", pmixup=False)
@@ -235,29 +232,6 @@ def mixed_batches(plan, images, labels, classes, length):
         done.append(Batch(*mix_batch(mine[part.samples], labels[samples], part, classes), len(part.lam)))
     assert start == len(images)
     return done
-
-
-@pytest.mark.parametrize("loader", ["device", "torch"])
-def test_a_new_mixing_needs_a_name_a_function_and_a_draw(loader, monkeypatch):
-    """As in the README. Here a mask in the plan selects the pixels of the partner."""
-    original = plan_module._mixing
-
-    def with_masks(rng, n, b, size, spec):
-        first, second, lam, _ = original(rng, n, b, size, spec)
-        masks = rng.random((n, *size)) >= lam[:, None, None]
-        return first, second, 1 - masks.mean((1, 2), dtype=np.float32), masks
-
-    monkeypatch.setattr(plan_module, "MIXES", (*plan_module.MIXES, "masks"))
-    monkeypatch.setattr(plan_module, "_mixing", with_masks)
-    monkeypatch.setitem(batch_module.MIXERS, "masks", lambda images, partners, _, masks:
-                        torch.where(masks[:, None], partners, images))
-    data, spec = small_data(n=24), MixSpec("masks", pmixup=False)
-    made = make_loader(data, 6, spec, "cpu", loader, 0)
-    clean = torch.cat([one.images for one in make_loader(data, 6, MixSpec("none"), "cpu", loader, 0).epoch(1, 1)])
-    plan, mixed = made.plan(1, 1), torch.cat([one.images for one in made.epoch(1, 1)])
-    for slot in range(24):
-        mask = torch.from_numpy(plan.extra[slot])
-        assert torch.equal(mixed[slot], torch.where(mask, clean[plan.second[slot]], clean[plan.first[slot]]))
 
 
 def test_half_precision_images_keep_their_dtype():
