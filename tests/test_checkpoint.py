@@ -108,13 +108,6 @@ def test_an_altered_tensor_in_a_valid_file_is_refused(state, tmp_path):
         checkpoint.load(tmp_path / "b.pth")
 
 
-def test_resume_files_need_a_digest(state, tmp_path):
-    torch.save(state, tmp_path / "a.pth")
-    assert checkpoint.load(tmp_path / "a.pth")["epoch"] == 3
-    with pytest.raises(UserError, match="no sha256"):
-        checkpoint.load(tmp_path / "a.pth", digest_needed=True)
-
-
 @pytest.mark.parametrize("legacy", [False, True])
 def test_pickles_that_run_code_are_refused(tmp_path, legacy):
     crater = tmp_path / "crater"
@@ -131,18 +124,11 @@ def test_pickles_that_run_code_are_refused(tmp_path, legacy):
 
 
 def test_hostile_structures_are_refused(tmp_path):
-    """A list that contains itself, a deep nesting and a sparse tensor have no digest and give no traceback."""
-    circle = []
+    """A list that contains itself and a sparse tensor have no digest and give no traceback."""
+    circle, file = [], tmp_path / "a.pth"
     circle.append(circle)
-    deep = []
-    for _ in range(600):
-        deep = [deep]
-    for i, value in enumerate((circle, deep, torch.eye(3).to_sparse())):
-        file = tmp_path / f"{i}.pth"
-        try:
-            torch.save({"model": value, "sha256": "0"}, file)
-        except RecursionError:
-            continue
+    for value in (circle, torch.eye(3).to_sparse()):
+        torch.save({"model": value, "sha256": "0"}, file)
         with pytest.raises(UserError):
             checkpoint.load(file)
 

@@ -67,8 +67,7 @@ def test_students_have_names_of_their_own_and_nothing_is_overwritten(tmp_path, c
         assert guard(export_weights.main, [*other, "--name", name]) == 2
         assert f"--name {name}: leads out of --out" in capsys.readouterr().err
     assert guard(export_weights.main, [*other, "--name", "resnet8_second"]) == 0
-    words = kept.replace('"top1": ', '"top1": "x", "t": ')
-    for damaged in ("[", "[]", '{"resnet8": 3}', '{"other": {"top1": 1}}', words):
+    for damaged in ("[", '{"resnet8": 3}', kept.replace('"top1": ', '"top1": "x", "t": ')):
         index.write_text(damaged)
         assert guard(export_weights.main, [*other, "--name", "third"]) == 2
         assert "index.json" in (err := capsys.readouterr().err) and err.count("\n") == 1

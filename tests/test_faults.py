@@ -1,7 +1,8 @@
-"""Faults simulated within this process: disks, files, locks. For real processes: python -m tests.faults."""
+"""Faults simulated within this process: disks, files, locks; then those of real processes, python -m tests.faults."""
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from helper import checkpoint
 from helper.engine import Engine
 from helper.fit import Fit
 from helper.run import Run
+from tests.conftest import ROOT
 from tests.support.bombs import Bomb
 from tests.support.small_runs import (  # noqa: F401 - a fixture
     MAINS,
@@ -289,3 +291,13 @@ def test_a_bad_teacher_is_refused_in_one_line(whole, tmp_path, kind):
         done = call(MAINS["student"], [*SOME, "--path_t", file, "--save_dir", tmp_path / "save"])
     assert_refused(done, Path(file).name)
     assert not (tmp_path / "save").exists() and not (tmp_path / "crater").exists()
+
+
+@pytest.mark.slow
+def test_quick_drill_loses_nothing():
+    done = subprocess.run([sys.executable, "-m", "tests.faults", "--quick"], cwd=ROOT, text=True, capture_output=True,
+                          timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    tried, survived, lost = map(int, re.search(r"^all +(\d+) +(\d+) +(\d+)$", done.stdout, re.M).groups())
+    assert tried == survived >= 28 and lost == 0
+    assert int(re.search(r"^(\d+) kills", done.stdout, re.M).group(1)) >= 12

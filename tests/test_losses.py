@@ -38,7 +38,8 @@ from distiller_zoo.ReviewKD import ABF
 from distiller_zoo.right_vectors import RightVectors
 from tests.references.reviewkd import reviewed
 from tests.support.draws import draw, maps, total
-from tests.support.feature_cases import options, pair_of_shapes
+from tests.support.feature_cases import options
+from tests.support.zoo_cases import pair_of_shapes
 
 GOLDEN = Path(__file__).with_name("golden")
 DATA = np.load(GOLDEN / "upstream.npz")

@@ -8,6 +8,7 @@ import torch
 
 import train_teacher
 from distiller_zoo import DistillError, distiller_dict
+from helper import recipe
 from helper.argtypes import file_path, folder_path, seed_of
 from helper.errors import UserError, guard
 from helper.options import parse_student, parse_teacher
@@ -124,6 +125,18 @@ def test_the_learning_rate_of_slow_networks_is_only_a_default():
             slow = model in ("MobileNetV2", "ShuffleV1", "ShuffleV2")
             assert parse(role, flag, model).learning_rate == (0.01 if slow else 0.05)
             assert parse(role, flag, model, "--learning_rate", "0.2").learning_rate == 0.2
+
+
+@pytest.mark.parametrize("role", PARSERS)
+def test_the_defaults_are_the_full_recipe(role):
+    opt = parse(role)
+    assert {name: getattr(opt, name) for name in recipe.FULL} == recipe.FULL
+    assert opt.epochs == 240 and recipe.less_than(vars(opt)) == [] == recipe.less_than({"epochs": 300})
+
+
+def test_each_flag_below_the_recipe_is_listed():
+    values = {"dataset": "digits", "epochs": 3, "train_fraction": 0.5, "holdout": 100, "momentum": 0.1}
+    assert recipe.less_than(values) == ["--dataset digits", "--epochs 3", "--train_fraction 0.5", "--holdout 100"]
 
 
 def test_flags_without_effect_cause_a_warning():

@@ -9,7 +9,7 @@ import pytest
 
 from distiller_zoo import distiller_dict
 from distiller_zoo.settings import COMMITS, GENERAL, SETTINGS, WEIGHTS
-from helper.options import mixing_in_words, parse_student, parse_teacher
+from helper.options import parse_student
 from helper.run import student_name
 
 UPSTREAM = json.loads((Path(__file__).parent / "golden" / "upstream_settings.json").read_text())
@@ -145,13 +145,6 @@ def assert_not_mixed(line):
         for short, name in (("-a", "alpha"), ("-b", "beta")):
             if theirs.get(short) != "1":  # the last line, crd + kd
                 assert getattr(default, name) == float(theirs[short]), method
-
-
-def test_description_of_the_mixing():
-    assert "not mixed" in mixing_in_words(parse_student(["--distill", "similarity"]))
-    assert "mixup of about 41 %" in mixing_in_words(parse_student([]))
-    assert "mixup of about 11 %" in mixing_in_words(parse_student(["--pmu_sampling", "exact"]))
-    assert "cutmix of all" in mixing_in_words(parse_teacher(["--mix", "cutmix", "--no-pmixup"]))
 
 
 @pytest.mark.parametrize("data, rate", [("cifar100", 0.01), ("folder", 0.1), ("imagenet", 0.1)])

@@ -4,7 +4,7 @@ from functools import cache
 
 import torch
 
-from distiller_zoo import Pair, distiller_dict
+from distiller_zoo import distiller_dict
 from models import any_model, imagenet_dict
 from tests.support.draws import draw
 
@@ -36,7 +36,3 @@ def options(name, **changes):
 def outputs(feature_shapes, seed):
     features = [draw(*shape, seed=seed + i, dtype=torch.float32).relu() for i, shape in enumerate(feature_shapes)]
     return features, draw(len(features[0]), 10, seed=seed + 9, dtype=torch.float32)
-
-
-def pair_of_shapes(shapes_s, shapes_t):
-    return Pair([torch.Size(s) for s in shapes_s], [torch.Size(t) for t in shapes_t], 100, 10)
