@@ -1,4 +1,5 @@
-"""CRD compared with plain loops: values, memories, constants, gradients. For its negatives see test_sampling.py."""
+"""CRD compared with plain loops: values, memories, constants. For its gradients see test_zoo.py, for its negatives
+test_sampling.py."""
 from argparse import Namespace
 
 import numpy as np
@@ -98,14 +99,8 @@ def test_zero_features_and_half_precision_stay_finite(rows, dtype):
 
 # The method ---------------------------------------------------------------------------------------------------------
 
-def method(seed=5, **changes):
-    both = Pair(shapes("resnet20"), shapes("resnet32"), N, CLASSES, LABELS, seed)
-    return distiller_dict["crd"](options("crd", **{"nce_k": K, "feat_dim": 8, **changes}), both), both
-
-
 def test_too_few_negatives_are_refused():
-    crd = distiller_dict["crd"]
-    _, both = method()
+    crd, both = distiller_dict["crd"], Pair(shapes("resnet20"), shapes("resnet32"), N, CLASSES, LABELS)
     assert crd.unsupported(options("crd", nce_k=50), both) == ""
     assert "--nce_k 51 is more" in (why := crd.unsupported(options("crd", nce_k=51), both)) and "50 or less" in why
     one_class = Pair(both.shapes_s, both.shapes_t, N, 1, torch.zeros(N, dtype=torch.int64))

@@ -1,4 +1,4 @@
-"""Image folders: batches, refused folders, the recipe, both training scripts and every method."""
+"""Image folders: batches, refused folders, the recipe, both training scripts."""
 import math
 import os
 import pickle

@@ -1,4 +1,4 @@
-"""Flags: ranges, booleans, similar names, defaults, warnings; different names for different configurations."""
+"""Flags: ranges, booleans, similar names, defaults, warnings; names of runs."""
 import argparse
 import os
 from pathlib import Path
