@@ -229,7 +229,7 @@ def run_sections(places: list[Path], page: Path) -> tuple[list[Section], list[Se
         groups: dict[str, list[StoredRun]] = {"": [], ", reduced": [], ", unfinished": []}
         found: dict[tuple[str, str], StoredRun] = {}  # a table's records are copies of runs
         for run in (run for place in places for run in stored_runs(place / kind)):
-            found.setdefault((run.folder.name, str(run.summary)), run)
+            found.setdefault((run.folder.name, str(run.config.get("teacher_sha256"))), run)
         for run in found.values():
             if run.config:
                 groups[group_of(run)].append(run)

@@ -109,9 +109,13 @@ def gpu_list(text: str) -> list[str]:
 def main(argv=None) -> None:
     opt = parse(argv)
     if opt.readme:
+        if idle := sorted(opt.given - {"readme", "out"}):
+            raise UserError(f"--readme trains nothing: leave out {', '.join(idle)}")
         readme_tables.refresh_pages(Path(opt.out))
         return
     if opt.table is None:
+        if opt.given:
+            raise UserError(f"name a table before the flags: {', '.join(spec.names())}, or a .json file")
         for name in spec.names():
             print(f"{name:20} {spec.load(name).title}")
         return
@@ -160,21 +164,29 @@ def run(plan: Plan, opt: argparse.Namespace) -> None:
         raise UserError(f"--out {opt.out}: {logs} can't be made ({error.strerror}); name another folder") from None
     started = list[Job]()
 
-    def problems() -> dict[str, str]:
-        found = {run.label: job.problem_of(run) for job in started for run in job.runs if run.missing}
+    def problems(otherwise: str = "") -> dict[str, str]:
+        found = {run.label: job.problem_of(run) or otherwise for job in started for run in job.runs if run.missing}
         return {label: problem for label, problem in found.items() if problem}
 
-    def write() -> None:
+    def write() -> str:
+        """Why the table can't be written, which doesn't stop the runs; '' where it was."""
         plan.refresh()
-        plots.draw(plan.table, plan.size, render.write(plan, problems()), plan.folder)
+        try:
+            plots.draw(plan.table, plan.size, render.write(plan, problems()), plan.folder)
+        except OSError as error:
+            why = f"{error.filename or plan.folder}: {error.strerror}; make room, or move it away"
+            print(f"WARNING {why}", flush=True)
+            return why
+        return ""
 
     waiting = plan.waiting
     for wave in waves(waiting, opt.at_once, executor.room):
         started += wave
         jobs.train(wave, executor, logs, write)
-    write()
+    if why := write():
+        raise UserError(f"{why}; all runs are in {opt.save_dir}, the same command writes the table")
     print(f"==> {plan.folder / 'table.md'}")
-    if failed := problems():
+    if failed := problems("its process ended without it"):
         raise UserError(f"{len(failed)} of {len(waiting)} runs failed: {'; '.join(failed)}; their logs are in "
                         f"{logs}, the same command tries them again")
 
@@ -217,7 +229,7 @@ def show(plan: Plan, opt: argparse.Namespace) -> None:
     rate, unit = plan.store.rate(opt.device != "cpu" and torch.cuda.is_available()), costs.unit()
 
     def cost(work: float) -> str:
-        return f"{work / unit:.2f} units" + (f", about {duration(work / rate)}" if rate else "")
+        return f"{work / unit:.2g} units" + (f", about {duration(work / rate)}" if rate else "")
 
     for run in sorted(shown, key=lambda run: run.kind != "models"):
         print(f"  [{state(run)}] {run.label}" + (f"  {cost(plan.cost(run))}" if run.missing else ""))
@@ -229,7 +241,7 @@ def show(plan: Plan, opt: argparse.Namespace) -> None:
     warn_of_code(plan)
     if missing:
         whole, chain = plan.costs()
-        print(f"in units of one full run of resnet56 > resnet20: {whole / unit:.1f} in all, {chain / unit:.1f} in the "
+        print(f"in units of one full run of resnet56 > resnet20: {whole / unit:.4g} in all, {chain / unit:.3g} in the "
               "longest chain of a teacher and a student")
         if rate:
             print(f"about {duration(whole / rate)} one after another, at the rate of the runs under --save_dir")

@@ -104,6 +104,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if word.startswith("-") and word.split("=")[0] not in OWN or word.endswith(".py"):
             raise UserError(f"{word}: flags of the training go after --, as in --vary kd_T=1,4 -- {word} ...")
     opt, rest = parse(words[:cut]), words[cut + 1:]
+    for word in rest:
+        if word.split("=")[0] in ("--vary", "--at_once", "--dry_run"):
+            raise UserError(f"{word}: a flag of the sweep; it goes before --")
     if rest and rest[0].endswith(".py") and rest[0] not in several.SCRIPTS:
         raise UserError(f"{rest[0]}: after -- one of {', '.join(several.SCRIPTS)}, or flags of {SCRIPT}")
     script, common = (rest[0], rest[1:]) if rest and rest[0] in several.SCRIPTS else (SCRIPT, rest)

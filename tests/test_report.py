@@ -31,6 +31,8 @@ def test_the_report_escapes_names_and_needs_no_network(tmp_path):
         (evil / "curves.png").write_bytes(b"png")
         plan = table_runs.make_plan([*argv, *more])
         plots.draw(plan.table, plan.size, render.write(plan, {EVIL: "the disk | is full"}), plan.folder)
+        summary = evil / "summary.json"  # trained once more: its record stays that of the first time
+        summary.write_text(summary.read_text().replace('"wall_time_s": 9.0', '"wall_time_s": 8.0'))
     (tmp_path / "result" / f"tsne {EVIL}").mkdir()
     (tmp_path / "result" / f"tsne {EVIL}" / "points.csv").write_text(f"x,{EVIL}\n1,2\n")
     text = page(tmp_path)

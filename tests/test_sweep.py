@@ -80,6 +80,7 @@ def test_invalid_values_are_refused_before_anything_starts(vary, words, teacher,
     assert not any(tmp_path.iterdir())
     for line, problem in (("--vary kd_T=1,4 --dataset digits", "--dataset: flags of the training go after --"),
                           ("--vary gamma=0.2,0.3 -- -r 0.5", "-r: given after -- and with --vary"),
+                          ("--vary kd_T=1,4 -- --at_once 2", "--at_once: a flag of the sweep; it goes before --"),
                           ("--vary kd_T=1,4 -- train_teachr.py", "train_teachr.py")):
         assert_refused(call(sweep.main, line.split()), problem)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from helper.known_teachers import KnownTeacher, known_teachers, vanilla
-from scripts.table import plots, render
+from scripts.table import plots, render, spec
 from scripts.table.render import Figure
 from tests.support import table_runs
 
@@ -76,7 +76,7 @@ def test_full_and_reduced_runs_are_kept_apart(tmp_path):
     assert "published" not in line and line["size"] == "reduced: 24 of 240 epochs, 50 % of the training images"
     above = (folder / "table.md").read_text().split(render.DETAILS)[0]
     assert above.startswith("# Small table (reduced: 24 of 240 epochs, 50 % of the training images)\n")
-    assert "resnet14 > resnet8 (reduced)" in above and "same shares of the epochs" in above and "40.00" not in above
+    assert "resnet14 > resnet8 (reduced)" in above and "drops after epochs 15, 18, 21" in above and "40.00" not in above
     assert "| KD | 12.00 ± 1.41 (n=2) |" in above and "MIXSTD" not in above  # only what was run
 
 
@@ -116,7 +116,7 @@ def test_a_fetched_teacher_has_the_accuracy_measured_by_its_students(tmp_path, m
         assert "Teachers: resnet14: someone (example.org/zoo), 55.25 %." in above
 
 
-def test_records_stay_without_the_runs_folders_until_the_recipe_changes(tmp_path):
+def test_records_stay_without_the_runs_folders_until_the_recipe_changes(tmp_path, capsys):
     full, _ = plans_with_runs(tmp_path)
     source = table_runs.finish(full, table_runs.run_of(full, "KD"), "2", 42.0)
     (source / "log.csv").write_text("stage,epoch,test_acc\nmain,240,42.0\n")
@@ -145,6 +145,7 @@ def test_records_stay_without_the_runs_folders_until_the_recipe_changes(tmp_path
     for damaged in ("{", '{"last_top1": NaN}'):
         (record / "summary.json").write_text(damaged)
         assert mean() == f"{(41 + 44.5) / 2:.2f}"
+        assert f"WARNING {record}: holds a finished run, but no readable summary.json" in capsys.readouterr().out
     assert mean(50.0) == f"{(41 + 50) / 2:.2f}"
 
 
@@ -185,6 +186,21 @@ def test_every_table_in_result_has_the_means_of_its_records(tmp_path, monkeypatc
 
 
 # Pictures -------------------------------------------------------------------------------------------------------------
+
+def test_any_name_of_a_table_and_its_rows_is_drawn(tmp_path):
+    names = ["$\\frac$ KD", "学生 | <b>", "x" * 300]
+    rows = [{"name": name, "flags": f"--distill kd --kd_T {i}"} for i, name in enumerate(names, 1)]
+    file = Path(table_runs.small_table(tmp_path, rows=rows, title="An odd\n# title")).rename(tmp_path / "my table.json")
+    plan = table_runs.make_plan([file, "--save_dir", tmp_path, "--out", tmp_path])
+    figures = {cell.key: Figure([60.0, 61.0]) for cell in plan.table.cells}
+    plan.folder.mkdir()
+    plots.draw(plan.table, plan.size, figures, plan.folder)
+    render.write(plan)
+    assert (plan.folder / "my table.png").exists() and "# An odd # title\n" in (plan.folder / "table.md").read_text()
+    assert "](my%20table.png)" in (plan.folder / "table.md").read_text()
+    slugs = [spec.slug(run.label) for run in plan.runs.values()]
+    assert len(set(slugs)) == len(slugs) and all(len(slug.encode()) < 200 for slug in slugs)
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["augmentation", "beta_a"])

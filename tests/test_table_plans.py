@@ -149,7 +149,7 @@ def test_costs_are_multiply_adds_at_the_rate_of_finished_runs(argv, capsys):
     args.write_text(args.read_text().replace('"none"', '"a GPU; a CPU"'))
     run_table.main([*map(str, argv), "--dry_run"])
     units, hours = cost / costs.unit(), cost / (t + 3 * s) / 2000 / 3600  # the median of 1000 and 3000 images/s
-    assert f"] KD, resnet14 > resnet8  {units:.2f} units, about {hours:.1f} h\n" in capsys.readouterr().out
+    assert f"] KD, resnet14 > resnet8  {units:.2g} units, about {hours:.1f} h\n" in capsys.readouterr().out
 
 
 # The command line -----------------------------------------------------------------------------------------------------
@@ -160,6 +160,8 @@ def test_the_command_line_lists_tables_and_plans(tmp_path):
     assert "[to do] teacher resnet56" in done.out and "0 done" in done.out and not (tmp_path / "out").exists()
     assert "full run of resnet56 > resnet20: 424.1 in all, 32.8 in the longest chain" in done.out
     assert_refused(call(run_table.main, ["main", "--readme", "--dry_run"]), "not allowed with argument")
+    assert_refused(call(run_table.main, ["main", "--readme"]), "--readme trains nothing: leave out table")
+    assert_refused(call(run_table.main, ["--jobs", "2"]), "name a table before the flags: augmentation,")
     assert_refused(call(run_table.main, ["main", "--print"]), "--print was removed; --dry_run")
 
 

@@ -1,5 +1,6 @@
 """The processes of a table: order, failures, signals, several runs per process, and a table killed and continued."""
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -116,6 +118,13 @@ def test_ctrl_c_lets_every_run_save_and_stops_all(tmp_path, capsys):
     assert [run.process.poll() for run in runs[:2]] == [143, 143] and runs[2].process is None
 
 
+def test_two_tables_keep_the_runs_of_their_processes_apart(tmp_path):
+    """Each starts a 'group 1' under the same logs/, and the process reads its runs seconds later."""
+    groups = [Job("students, group 1", [Fake(tmp_path, label, "")], at_once=1) for label in ("one", "two")]
+    files = [group.argv(tmp_path)[1] for group in groups]
+    assert [list(json.loads(Path(file).read_text())) for file in files] == [["one, trial 1"], ["two, trial 1"]]
+
+
 # Real tables ----------------------------------------------------------------------------------------------------------
 
 def seeds(folder):
@@ -190,6 +199,27 @@ def test_a_failed_run_is_in_the_table_until_it_is_finished(tmp_path, monkeypatch
     failed, = (line for line in table.read_text().splitlines() if line.startswith("- "))
     assert failed.startswith("- KD, resnet8 > resnet8: ") and failed.endswith("error: the disk | is full")
     assert call(run_table.main, argv).status == 0 and "## Failed" not in table.read_text()
+
+
+def test_results_that_cannot_be_written_stop_no_run(tmp_path, monkeypatch):
+    argv = [table_runs.small_table(tmp_path, columns=["resnet8 > resnet8"]), *DIGITS, "--epochs", 1, "--save_dir",
+            tmp_path / "save", "--out", tmp_path / "out"]
+    table_runs.train_in_process(monkeypatch)
+    records = table_runs.make_plan(argv).folder / "models"
+    records.parent.mkdir(parents=True)
+    records.write_text("a file in the way")
+    done = call(run_table.main, argv)
+    assert_refused(done, f"{records}/", "make room, or move it away; all runs are in")
+    assert done.out.count("==> finished: ") == 3 and f"WARNING {records}" in done.out
+    records.unlink()
+    assert call(run_table.main, argv).status == 0 and seeds(tmp_path) == {"Teacher": "1", "KD": "1", "MIXSTD": "1"}
+
+
+def test_a_process_that_leaves_runs_untrained_is_no_success(tmp_path, monkeypatch):
+    argv = [table_runs.small_table(tmp_path, columns=["resnet8 > resnet8"]), *DIGITS, "--epochs", 1, "--save_dir",
+            tmp_path / "save", "--out", tmp_path / "out", "--only", "Teacher"]
+    monkeypatch.setattr(Local, "start", lambda self, argv, log: SimpleNamespace(returncode=0, poll=lambda: 0))
+    assert_refused(call(run_table.main, argv), "1 of 1 runs failed: teacher resnet8")
 
 
 def raise_disk_full(argv):

@@ -109,7 +109,9 @@ ERRORS = [
     ({"rows": [{"name": "A"}, {"flag": ""}]}, "row 2: name: Field required"), ({"a\nb": 1}, "a b: unknown key"),
     ({"rows": [{"name": "A"}, "B"]}, "row 2: .*object"), ({"rows": [{"name": "a\nb", "x": ""}]}, "row a b: x: "),
     ({"about": "x"}, "about"), ({"rows": []}, "no rows"), ({"columns": ["resnet8"]}, "TEACHER > STUDENT"),
-    ({"columns": ["resnet8>resnet8"]}, "column 'resnet8>resnet8'"), ({"rows": [{"name": "A"}] * 2}, "same name"),
+    ({"columns": ["resnet8>resnet8"]}, "column 'resnet8>resnet8'"),
+    ({"columns": ["resnet8 > resnet9"]}, "'resnet9' is no network; did you mean resnet"),
+    ({"picture": "curves"}, "'curves' needs x_label, and x"), ({"rows": [{"name": "A"}] * 2}, "same name"),
     *(({"rows": [{"name": "a", **row}]}, words) for row, words in (
         ({"flags": "--mix 'none"}, "No closing quotation"), ({"flag": ""}, "row a: flag: .* did you mean flags"),
         ({"published": 70}, "row a: published: .*array, or "), ({"published": [1, 2], "source": "x"}, "2 published"),

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import re
 import shlex
@@ -58,9 +60,11 @@ class Job:
     def argv(self, logs: Path) -> list[str]:
         if self.at_once is None:
             return self.runs[0].argv(self.missing)
-        file = logs / f"{slug(self.label)}.json"
-        save_json({f"{run.label}, trial {trial}": run.argv([trial])  # runs of a seed are neighbours: they share batches
-                   for trial in self.missing for run in self.runs if trial in run.missing}, file)
+        runs = {f"{run.label}, trial {trial}": run.argv([trial])  # runs of a seed are neighbours: they share batches
+                for trial in self.missing for run in self.runs if trial in run.missing}
+        digest = hashlib.sha256(json.dumps(runs).encode()).hexdigest()[:8]  # another table may write its group 1
+        file = logs / f"{slug(self.label)}-{digest}.json"
+        save_json(runs, file)
         return ["scripts/table/several.py", str(file), "--at_once", str(self.at_once)]
 
     def output(self) -> list[str]:

@@ -107,7 +107,10 @@ class Plan:
         self.teachers: dict[tuple[str, str], TeacherSource] = {}
         self.cell_runs: dict[tuple[str, str], tuple[Training | None, list[str]]] = {}
         for cell in table.cells:
-            run, trials = self._run_of(cell)
+            try:
+                run, trials = self._run_of(cell)
+            except UserError as error:
+                raise UserError(f"table {table.name}: {error}") from None
             self.cell_runs[cell.key] = run, trials
             if run is not None:
                 run.add(trials)
@@ -132,6 +135,8 @@ class Plan:
                     run.unfinished[trial] = len(found.log)
             run.kept = {trial: result_of(found) for trial, found in self.records.find(run.opt, files).items()
                         if is_finished(found)}
+            if run.teacher and run.source.path.is_file():
+                run.teacher.retrain.clear()
 
     def keep_records(self) -> None:
         for run in self.runs.values():
@@ -207,19 +212,13 @@ class Plan:
 
     def _common(self) -> list[str]:
         recipe = {**self.table.recipe, "dataset": self.size.dataset, "epochs": self.size.epochs,
-                  "lr_decay_epochs": ",".join(map(str, self._decay_epochs()))}
+                  "lr_decay_epochs": ",".join(map(str, self.size.drops))}
         flags = [part for name, value in recipe.items() for part in (f"--{name}", str(value))]
         if self.size.train_fraction != 1:
             flags += ["--train_fraction", str(self.size.train_fraction)]
         places = ("save_dir", "data_dir", "device", "threads")
         return flags + [part for name in places if getattr(self.opt, name) != self.opt.defaults[name]
                         for part in (f"--{name}", str(getattr(self.opt, name)))]
-
-    def _decay_epochs(self) -> list[int]:
-        """The drops at the recipe's shares of the epochs; those that fall together or outside are one or none."""
-        share = self.size.epochs / self.size.recipe_epochs
-        drops = {max(1, round(epoch * share)) for epoch in self.table.recipe["lr_decay_epochs"]}
-        return sorted(drop for drop in drops if drop < self.size.epochs)
 
     # Teachers ---------------------------------------------------------------------------------------------------------
 

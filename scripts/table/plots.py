@@ -17,7 +17,7 @@ from helper.files import save_bytes
 from .spec import Size, Table
 
 matplotlib.use("Agg")
-sns.set_theme(style="whitegrid", context="notebook", font_scale=0.8)
+sns.set_theme(style="whitegrid", font_scale=0.8, rc={"text.parse_math": False})  # names may hold a $
 TOP1 = "last epoch's top-1, %"
 DEPTHS = ("teacher depth", "student depth")
 POINTS = {"errorbar": "sd", "capsize": 0.25, "linestyle": "none", "markersize": 5, "err_kws": {"linewidth": 1.5}}

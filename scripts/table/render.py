@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from urllib.parse import quote
 
 from helper.commits import commits_in, short_commit
 from helper.files import csv_text, save_text
@@ -110,7 +111,7 @@ def markdown(plan: Plan, results: dict, figures: dict, failed: Mapping[str, str]
                  f"run are left out, and rows without one{' or a published figure' if published else ''}.")
     sources = [] if size.label else [f"Published: {text}." for text in table.sources]
     names = [table.name, "result_heatmap"] if table.picture == "surfaces" else [table.name]
-    pictures = [f"![{markdown_cell(title)}]({name}.png)" for name in names]
+    pictures = [f"![{markdown_cell(title)}]({quote(name)}.png)" for name in names]
     lines = [f"# {title}", "", *_paragraphs(notes), *_matrix(table, size, figures), "",
              *_comparisons(table, figures), *_paragraphs([*_training(table, results), *sources]), DETAILS,
              "", *_paragraphs(pictures), *_failures(failed),

@@ -16,7 +16,7 @@ from helper.device import DEFAULT_PRECISIONS
 from helper.files import save_bytes
 from helper.known_teachers import known_teachers
 from helper.run import SET_AT_START, config_of, identity
-from helper.stored_runs import FOLDERS, StoredRun, stored_runs
+from helper.stored_runs import FINISHED, FOLDERS, StoredRun, stored_runs
 from helper.teacher import read_teacher
 from models import any_model
 
@@ -67,10 +67,13 @@ class Store:
         for run in (run for kind in FOLDERS for run in stored_runs(self.root / kind)):
             if run.config.get("precision") and "trial" in run.config:
                 self.runs.setdefault(_key(run.config), []).append(run)
-            elif run.status and "trial" not in run.config and run.folder not in self.warned:
+            damaged = "" if "trial" in run.config else "args.json"
+            if run.status == FINISHED and not run.summary:
+                damaged = "summary.json"
+            if run.status and damaged and run.folder not in self.warned:
                 self.warned.add(run.folder)
-                print(f"WARNING {run.folder}: holds {run.status}, but no readable args.json, so no table counts it; "
-                      "put args.json back", flush=True)
+                print(f"WARNING {run.folder}: holds {run.status}, but no readable {damaged}, so no table counts it; "
+                      f"put {damaged} back", flush=True)
 
     def find(self, opt: Namespace, teachers: Sequence[Path] = ()) -> dict[str, StoredRun]:
         """The runs of this configuration by trial: of two with one trial a finished one rather than an unfinished one,

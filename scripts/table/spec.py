@@ -16,6 +16,7 @@ A table is rows x columns of cells, each cell one training command. Keys of a fi
 """
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shlex
@@ -109,6 +110,7 @@ class Size:
 
     recipe_epochs: int
     recipe_dataset: str
+    recipe_drops: tuple[int, ...]
     epochs: int
     train_fraction: float
     dataset: str
@@ -155,8 +157,16 @@ class Size:
     @property
     def schedule(self) -> str:
         """A description of what a change of the number of epochs does to the schedule."""
-        return ("The learning rate drops, first stages and warm-ups come at the same shares of the epochs."
+        drops = f"drops after epochs {', '.join(map(str, self.drops))}" if self.drops else "does not drop"
+        return (f"The learning rate {drops}; first stages and warm-ups are shortened as the epochs are."
                 if self.epochs != self.recipe_epochs else "")
+
+    @property
+    def drops(self) -> list[int]:
+        """The drops at the recipe's shares of the epochs; those that fall together or outside are one or none."""
+        share = self.epochs / self.recipe_epochs
+        drops = {max(1, round(epoch * share)) for epoch in self.recipe_drops}
+        return sorted(drop for drop in drops if drop < self.epochs)
 
 
 @pydantic.dataclasses.dataclass(config=STRICT)
@@ -198,7 +208,8 @@ class Table:
         full, name = self.recipe["epochs"], self.recipe["dataset"]
         if (epochs or full) > full:
             raise UserError(f"--epochs {epochs}: the recipe of table {self.name} has {full}; give {full} or less")
-        size = Size(full, name, epochs or full, train_fraction, dataset or name, self.reduced, data_dir)
+        size = Size(full, name, tuple(self.recipe["lr_decay_epochs"]), epochs or full, train_fraction, dataset or name,
+                    self.reduced, data_dir)
         if (size.dataset in FOLDERS) != (name in FOLDERS):
             raise UserError(f"--dataset {dataset}: the networks of table {self.name} are made for {name}'s size "
                             "of images; give another data set, or another table")
@@ -207,7 +218,10 @@ class Table:
 
 def slug(text: str) -> str:
     """A file name of letters, digits and a few signs."""
-    return re.sub(r"[^A-Za-z0-9.=%+-]+", "_", text).strip("_")
+    name = re.sub(r"[^\w.=%+-]+", "_", text).strip("_")
+    if len(name.encode()) < 200:  # of the 255 bytes that file systems take
+        return name
+    return f"{name[:40]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def names() -> list[str]:
@@ -232,7 +246,7 @@ def load(name: str) -> Table:
     if problem:
         problem = " ".join(problem.split())  # a name or a key of the file may hold line breaks
         raise UserError(f"{path}: {problem}; the keys are described in scripts/table/spec.py")
-    table.name = path.stem
+    table.name, table.title = path.stem, " ".join(table.title.split())
     table.rows = [with_published(row, table, path) for row in table.rows]
     return table
 
@@ -284,6 +298,8 @@ def mistakes(table: Table) -> Iterator[str]:
         yield f"trial: {error}"
     if recipe["dataset"] not in SIZES:
         yield f"recipe: dataset {recipe['dataset']!r} is none of {', '.join(SIZES)}"
+    if table.picture == "curves" and not (table.x_label and any(row.x is not None for row in rows)):
+        yield "picture 'curves' needs x_label, and x of the rows"
     if not rows or not columns:
         yield "it has no rows or no columns"
     if len({row.name for row in rows}) < len(rows) or len(set(columns)) < len(columns):
@@ -296,8 +312,10 @@ def mistakes(table: Table) -> Iterator[str]:
     for column in columns:
         names = column.split(" > ")
         pair = any(row.role != "student" for row in rows if column not in row.skip)
-        if len(names) not in ((2,) if pair else (1, 2)) or any(name not in networks for name in names):
+        if len(names) not in ((2,) if pair else (1, 2)):
             yield f"column {column!r}: must be 'TEACHER > STUDENT', or one network where every row trains it alone"
+        yield from (f"column {column!r}: {name!r} is no network{near(name, networks)}" for name in names
+                    if name not in networks)
 
 
 def mistakes_of_row(row: Row, table: Table) -> Iterator[str]:
