@@ -68,7 +68,7 @@ def fast_conv(*args):
 def uses_kernel(net, x):
     with torch.profiler.profile() as events:
         net(x)
-    return any(event.key == "mixkd::convolve" for event in events.key_averages())
+    return not any(event.key == "aten::convolution" for event in events.key_averages())
 
 
 def conv_outcome(net, x, dy, convert=lambda t: t):

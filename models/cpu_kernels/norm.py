@@ -94,11 +94,8 @@ class NativeBatchNorm2d(BatchNorm2d):
 
     def _suits(self, x: Tensor, residual: Tensor | None) -> bool:
         """Whether the kernel applies: supported numbers on the CPU, channels_last, more than one value per channel; in
-        evaluation without autograd.
-
-        Not where torch.compile makes its own kernels: those take in what follows too.
-        """
-        if torch.compiler.is_compiling() or x.dim() != 4 or x.shape[1] != self.num_features:
+        evaluation without autograd."""
+        if x.dim() != 4 or x.shape[1] != self.num_features:
             return False
         if not _serves(self) or not _lies_ready(x) or x.numel() <= x.shape[1]:
             return False

@@ -63,17 +63,12 @@ def _last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-# Operators, so that torch.compile can pass them by and autograd's function below stays the only gradient.
-_operators = torch.library.Library("mixkd", "FRAGMENT")
-_operators.define("convolve(Tensor x, Tensor weight, Tensor? bias, Tensor? residual, bool relu, bool transposed)"
-                  " -> Tensor")
-_operators.define("weight_gradient(Tensor x, Tensor dy, Tensor weight) -> Tensor")
-
-
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, relu: bool,
               transposed: bool) -> Tensor:
     """(B, C, H, W) with (K, C, 3, 3) to (B, K, H, W); ``transposed``: (B, K, H, W) back to (B, C, H, W)."""
-    x, weight, y = _last(x), weight.float(), _convolve_shape(x, weight, bias, residual, relu, transposed)
+    x, weight = _last(x), weight.float()
+    y = torch.empty(x.shape[0], weight.shape[int(transposed)], *x.shape[2:], dtype=x.dtype,
+                    memory_format=torch.channels_last)
     by_filter, by_channel, row, column = weight.stride()
     strides, start = (by_filter, by_channel, row, column), weight.data_ptr()
     if transposed:  # channels exchanged, walked from the last tap to the first
@@ -92,12 +87,6 @@ def _large(x: Tensor, weight: Tensor) -> bool:
     return x.shape[2] % 4 == x.shape[3] % 4 == 0 and max(weight.shape[:2]) <= 256
 
 
-def _convolve_shape(x, weight, bias, residual, relu, transposed) -> Tensor:
-    n, _, h, w = x.shape
-    return torch.empty(n, weight.shape[int(transposed)], h, w, dtype=x.dtype, device=x.device,
-                       memory_format=torch.channels_last)
-
-
 def _weight_gradient(x: Tensor, dy: Tensor, weight: Tensor) -> Tensor:
     """dL/dweight for the inputs (B, C, H, W) and dL/doutput (B, K, H, W), in the memory layout of the weight."""
     x, dy, gradient = _last(x), _last(dy), torch.empty_like(weight, dtype=torch.float32)
@@ -106,25 +95,19 @@ def _weight_gradient(x: Tensor, dy: Tensor, weight: Tensor) -> Tensor:
     return gradient.to(weight.dtype)
 
 
-_operators.impl("convolve", _convolve, "CPU")
-_operators.impl("weight_gradient", _weight_gradient, "CPU")
-torch.library.register_fake("mixkd::convolve", _convolve_shape, lib=_operators)
-torch.library.register_fake("mixkd::weight_gradient", lambda x, dy, weight: torch.empty_like(weight), lib=_operators)
-
-
 class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias):
         ctx.save_for_backward(x, weight)
-        return torch.ops.mixkd.convolve(x, weight, bias, None, False, False)
+        return _convolve(x, weight, bias, None, False, False)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, dy):
         x, weight = ctx.saved_tensors
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
-        return (torch.ops.mixkd.convolve(dy, weight, None, None, False, True) if needs_x else None,
-                torch.ops.mixkd.weight_gradient(x, dy, weight) if needs_weight else None,
+        return (_convolve(dy, weight, None, None, False, True) if needs_x else None,
+                _weight_gradient(x, dy, weight) if needs_weight else None,
                 dy.sum((0, 2, 3), dtype=torch.float32) if needs_bias else None)
 
 
@@ -138,7 +121,7 @@ class WinogradConv2d(nn.Conv2d):
         if suits:
             x = x.to(_wanted(x))
         if suits and not torch.is_grad_enabled() and (residual is None or self._takes(residual, x)):
-            return torch.ops.mixkd.convolve(x, self.weight, self.bias, residual, relu, False)
+            return _convolve(x, self.weight, self.bias, residual, relu, False)
         y = _Convolution.apply(x, self.weight, self.bias) if suits else super().forward(x)
         y = y if residual is None else y + residual
         return F.relu(y, inplace=True) if relu else y
