@@ -96,6 +96,13 @@ def test_fgsm_is_the_hand_computed_step():
                 assert found.flatten()[i].item() == pytest.approx(min(max(x + step, 0), 1), abs=1e-15)
 
 
+def test_fgsm_agrees_with_torchattacks():
+    attacks = pytest.importorskip("torchattacks")
+    model, pixels, labels = linear_case(classes=4)
+    adversarial, = robustness.fgsm(model, pixels, labels, [8.0])
+    assert torch.equal(adversarial, attacks.FGSM(model, eps=8 / 255)(pixels, labels))
+
+
 def test_accuracies_of_both_attacks_are_those_of_the_worst_case():
     """For two classes and a linear model, the worst image within epsilon is a corner, in closed form. FGSM reaches it
     in its step, PGD because its steps of 2.5 epsilon / steps cross the whole range."""
@@ -148,6 +155,23 @@ def test_errors_by_hand(spread, scale):
     assert (found["ece"], found["nll"], found["overconfidence"]) == pytest.approx((ece, nll, over), rel=1e-12)
     assert found["accuracy"] == pytest.approx(100 * (logits.argmax(1) == labels).double().mean().item())
     assert found["confidence"] == pytest.approx(logits.softmax(1).amax(1).mean().item())
+
+
+def test_expected_calibration_error_agrees_with_torchmetrics():
+    metrics = pytest.importorskip("torchmetrics.functional.classification")
+    logits, labels = random_logits(2)
+    found = calibration.errors(logits, labels, calibration.reliability(logits, labels))["ece"]
+    theirs = metrics.multiclass_calibration_error(logits.softmax(1), labels, 7, n_bins=15, norm="l1")
+    assert found == pytest.approx(theirs.item(), abs=1e-6)  # single precision there
+
+
+def test_entropy_by_hand():
+    logits, _ = random_logits(3, n=20)
+    for row, found in zip(logits.tolist(), calibration.entropy(logits).tolist(), strict=True):
+        total = sum(math.exp(z) for z in row)
+        assert found == pytest.approx(-sum(math.exp(z) / total * math.log(math.exp(z) / total) for z in row))
+    certain = torch.tensor([[5000.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
+    assert calibration.entropy(certain).tolist() == pytest.approx([0, math.log(2)])
 
 
 def test_a_confidence_of_one_is_in_the_last_bin():

@@ -15,6 +15,7 @@ from helper import checkpoint, files
 from helper.errors import UserError
 from helper.teacher import build, read_teacher
 from models import model_dict
+from scripts import evaluate
 from tests.support.bombs import Bomb
 from tests.support.small_runs import assert_refused, call
 
@@ -339,3 +340,12 @@ def test_no_code_loads_pickles_unchecked():
                                 "numpy.load"), (file, node.lineno, name)
             assert name != "torch.load" or keywords.get("weights_only") == "True", (file, node.lineno)
             assert keywords.get("shell", "False") == "False", (file, node.lineno)
+
+
+def test_a_student_saved_by_mix_kd_is_evaluated(tmp_path, capsys):
+    folder = tmp_path / "S=resnet8_T=resnet110_digits_mixstd_r=0.1_a=0.9_b=0.0_pmix=True_0.9_betalpha=1.0_1"
+    folder.mkdir()
+    torch.save({"opt": argparse.Namespace(), "model": model_dict["resnet8"](num_classes=10).state_dict()},
+               folder / "resnet8_last.pth")
+    evaluate.main(["--path", str(folder / "resnet8_last.pth"), "--dataset", "digits", "--device", "cpu"])
+    assert "resnet8: " in capsys.readouterr().out

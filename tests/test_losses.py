@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from distiller_zoo import (
     FSP,
     HCL,
+    KD,
     KDSVD,
+    MIXSTD,
     PKT,
     ABLoss,
     Attention,
@@ -73,6 +75,27 @@ def test_value_and_gradient_match_the_original(case):
     torch.testing.assert_close(values, part["values"], rtol=1e-12, atol=1e-14)
     for got, gradient in zip(torch.autograd.grad(values.sum(), wanted), expected.values(), strict=True):
         torch.testing.assert_close(got, gradient, rtol=1e-10, atol=1e-12 * float(gradient.abs().max()))
+
+
+def test_mixstd_loss_has_one_implementation(monkeypatch):
+    """A change of MIXSTDLoss changes mixstd, every method under --rescale std and the test loss."""
+    opt = Namespace(gamma=0.1, alpha=0.9, beta=0.0, rescale="std", kd_T=4.0)
+    monkeypatch.setattr(MIXSTDLoss, "scale", staticmethod(lambda logits: 3 * logits))
+    logits, targets = torch.randn(4, 10), torch.softmax(torch.randn(4, 10), 1)
+    expected = -0.1 * (targets * torch.log_softmax(3 * logits, 1)).sum(1).mean()
+    for method in (MIXSTD, KD):
+        method = method(opt, None)
+        terms = method(([], logits), ([], logits), Namespace(targets=targets))
+        torch.testing.assert_close(terms["cls"], expected)
+        torch.testing.assert_close(method.scale(logits), 3 * logits)
+
+
+def test_dkd_weighted_by_the_teacher_equals_kd():
+    """Zhao et al., eq. 5: KD = TCKD + (1 - p_t of the target) NCKD, per image."""
+    z_s, z_t = 2 * draw(3, 5), 2 * draw(3, 5, seed=1)
+    for s, t, y in zip(z_s.split(1), z_t.split(1), torch.tensor([[4], [0], [2]]), strict=True):
+        others = 1 - float((t / 4).softmax(1)[0, y])
+        torch.testing.assert_close(DKDLoss(1, others, 4)(s, t, y), DistillKL(4)(s, t))
 
 
 # Losses without golden values -----------------------------------------------------------------------------------------

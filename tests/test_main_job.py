@@ -2,6 +2,8 @@
 import csv
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from helper.run import Run
 from models import model_dict
 from tests.support import tiny
 from tests.support.small_runs import call, scalars
+from tests.support.tiny import ROOT
 
 QUICK = ["--batch_size", 50, "--epochs", 2, "--lr_decay_epochs", 1, "--save_freq", 1, "--print_freq", 2, "--tb_freq", 2,
          "--device", "cpu"]
@@ -105,3 +108,14 @@ def test_tensorboard_has_the_figures_of_the_log(student, teacher):
     assert len(found["images_per_s"]) == 2
     assert [step for step, _ in found["train_loss_step"]] == [2, 4, 6, 8]
     assert "train_loss" in scalars(teacher[0] / "tensorboard" / teacher[1].name)
+
+
+@pytest.mark.slow
+def test_real_cifar100_through_the_command_line(real_cifar100, tmp_path):
+    """An epoch on 1 % of the real data."""
+    command = [sys.executable, "train_teacher.py", "--model", "resnet8", "--train_fraction", "0.01", "--epochs", "1",
+               "--holdout", "500", "--device", "cpu", "--data_dir", str(real_cifar100), "--save_dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    summary, = (tmp_path / "models").glob("*/summary.json")
+    assert json.loads(summary.read_text())["validated_on"] == "holdout"

@@ -7,8 +7,11 @@ import pytest
 import torch
 from scipy import stats
 
-from dataset import MixSpec, plan_epoch
+from dataset import MixSpec, make_loader, plan_epoch
+from dataset import batch as batch_module
+from dataset import plan as plan_module
 from dataset.batch import Batch, mix_batch, parts
+from tests.support.training import small_data
 
 SIZE, CPU = (32, 32), torch.device("cpu")
 FMU = MixSpec("mixup", pmixup=False)
@@ -148,6 +151,13 @@ def test_boxes_are_inside_the_image_and_lambda_is_the_area_left():
     assert ((top >= 0) & (top <= bottom) & (bottom <= 24) & (left >= 0) & (left <= right) & (right <= 40)).all()
     area = (bottom - top) * (right - left)
     assert np.allclose(plan.lam, 1 - area / 960, atol=1e-6)
+    free = (top > 0) & (bottom < 24) & (left > 0) & (right < 40)  # not clipped: the sides keep the image's aspect ratio
+    assert free.sum() > 1000
+    assert np.abs((bottom - top)[free] / 24 - (right - left)[free] / 40).max() <= 2 / 24 + 2 / 40
+    centre = ((top + bottom) / 2)[area < 40]
+    assert centre.min() < 3 and centre.max() > 21  # centres reach the border
+    # the unclipped area is 1 - lambda ~ U(0, 1) for beta_a = 1, less the rounding of sides to even numbers
+    assert area.mean() / 960 < 0.5
     half = plan_of(CUTMIX_PARTIAL, n=6400, size=size)
     clean = half.lam == 1
     assert (half.extra[clean, 1] - half.extra[clean, 0] == 0).any() and (half.lam[clean] == 1).all()
@@ -239,3 +249,26 @@ def test_half_precision_images_keep_their_dtype():
     (low,), (full,) = (mixed_batches(plan, given, labels, 64, 1) for given in (images.bfloat16(), images))
     assert low.images.dtype == torch.bfloat16 and torch.allclose(low.images.float(), full.images, atol=0.05)
     assert low.targets.dtype == torch.float32
+
+
+@pytest.mark.parametrize("loader", ["device", "torch"])
+def test_a_new_mixing_needs_a_name_a_function_and_a_draw(loader, monkeypatch):
+    """As in the README. Here a mask in the plan selects the pixels of the partner."""
+    original = plan_module._mixing
+
+    def with_masks(rng, n, b, size, spec):
+        first, second, lam, _ = original(rng, n, b, size, spec)
+        masks = rng.random((n, *size)) >= lam[:, None, None]
+        return first, second, 1 - masks.mean((1, 2), dtype=np.float32), masks
+
+    monkeypatch.setattr(plan_module, "MIXES", (*plan_module.MIXES, "masks"))
+    monkeypatch.setattr(plan_module, "_mixing", with_masks)
+    monkeypatch.setitem(batch_module.MIXERS, "masks", lambda images, partners, _, masks:
+                        torch.where(masks[:, None], partners, images))
+    data, spec = small_data(n=24), MixSpec("masks", pmixup=False)
+    made = make_loader(data, 6, spec, "cpu", loader, 0)
+    clean = torch.cat([one.images for one in make_loader(data, 6, MixSpec("none"), "cpu", loader, 0).epoch(1, 1)])
+    plan, mixed = made.plan(1, 1), torch.cat([one.images for one in made.epoch(1, 1)])
+    for slot in range(24):
+        mask = torch.from_numpy(plan.extra[slot])
+        assert torch.equal(mixed[slot], torch.where(mask, clean[plan.second[slot]], clean[plan.first[slot]]))

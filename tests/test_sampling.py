@@ -1,4 +1,6 @@
 """The negatives of CRD: hash, smallest keys, classes, memory."""
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -84,3 +86,38 @@ def test_sampling_on_imagenet_needs_no_array_of_batch_times_images():
     with Sizes():
         assert sampler(torch.zeros(256, dtype=torch.int64, device="meta")).shape == (256, 16385)
     assert 0 < largest < 100e6
+
+
+CHI_1E6 = 4.75  # standard deviations that a normal variable exceeds once in a million draws
+
+
+def inclusions(sampler, y, steps):
+    """Whether image j is a negative: bool (steps, rows, N)."""
+    hits = torch.zeros(steps, len(y), N, dtype=torch.bool)
+    for step in range(steps):
+        hits[step].scatter_(1, sampler(y)[:, 1:], True)
+    return hits
+
+
+def test_negatives_are_uniform():
+    """Images, and pairs of images, are drawn as often as in uniform subsets; rows and steps are independent."""
+    y, steps, rows = torch.zeros(16, dtype=torch.int64), 1500, 16
+    allowed = LABELS.ne(LABELS[0]).nonzero()[:, 0]
+    hits = inclusions(ContrastSampler(N, K, LABELS, seed=1), y, steps)[:, :, allowed].double()
+    draws, n = steps * rows, len(allowed)
+    p = K / n
+    once = hits.sum((0, 1))
+    # A subset's counts vary less than free draws' by 1 - p: scaled to unit variance before the comparison.
+    z = (once - draws * p) / math.sqrt(draws * p * (1 - p))
+    assert abs(float((z**2).sum()) / (1 + 1 / (n - 1)) - n + 1) < CHI_1E6 * math.sqrt(2 * n)
+    flat = hits.flatten(0, 1)
+    together = flat.T @ flat
+    pairs = together[torch.triu_indices(n, n, 1).unbind()]
+    p2 = K * (K - 1) / (n * (n - 1))
+    assert float(((pairs - draws * p2) / math.sqrt(draws * p2 * (1 - p2))).abs().max()) < CHI_1E6 + 1
+    # Two rows of a step, and a row of two steps, share as many images as independent subsets do.
+    for a, b in ((hits[:, :-1], hits[:, 1:]), (hits[:-1], hits[1:])):
+        shared = (a * b).sum(-1).flatten()
+        sigma = math.sqrt(K * p * (1 - p) * (n - K) / (n - 1))
+        assert abs(float(shared.mean()) - K * p) < CHI_1E6 * sigma / math.sqrt(len(shared))
+        assert float(shared.std()) == pytest.approx(sigma, rel=0.03)

@@ -1,12 +1,13 @@
 """Tests of every method of ``--distill``. A new method fails here until WIRING has its kd term."""
 import copy
 import math
+import re
 
 import pytest
 import torch
 
 import distiller_zoo as zoo
-from distiller_zoo import distiller_dict
+from distiller_zoo import Distiller, distiller_dict
 from helper import checkpoint
 from helper.errors import UserError
 from helper.options import parse_student
@@ -151,6 +152,35 @@ def test_the_stages_train_every_parameter(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
+def test_zero_features_and_constant_logits_are_finite(name):
+    """Values and gradients in single precision; gradients stay below a limit."""
+    for rescale, who in (("none", "student"), ("none", "both"), ("std", "student"), ("std", "teacher")):
+        assert_finite_at_zeros(name, rescale, who)
+
+
+def assert_finite_at_zeros(name, rescale, who):
+    method, shapes_t = small_method(name, "-a", "0.5", "--rescale", rescale)
+    method.float()
+    # each batch norm multiplies the gradient of a constant by 1 / sqrt(eps) = 316
+    limit = 1e4 * 316 ** sum(isinstance(m, torch.nn.BatchNorm2d) for m in method.modules())
+    batch = batch_of()
+    batch.targets = batch.targets.float()
+    for stage, constant in ((stage, constant) for stage in stages_of(name) for constant in (0.0, 3.3)):
+        parameters = enter(method, stage)
+        sides = []
+        for side, shapes, seed in (("student", SHAPES_S, 0), ("teacher", shapes_t, 20)):
+            f, z = outputs(shapes, seed)
+            if who in (side, "both"):
+                f, z = [torch.zeros_like(x) for x in f], torch.full_like(z, constant)
+            sides.append(([x.float() for x in f], z.float()))
+        leaves = [x.requires_grad_() for x in (*sides[0][0], sides[0][1])] + list(parameters.values())
+        loss = loss_of(method, stage, *sides, batch)
+        gradients = [g for g in torch.autograd.grad(loss, leaves, allow_unused=True) if g is not None]
+        assert torch.isfinite(loss) and gradients
+        assert all(torch.isfinite(g).all() and g.abs().max() < limit for g in gradients), (stage, constant)
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_the_smallest_batch_trains_in_half_precision(name):
     smallest = distiller_dict[name].min_batch
     fit = fit_of(name, precision="bf16", flags=["--rescale", "std", "--mix", "none"])
@@ -204,3 +234,50 @@ def test_a_resumed_method_continues_bit_for_bit(name, tmp_path):
             same = torch.equal(value, after[place]) if isinstance(value, torch.Tensor) else value == after[place]
             assert same, (stage, place)
         straight.step = 0
+
+
+LOSS_CLASSES = {
+    "kd": "DistillKL", "mixstd": "MIXSTDLoss", "hint": "HintLoss", "attention": "Attention",
+    "similarity": "Similarity", "correlation": "Correlation", "vid": "VIDLoss", "rkd": "RKDLoss", "pkt": "PKT",
+    "nst": "NSTLoss", "kdsvd": "KDSVD", "abound": "ABLoss", "factor": "FactorTransfer", "fsp": "FSP",
+    "crd": "CRDLoss", "dkd": "DKDLoss", "dist": "DISTLoss", "lskd": "LSKDLoss", "reviewkd": "HCL"}
+
+
+def double(value):
+    return type(value)(map(double, value)) if isinstance(value, (list, tuple)) else 2 * value
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_training_uses_the_published_loss_class(name, monkeypatch):
+    """Doubling its forward changes the loss and its gradients; for a method without a loss class, doubling kd_loss."""
+    known, call = distiller_dict[name], "kd_loss"
+    if name in LOSS_CLASSES:
+        known, call = getattr(zoo, LOSS_CLASSES[name]), "forward"
+    forward = getattr(known, call)
+    found = []
+    for change in (False, True):
+        if change:
+            monkeypatch.setattr(known, call, lambda self, *args: double(forward(self, *args)))
+        method, shapes_t = small_method(name)
+        stage = "init" if name in ("abound", "fsp") else "main"
+        enter(method, stage)
+        out_s, out_t = outputs(SHAPES_S, 0, grad=True), outputs(shapes_t, 20)
+        loss = loss_of(method, stage, out_s, out_t, batch_of())
+        seen = [x for x in (*out_s[0], out_s[1]) if x.requires_grad]
+        gradients = torch.autograd.grad(loss, seen, allow_unused=True)
+        found.append((float(loss.detach()), sum(float(g.abs().sum()) for g in gradients if g is not None)))
+    (before, slope), (after, slope_after) = found
+    assert abs(after - before) > 1e-3 * abs(before) and slope_after > 1.001 * slope
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_has_a_paper_weights_and_described_flags(name):
+    method = distiller_dict[name]
+    assert issubclass(method, Distiller) and method.__doc__ and method.__doc__ != Distiller.__doc__
+    assert re.search(r"\w+, .*(arXiv|[A-Z]{4}|NeurIPS).* (19|20)\d\d$", method.paper), (
+        f"{name}.paper: {method.paper!r} is not 'Names, venue year'")
+    assert len(method.weights) == 3 and all(type(w) is float and w >= 0 for w in method.weights) and any(method.weights)
+    assert method.rescale in ("none", "std") and method.min_batch >= 1 and isinstance(method.two_stage, bool)
+    for flag, kwargs in method.flags.items():
+        assert re.fullmatch(r"\w+", flag) and kwargs["help"] and "default" in kwargs
+        assert "type" in kwargs or "choices" in kwargs
