@@ -26,7 +26,7 @@ Output = tuple[Sequence[Tensor], Tensor]  # what a network returns with is_feat=
 
 
 class DistillError(Exception):
-    """A method does not support what was requested; the message is one line with the reason and the mend."""
+    """A method does not support what was requested; the message is one line: why, and how to fix it."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Pair:
 
     shapes_s, shapes_t: shapes (N, C, H, W) or (N, D) of the features f0, f1, ... of student and teacher.
     n_data: number of training images. num_classes: number of classes. labels: those of all training images, int64
-    (n_data,); crd draws its negatives by them. seed: of what a method draws itself.
+    (n_data,); crd draws its negatives by them. seed: for the method's own random draws.
     """
 
     shapes_s: Sequence[torch.Size]

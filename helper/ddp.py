@@ -318,11 +318,11 @@ def parallel(base: type) -> type:
             self.weight = 1.0 if self.method.compares_images else len(batch.labels) * world_size() / batch.total
             return loss, logits, terms
 
-        def compare(self, out_s, out_t, batch):
+        def compute_loss(self, out_s, out_t, batch):
             if self.method.compares_images:
                 out_s, out_t = gathered(out_s, batch.total), gathered(out_t, batch.total)
                 batch = gathered_batch(batch, batch.total)
-            return super().compare(out_s, out_t, batch)
+            return super().compute_loss(out_s, out_t, batch)
 
         def backward(self, loss: Tensor) -> None:
             super().backward(loss * self.weight)

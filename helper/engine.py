@@ -22,7 +22,7 @@ from .teacher import TeacherBatch
 
 SUMS = ("top1", "top5", "mixed", "skipped", "images", "loss")  # over an epoch; the loss terms follow
 OLDER_SUMS = ("images", "loss", "top1", "top5", "mixed", "skipped")  # their order in states of older versions
-PER_IMAGE = SUMS.index("images")  # from this sum on, a batch adds its means times its number of images
+PER_IMAGE = SUMS.index("images")  # from here on: means of a batch, weighted by its number of images
 
 
 class Engine:
@@ -38,7 +38,7 @@ class Engine:
         self.autocast = autocast(opt.precision, self.device)
         self.terms = method.terms
         self.sums = torch.zeros(len(SUMS) + len(self.terms), dtype=torch.float64, device=self.device)
-        self.unit = torch.ones((), device=self.device)  # made once: backward() alone would make one in each step
+        self.one = torch.ones((), device=self.device)  # made once: backward() alone would make one in each step
         self.enter("init" if method.two_stage and opt.init_epochs else "main")
 
     def enter(self, stage: str) -> None:
@@ -85,10 +85,10 @@ class Engine:
     def losses(self, batch, out_t) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """(what is minimised, the student's logits, the weighted terms whose sum it is)."""
         out_s = self.student(batch.images)
-        loss, terms = self.compare(out_s, out_t, batch)
+        loss, terms = self.compute_loss(out_s, out_t, batch)
         return loss, out_s[1].detach(), {name: term.detach() for name, term in terms.items()}
 
-    def compare(self, out_s, out_t, batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def compute_loss(self, out_s, out_t, batch) -> tuple[Tensor, dict[str, Tensor]]:
         if self.stage == "init":
             return self.method.init_loss(out_s, out_t, batch), {}
         terms = self.method(out_s, out_t, batch)
@@ -97,7 +97,7 @@ class Engine:
 
     def backward(self, loss: Tensor) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward(self.unit)
+        loss.backward(self.one)
 
     def student(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
         """The student's (features, logits); features only where the method reads them."""
@@ -109,7 +109,7 @@ class Engine:
     def count(self, batch, logits: Tensor, loss: Tensor, terms: dict[str, Tensor]) -> None:
         """Add the batch to the epoch's sums, in the order of SUMS."""
         counts = torch.stack([*which_hit(logits, batch.labels), batch.mixed], 1).sum(0)  # top1, top5, mixed
-        means = torch.stack([self.unit, loss, *terms.values()])  # over the batch, so each counts n times
+        means = torch.stack([self.one, loss, *terms.values()])  # over the batch, so each counts n times
         self.sums[:len(counts)].add_(counts)
         self.sums[PER_IMAGE:PER_IMAGE + len(means)].add_(means, alpha=len(batch.labels))
 

@@ -10,9 +10,10 @@ FULL: dict[str, Any] = {"dataset": "cifar100", "epochs": 240, "train_fraction": 
 # RepDistiller trains these at 0.01; there it overrides even a given --learning_rate, here it is a default.
 SLOW_NETWORKS = ("MobileNetV2", "ShuffleV1", "ShuffleV2")
 # What ImageNet is trained with (He et al., CVPR 2016, and torchvision), 90 epochs grown to the 100 of distillation.
-# mdistiller trains 512 images a step at 0.2: the same rule, as the rate grows with the batch.
+# mdistiller trains 512 images a step at 0.2: both are scaled by two.
 IMAGENET_RECIPE = {"batch_size": 256, "epochs": 100, "learning_rate": 0.1, "lr_decay_epochs": [30, 60, 90],
                    "weight_decay": 1e-4, "loader": "torch"}
+FULL_IMAGENET = {**FULL, "dataset": "imagenet", "epochs": IMAGENET_RECIPE["epochs"]}
 
 
 def default_rate(network: str) -> float:
@@ -30,9 +31,15 @@ def learning_rate_at(epoch: int, opt: Namespace) -> float:
     return opt.learning_rate * opt.lr_decay_rate ** sum(epoch > drop for drop in opt.lr_decay_epochs)
 
 
-def less_than(values: Mapping[str, Any], full: Mapping[str, Any] = FULL) -> list[str]:
-    """'--epochs 3', ... for each of ``values`` that differs from ``full``; more epochs are no less. Empty: in full."""
-    less = []
+def full_recipe(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a full run of the data set of ``values`` has: ImageNet's recipe, else CIFAR-100's."""
+    return FULL_IMAGENET if values.get("dataset") == FULL_IMAGENET["dataset"] else FULL
+
+
+def less_than(values: Mapping[str, Any], full: Mapping[str, Any] | None = None) -> list[str]:
+    """'--epochs 3', ... for each of ``values`` that differs from ``full``, by default the full recipe of their data
+    set; more epochs are no less. Empty: in full."""
+    full, less = full or full_recipe(values), []
     for name, value in values.items():
         if name not in full:
             continue

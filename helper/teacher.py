@@ -25,8 +25,8 @@ from .known_teachers import TORCHVISION
 from .recipe import less_than
 from .stored_runs import StoredRun
 
-# Images per call of a teacher of which logits alone are read, ahead of the steps. A GPU is busy with 1024, more
-# would only take more memory; a CPU is busy with one batch, and larger ones leave its cache.
+# Images per call of a teacher of which logits alone are read, ahead of the steps. 1024 saturate a GPU, more
+# would only take more memory; one batch saturates a CPU, and larger ones leave its cache.
 IMAGES_AHEAD = {"cpu": 0, "cuda": 1024}
 
 

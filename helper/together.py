@@ -1,7 +1,7 @@
 """Several runs in one process: a loop over their engines.
 
 Every run has its own engine, and on CUDA its own stream, graphs and memory pool; one thread lets them take a step each
-in turn. A run that ends or fails leaves alone, and the next takes its place. Runs that see the same batches (the same
+in turn. If a run ends or fails, the others continue and the next one starts. Runs that see the same batches (the same
 loader, seed, epoch and stage) cut and mix them once, and those with the same teacher as well compute its output once.
 
 On the CPU the weights of every run are bit for bit those of the run alone.
@@ -97,8 +97,8 @@ class Pace:
     """How many runs train side by side where no number is given. On CUDA doubled for as long as that raises the steps
     per second of all together by a tenth, and the free memory takes as many again.
 
-    device: as ``--device`` names it. Rates are measured over 1.5 x :attr:`WINDOW` steps per run. Runs that didn't raise
-    it are trained to their end.
+    device: as ``--device`` names it. Rates are measured over 1.5 x :attr:`WINDOW` steps per run. If more runs
+    didn't raise the rate, those that have started still finish.
 
     On the CPU two: resnet20 > resnet8 on digits took 18.1 s of CPU time where it took 18.8 one after another, and 16.6
     in place of 17.8 where the two share their seed, so their batches and the teacher's outputs. More only take memory.
@@ -138,16 +138,13 @@ class Pace:
 
 
 def time_on(device: torch.device) -> float:
-    """Seconds, with all steps that are queued on the device done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    """Seconds, with all steps that are queued on the CUDA device done."""
+    torch.cuda.synchronize(device)
     return time.monotonic()
 
 
 def has_room(device: torch.device) -> bool:
-    """Whether the device's free memory takes all that is used, once more and a quarter."""
-    if device.type != "cuda":
-        return True
+    """Whether a CUDA device's free memory is at least 1.25 times the used memory."""
     free, total = torch.cuda.mem_get_info(device)
     return free > 1.25 * (total - free)
 
@@ -303,7 +300,7 @@ class SharedEpoch:
 
 
 def on_streams(tensor: torch.Tensor) -> bool:
-    """Whether the order of what is done to it is up to streams."""
+    """Whether it is on CUDA, where operations of different streams have no order of their own."""
     return tensor.is_cuda
 
 
@@ -311,8 +308,8 @@ EPOCHS: WeakValueDictionary[Hashable, SharedEpoch] = WeakValueDictionary()  # th
 
 
 def follow(key: Hashable, make: Callable[[int], Iterator], start: int, window: int) -> Iterator:
-    """An epoch's batches from step ``start`` on, with other runs under ``key`` as long as it is near them. A run that
-    is not makes its own; nobody waits."""
+    """An epoch's batches from step ``start`` on, shared with other runs under ``key`` that are within ``window``
+    steps of it. A run further away makes its own; no run waits."""
     shared, step = None, start
     while True:
         if shared is None or not shared.reaches(step):

@@ -37,7 +37,7 @@ def excerpt(out: Path, name: str) -> str:
     if not path.is_file():
         raise UserError(f"<!-- table:{name} -->, but there is no {path}; run the table or remove the marker")
     title, body = path.read_text().split(DETAILS)[0].split("\n", 1)
-    link = f"Commands, picture and a line per cell: [{name}]({name}/table.md)."
+    link = f"Pictures and details: [{name}]({name}/table.md)."
     return f"**{title.removeprefix('# ')}**\n{body.rstrip()}\n\n{link}\n"
 
 

@@ -163,7 +163,7 @@ def folder_blocks(folder: Path, top: Path, page: Path) -> list[dict]:
     """A folder's table.md, the pictures that no table.md of the section shows, its CSVs and logs."""
     text, tables = top / "table.md", sorted(folder.glob("*.csv"))
     written = text.read_text(errors="replace") if text.is_file() else ""
-    blocks = [{"kind": "heading", "text": folder.name}] if folder != top else markdown_blocks(written, top, page)
+    blocks = [{"kind": "heading", "text": folder.name}] if folder != top else [markdown_block(written, top, page)]
     blocks += [picture(file) for file in sorted(folder.glob("*.png")) if f"({file.relative_to(top)})" not in written]
     blocks += [details(file.name, *csv_blocks(file, page)) for file in tables]
     logs = [*sorted(folder.glob("*.md")), *sorted(folder.glob("*.log")), *sorted((folder / "logs").glob("*.log"))]
@@ -173,21 +173,16 @@ def folder_blocks(folder: Path, top: Path, page: Path) -> list[dict]:
     return blocks
 
 
-def markdown_blocks(text: str, folder: Path, page: Path) -> list[dict]:
-    """The text of a folder's table.md without its title, its commands folded. HTML in it is shown as text, except the
-    line breaks of cells."""
+def markdown_block(text: str, folder: Path, page: Path) -> dict[str, Any]:
+    """The text of a folder's table.md without its title. HTML in it is shown as text, except the line breaks of
+    cells."""
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-
-    def block(text: str) -> dict[str, Any]:
-        tokens = markdown.parse(text.replace(DETAILS, ""))
-        for part in [part for token in tokens for part in token.children or []]:
-            embed_or_link(part, folder, page)
-        shown = markdown.renderer.render(tokens, markdown.options, {}).replace("&lt;br&gt;", "<br>")
-        shown = shown.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
-        return {"kind": "html", "html": Markup(shown)}
-
-    shown, _, commands = text.partition("\n")[2].partition("\n## Commands\n")
-    return [block(shown), *([details("commands", block(commands))] if commands else [])]
+    tokens = markdown.parse(text.partition("\n")[2].replace(DETAILS, ""))
+    for part in [part for token in tokens for part in token.children or []]:
+        embed_or_link(part, folder, page)
+    shown = markdown.renderer.render(tokens, markdown.options, {}).replace("&lt;br&gt;", "<br>")
+    shown = shown.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
+    return {"kind": "html", "html": Markup(shown)}
 
 
 def embed_or_link(part: Token, folder: Path, page: Path) -> None:

@@ -25,7 +25,7 @@ from helper.errors import UserError, guard, program
 from helper.files import save_text
 from helper.options import parse_student
 from helper.pair import check_batches, shapes_of
-from models import model_dict
+from models import any_model
 
 from .analysis.common import list_of
 
@@ -79,7 +79,7 @@ def named_pair(opt: Namespace, method, n: int) -> Pair:
 @cache
 def shapes(name: str, preact: bool) -> list[torch.Size]:
     with torch.device("meta"):
-        return shapes_of(model_dict[name](num_classes=CLASSES), IMAGE, preact)
+        return shapes_of(any_model[name](num_classes=CLASSES), IMAGE, preact)
 
 
 def report(table: dict[str, dict[tuple[str, str], str]]) -> list[str]:

@@ -116,8 +116,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"python {script} {shlex.join(words)}")
         print(f"{len(points)} combinations, {len(runs)} runs")
         return
-    check(runs)
-    sweep = Sweep(opt, rest, points, runs)
+    sweep = Sweep(opt, rest, points, resolved(script, runs))
     with sweep.lock():
         sweep.write()
         print(f"{len(points)} combinations, {len(runs)} runs; table: {sweep.folder / 'table.md'}", flush=True)
@@ -163,31 +162,36 @@ def combinations(vary: Sequence[tuple[str, list[str]]], script: str, common: lis
     return points, dict(sorted(runs.items(), key=lambda item: item[1][1].trial))  # runs of one seed share batches
 
 
-def check(runs: dict[str, tuple[list[str], Namespace]]) -> None:
-    """Raises UserError for what would stop a run only at its turn: a folder, a teacher's file, a method that the pair
-    of networks doesn't support (in folders of images this depends on their size and is left to the run)."""
+def resolved(script: str, runs: dict[str, tuple[list[str], Namespace]]) -> dict[str, Namespace]:
+    """The runs' flags with the teacher's network, which its file names, and the settings of the pair.
+
+    Raises UserError for what would stop a run only at its turn: a folder, a teacher's file, a method that the pair of
+    networks doesn't support (in folders of images this depends on their size and is left to the run)."""
     read = cache(lambda path_t, model_t: read_teacher(path_t, model_t).arch)
-    for label, (_, run) in runs.items():
+    found = {}
+    for label, (words, run) in runs.items():
         check_writable(run.save_dir)
+        found[label] = run
         if "path_t" not in run:
             continue
-        opt, method = Namespace(**{**vars(run), "model_t": read(run.path_t, run.model_t)}), distiller_dict[run.distill]
+        found[label] = opt = several.SCRIPTS[script].parse([*words, "--model_t", read(run.path_t, run.model_t)])
+        method = distiller_dict[run.distill]
         if opt.dataset in FOLDERS:
             continue
         images = images_of(opt, sizes(opt.dataset, opt.data_dir)[0])
         if why := method.unsupported(opt, named_pair(opt, method, images)):
             raise UserError(f"{label}: --distill {opt.distill} with {opt.model_t} and {opt.model_s}: {why}; or leave "
                             "the value out")
+    return found
 
 
 class Sweep:
     """The outcomes of the runs so far, and the files with them."""
 
-    def __init__(self, opt: Namespace, rest: list[str], points: list[Point],
-                 runs: dict[str, tuple[list[str], Namespace]]):
+    def __init__(self, opt: Namespace, rest: list[str], points: list[Point], runs: dict[str, Namespace]):
         self.vary, self.points, self.runs = opt.vary, points, runs
-        self.store = Store(next(run.save_dir for _, run in runs.values()))
-        self.reduced = sorted({flag for _, run in runs.values() for flag in less_than(vars(run))})  # than the recipe
+        self.store = Store(next(run.save_dir for run in runs.values()))
+        self.reduced = sorted({flag for run in runs.values() for flag in less_than(vars(run))})  # than the full recipe
         vary = [word for name, values in opt.vary
                 for word in ("--vary", f"{name}={(';' if ',' in ''.join(values) else ',').join(values)}")]
         self.command = "python -m scripts.sweep " + shlex.join([*vary, "--", *rest])
@@ -215,10 +219,10 @@ class Sweep:
     def finished_before(self) -> dict[str, Outcome]:
         """By label, the runs that are finished, by whatever command."""
         found = {}
-        for label, (_, opt) in self.runs.items():
+        for label, opt in self.runs.items():
             stored = self.store.find(opt, [Path(opt.path_t)] if "path_t" in opt else []).get(opt.trial[0])
             if stored and is_finished(stored):
-                found[label] = Outcome("done", str(stored.folder), "", stored.summary["last_top1"],
+                found[label] = Outcome("finished", str(stored.folder), "", stored.summary["last_top1"],
                                        stored.summary["best_top1"])
         return found
 

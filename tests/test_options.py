@@ -137,6 +137,8 @@ def test_the_defaults_are_the_full_recipe(role):
 def test_each_flag_below_the_recipe_is_listed():
     values = {"dataset": "digits", "epochs": 3, "train_fraction": 0.5, "holdout": 100, "momentum": 0.1}
     assert recipe.less_than(values) == ["--dataset digits", "--epochs 3", "--train_fraction 0.5", "--holdout 100"]
+    imagenet = vars(parse_teacher(["--dataset", "imagenet", "--model", "resnet18"]))
+    assert recipe.less_than(imagenet) == [] and recipe.less_than({**imagenet, "epochs": 90}) == ["--epochs 90"]
 
 
 def test_flags_without_effect_cause_a_warning():

@@ -16,7 +16,7 @@ import torch
 from helper.errors import Interrupted, UserError
 from helper.files import lock_folder
 from scripts import run_table
-from scripts.table import jobs, plots
+from scripts.table import jobs, plots, several
 from scripts.table.jobs import Job, Local
 from tests.support import table_runs
 from tests.support.small_runs import assert_refused, call, no_pictures  # noqa: F401 - a fixture
@@ -123,6 +123,13 @@ def test_two_tables_keep_the_runs_of_their_processes_apart(tmp_path):
     groups = [Job("students, group 1", [Fake(tmp_path, label, "")], at_once=1) for label in ("one", "two")]
     files = [group.argv(tmp_path)[1] for group in groups]
     assert [list(json.loads(Path(file).read_text())) for file in files] == [["one, trial 1"], ["two, trial 1"]]
+
+
+def test_a_group_with_a_run_in_training_elsewhere_is_tried_again(tmp_path, monkeypatch):
+    (tmp_path / "runs.json").write_text("{}")
+    monkeypatch.setattr(several, "train", lambda *_: {"a": f"process 7 {jobs.BUSY}", "b": "the loss is not finite"})
+    with pytest.raises(UserError, match=jobs.BUSY):
+        several.main([str(tmp_path / "runs.json")])
 
 
 # Real tables ----------------------------------------------------------------------------------------------------------

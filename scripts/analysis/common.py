@@ -23,7 +23,7 @@ from helper import files
 from helper.argtypes import Parser, folder_path, name_from, number, path
 from helper.errors import UserError
 from helper.options import add_dataset
-from helper.recipe import FULL
+from helper.recipe import full_recipe
 from helper.stored_runs import FOLDERS, StoredRun
 from helper.teacher import TeacherFile, build, check_data, read_teacher
 from models import any_model
@@ -114,7 +114,7 @@ def default_label(file: TeacherFile) -> str:
 
 def less_of(file: TeacherFile) -> str:
     """', reduced: --epochs 3' of a network whose file states less than the full recipe."""
-    less = file.less_than({name: value for name, value in FULL.items() if name != "dataset"})
+    less = file.less_than({name: value for name, value in full_recipe(file.trained).items() if name != "dataset"})
     return f", reduced: {' '.join(less)}" if less else ""
 
 

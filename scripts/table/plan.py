@@ -82,8 +82,8 @@ class Training:
 
 @dataclass
 class TeacherSource:
-    """The file of a teacher's weights. run: what trains them, None where the file came from elsewhere; others: where
-    the weights may have been when runs of which only the records are left were trained."""
+    """The file of a teacher's weights. run: what trains them, None where the file came from elsewhere; others:
+    earlier paths of these weights, to match records whose teacher file is gone."""
 
     path: Path
     run: Training | None
@@ -151,7 +151,7 @@ class Plan:
 
     def results(self, cell: Cell) -> list[Result]:
         """The finished runs of a cell, all of one teacher, that of the most trials. Of a teacher that came as a file,
-        its accuracy as one of its students measured it at the start; it is of the full recipe and so belongs into full
+        its accuracy as one of its students measured it at the start; it is of the full recipe, so it is shown in full
         tables only."""
         run, trials = self.cell_runs[cell.key]
         if run is not None:
@@ -223,8 +223,14 @@ class Plan:
     # Teachers ---------------------------------------------------------------------------------------------------------
 
     def _teacher(self, arch: str, flags: str) -> TeacherSource:
-        """--teacher_dir's, else the table's own finished one, else, unless the table's recipe is a reduced one,
-        models/pretrained/ or a fetched one, else torchvision's, else the one that will be trained."""
+        """The first of these that exists:
+
+        1. --teacher_dir's
+        2. the table's own finished one
+        3. of models/pretrained/, or a fetched one, unless the table's recipe is a reduced one
+        4. torchvision's, in tables of ImageNet
+        5. the one that will be trained
+        """
         if (arch, flags) in self.teachers:
             return self.teachers[arch, flags]
         words, label = ["--model", arch, *shlex.split(flags)], f"teacher {arch} {flags}".strip()

@@ -77,17 +77,14 @@ def table_csv(plan: Plan, results: dict, figures: dict) -> str:
         if not reduced:
             row |= {"published": two(cell.published), "difference": _signed(_difference(cell, figure)),
                     "source": cell.row.source if cell.published is not None else ""}
-        best, seconds = (_mean([getattr(result, name) for result in found]) for name in ("best_top1", "wall_time_s"))
+        best, seconds = (Figure([getattr(result, name) for result in found]).mean
+                         for name in ("best_top1", "wall_time_s"))
         commits = dict.fromkeys(commit for result in found for commit in commits_in(result.git_commit))
         rows.append({**row, f"{prefix}best_top1_mean": two(best), "teacher": _teacher(found),
                      "hardware": ", ".join(dict.fromkeys(result.hardware for result in found if result.hardware)),
                      "time": duration(seconds) if seconds else "", "code": ", ".join(map(short_commit, commits)),
                      "command": command(plan, cell, found)})
     return csv_text(rows, list(rows[0]))
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return statistics.fmean(values) if values else None
 
 
 def _teacher(results: Sequence[Result]) -> str:
@@ -97,7 +94,7 @@ def _teacher(results: Sequence[Result]) -> str:
     return ", ".join(text for text in (*origins, *top1[:1]) if text)
 
 
-def markdown(plan: Plan, results: dict, figures: dict, failed: Mapping[str, str] = NONE) -> str:
+def markdown(plan: Plan, results: dict, figures: dict, failed: Mapping[str, str]) -> str:
     """table.md: the matrix of figures, which the README shows, then pictures and failed runs."""
     table, size = plan.table, plan.size
     title = table.title + (f" ({size.label})" if size.label else "")
@@ -116,7 +113,7 @@ def markdown(plan: Plan, results: dict, figures: dict, failed: Mapping[str, str]
              *_comparisons(table, figures), *_paragraphs([*_training(table, results), *sources]), DETAILS,
              "", *_paragraphs(pictures), *_failures(failed),
              "[table.csv](table.csv) has a line per cell: its seeds, teacher, hardware, time, code and command. models/"
-             " and student_model/ have the record of every run: flags, log and summary."]
+             " and student_model/ have the records of the runs."]
     return "\n".join(lines) + "\n"
 
 

@@ -76,8 +76,8 @@ class Store:
                       f"put {damaged} back", flush=True)
 
     def find(self, opt: Namespace, teachers: Sequence[Path] = ()) -> dict[str, StoredRun]:
-        """The runs of this configuration by trial: of two with one trial a finished one rather than an unfinished one,
-        which --resume auto continues.
+        """The runs of this configuration by trial; if two share a trial, the finished one. --resume auto continues an
+        unfinished one.
 
         teachers: files that may be the runs' teacher. If one exists, a run's teacher must have the same weights; if
         none does (only records were kept), its --path_t must be named as one of them.
@@ -135,8 +135,8 @@ def _same_teacher(config: Mapping[str, Any], teachers: Sequence[Path]) -> bool:
 
 
 def digests(path: Path) -> list[str]:
-    """The weights in a file, as :attr:`Result.teacher` has them, and those that it is the half-precision copy of by
-    index.json beside it, which scripts/export_weights.py writes."""
+    """The digest of the weights in a file, as :attr:`Result.teacher` has it, and that of the full-precision original
+    where index.json beside it, which scripts/export_weights.py writes, names one."""
     names = [_digest(path, path.stat().st_mtime_ns)]
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError, RecursionError):  # no such index.json
         entry = json.loads(path.with_name("index.json").read_text())[path.stem]

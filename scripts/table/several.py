@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     runs = {label: (script, SCRIPTS[script].parse(flags))
             for label, (script, *flags) in json.loads(opt.file.read_text()).items()}
     if failed := train(runs, opt.at_once):
-        busy = all(BUSY in problem for problem in failed.values())  # then the table tries again later
+        busy = any(BUSY in problem for problem in failed.values())  # then the table tries again later
         raise UserError(f"{len(failed)} of {len(runs)} runs failed" + (f": another process {BUSY}" if busy else ""))
 
 
