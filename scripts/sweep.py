@@ -49,7 +49,7 @@ from .table.spec import slug
 
 SCRIPT = "train_student_mixstd.py"
 SHORT = {"gamma": "-r", "alpha": "-a", "beta": "-b"}
-OWN = ("--vary", "--at_once", "--out", "--dry_run", "--help", "-h")
+OWN = ("--vary", "--at_once", "--out", "--dry_run")
 
 
 @dataclass
@@ -101,11 +101,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if argv is None else argv)
     cut = words.index("--") if "--" in words else len(words)
     for word in words if "--" not in words else ():
-        if word.startswith("-") and word.split("=")[0] not in OWN or word.endswith(".py"):
+        if word.startswith("-") and word.split("=")[0] not in (*OWN, "--help", "-h") or word.endswith(".py"):
             raise UserError(f"{word}: flags of the training go after --, as in --vary kd_T=1,4 -- {word} ...")
     opt, rest = parse(words[:cut]), words[cut + 1:]
     for word in rest:
-        if word.split("=")[0] in ("--vary", "--at_once", "--dry_run"):
+        if word.split("=")[0] in OWN:
             raise UserError(f"{word}: a flag of the sweep; it goes before --")
     if rest and rest[0].endswith(".py") and rest[0] not in several.SCRIPTS:
         raise UserError(f"{rest[0]}: after -- one of {', '.join(several.SCRIPTS)}, or flags of {SCRIPT}")
