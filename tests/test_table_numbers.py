@@ -41,7 +41,7 @@ def read_csv(path):
 
 def test_significance_of_a_comparison(tmp_path):
     """Of 1, 2, 3 and 4, 6, 8: the variances are 1 and 4, so the difference 4 has the error sqrt(1/3 + 4/3) = 1.291."""
-    rows = [*table_runs.SMALL["rows"][:2], {**table_runs.SMALL["rows"][2], "compare": "KD"}]
+    rows = [*table_runs.SMALL["rows"][:2], {**table_runs.SMALL["rows"][2], "compare": ["KD"]}]
     argv = [table_runs.small_table(tmp_path, rows=rows), "--save_dir", tmp_path / "save"]
     plan = table_runs.make_plan(argv)
     for row, accuracies in (("KD", (1.0, 2.0, 3.0)), ("MIXSTD", (4.0, 6.0, 8.0))):

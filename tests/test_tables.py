@@ -120,7 +120,7 @@ ERRORS = [
         ({"role": "judge"}, "role"), ({"skip": ["nowhere"]}, "'nowhere' is no column"), ({"skip": [[1]]}, "skip"),
         ({"column_flags": None}, "column_flags"), ({"x": "a"}, "x: .*number"), ({"x": float("nan")}, "x: .*finite"),
         ({"flags": "--train_fraction 0.5"}, "--train_fraction is decided"), ({"flags": "--holdout=9"}, "--holdout is"),
-        ({"teacher": "--epochs 9"}, "--epochs is decided"), ({"compare": "a"}, "compare 'a' is no other row"),
+        ({"teacher": "--epochs 9"}, "--epochs is decided"), ({"compare": ["a"]}, "compare 'a' is no other row"),
         ({"role": "teacher", "flags": "--mix mixup"}, "are under 'teacher'"), ({"x": 10**400}, "x: .*finite"),
         ({"role": "student", "teacher": "--mix mixup"}, "'teacher' has no effect"),
         ({"flags": "--distil kd"}, "a, resnet14 > resnet8: .*--distil"), ({"surface": 1}, "surface: .*boolean"),

@@ -155,16 +155,16 @@ def _matrix(table: Table, size: Size, figures: dict) -> list[str]:
 
 
 def _comparisons(table: Table, figures: dict) -> list[str]:
-    """Each row with ``compare`` against that row: the difference of the means and twice its standard error."""
+    """Each row against the rows of its ``compare``: the difference of the means and twice its standard error."""
     lines = []
-    for cell in table.cells:
-        one, other = figures[cell.key], figures.get((cell.row.compare, cell.column), Figure())
+    for cell, against in [(cell, name) for cell in table.cells for name in cell.row.compare]:
+        one, other = figures[cell.key], figures.get((against, cell.column), Figure())
         if not (one.n and other.n):
             continue
         error, verdict = standard_error(one, other), "needs more seeds"
         if error is not None:
             verdict = "yes" if abs(one.mean - other.mean) > 2 * error else "no"
-        lines.append([cell.row.name, cell.row.compare, cell.column, _signed(one.mean - other.mean),
+        lines.append([cell.row.name, against, cell.column, _signed(one.mean - other.mean),
                       two(None if error is None else 2 * error), f"{one.n}, {other.n}", verdict])
     head = ["row", "against", "column", "difference", "two standard errors", "n", "more than two standard errors"]
     return [*markdown_table(head, lines), ""] if lines else []

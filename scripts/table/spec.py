@@ -12,7 +12,7 @@ A table is rows x columns of cells, each cell one training command. Keys of a fi
                 null per column, with source, a text;
                 column_flags: column -> more flags; skip: columns whose networks the method can't train;
                 series and x: curve and position of a row in the picture; surface: plot it as one;
-                compare: the row that this one is compared with, by the difference and its standard error
+                compare: the rows that this one is compared with, by the difference and its standard error
 """
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Row:
     series: str = ""
     x: FiniteFloat | None = None
     surface: bool = False
-    compare: str = ""
+    compare: list[str] = field(default_factory=list)
 
 
 class Recipe(TypedDict):
@@ -334,6 +334,6 @@ def mistakes_of_row(row: Row, table: Table) -> Iterator[str]:
         yield f"{len(row.published)} published numbers for {len(table.columns)} columns"
     if row.published and isinstance(row.published, list) and not row.source:
         yield "published numbers without a source"
-    if row.compare and row.compare not in {other.name for other in table.rows} - {row.name}:
-        yield f"compare {row.compare!r} is no other row"
+    yield from (f"compare {name!r} is no other row" for name in row.compare
+                if name not in {other.name for other in table.rows} - {row.name})
     yield from (f"{column!r} is no column" for column in {*row.column_flags, *row.skip} - {*table.columns})
