@@ -72,9 +72,10 @@ def points(table: Table, runs: pd.DataFrame, show_published: bool) -> plt.Figure
                               if show_published and cell.published is not None],
                              columns=["row", "column", TOP1, "from"])
     names, shown = [row.name for row in table.rows], pd.concat([runs, published], ignore_index=True)
+    sources = {} if published.empty else {"hue": "from", "markers": ["o", "D"]}
     grid = sns.catplot(shown, kind="point", x=TOP1, y="row", order=names, col="column", col_order=columns,
-                       col_wrap=min(5, len(columns)), **({"hue": "from", "markers": ["o", "D"]} if len(published) else {}),
-                       sharex=False, **panel_size(names, min(5, len(columns))), **POINTS)
+                       col_wrap=min(5, len(columns)), sharex=False, **sources,
+                       **panel_size(names, min(5, len(columns))), **POINTS)
     for axis in grid.axes.flat:
         axis.margins(x=0.08)
     return grid.set_titles("{col_name}").set_axis_labels(TOP1, "").figure

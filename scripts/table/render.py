@@ -157,7 +157,8 @@ def _matrix(table: Table, size: Size, figures: dict) -> list[str]:
 def _comparisons(table: Table, figures: dict) -> list[str]:
     """Each row against the rows of its ``compare``: the difference of the means and twice its standard error."""
     lines = []
-    for cell, against in [(cell, name) for cell in table.cells for name in cell.row.compare]:
+    pairs = [(cell, against) for cell in table.cells for against in cell.row.compare]
+    for cell, against in pairs:
         one, other = figures[cell.key], figures.get((against, cell.column), Figure())
         if not (one.n and other.n):
             continue
