@@ -38,8 +38,7 @@ FAULTS = (UserError, DataError, DistillError, OSError, torch.cuda.OutOfMemoryErr
 @dataclass
 class Outcome:
     """What became of a run. status: 'done', 'finished' (before, found by --resume), 'failed'; folder: where its results
-    are; problem: the line of an error. last, best: top-1 of the last epoch and of
-    the best, per cent."""
+    are; problem: the line of an error; last, best: top-1 of the last epoch and of the best, per cent."""
 
     status: str
     folder: Any = None
@@ -167,7 +166,7 @@ def train(prepare: Sequence[Callable[[Cache], Fit | Outcome]], at_once: int | Pa
     def room() -> bool:
         return at_once.allows(lanes, len(waiting)) if isinstance(at_once, Pace) else len(lanes) < most
 
-    outcomes: list[Outcome] = [Outcome("failed", problem="not begun") for _ in prepare]
+    outcomes: dict[int, Outcome] = {}
 
     def leave(place: int, outcome: Outcome) -> None:
         outcomes[place] = outcome
@@ -203,7 +202,7 @@ def train(prepare: Sequence[Callable[[Cache], Fit | Outcome]], at_once: int | Pa
             while waiting and room():
                 begin(*waiting.popleft())
             take_turns()  # a function, so that no variable holds a run that is over while the next one begins
-    return outcomes
+    return [outcomes[place] for place in range(len(prepare))]
 
 
 def advance(lane: Lane, interrupts: Interrupts) -> Outcome | None:
