@@ -114,7 +114,7 @@ def measure(study: common.Study, points: Points, labels: np.ndarray) -> tuple[li
         places = layout(found, study.opt.perplexity, study.opt.seed)
         score = float(metrics.silhouette_score(found[clean], labels[points.first[clean]], metric="cosine"))
         print(f"{network.label}  silhouette of the clean classes {score:.3f}", flush=True)
-        summary.append({"network": network.label, "silhouette": score})
+        summary.append({"network": network.label, "silhouette": score, "images": int(clean.sum())})
         for i, (x, y) in enumerate(places.tolist()):
             a, b = int(points.first[i]), int(points.second[i])
             rows.append({"network": network.label, "kind": "clean" if clean[i] else "mixed", "class_a": int(labels[a]),
@@ -128,7 +128,9 @@ def draw(study: common.Study, rows: list[dict], classes: Sequence[int], names: S
     colours = drawing.need("matplotlib.colors", "matplotlib")
     paint = {c: np.array(colours.to_rgb(drawing.COLOURS[i])) for i, c in enumerate(classes)}
     kinds = ["clean", "mixed"] if any(row["kind"] == "mixed" for row in rows) else ["clean"]
-    title = f"t-SNE of the penultimate features\n{study.scope}"
+    clean, mixed = (sum(row["kind"] == kind for row in rows) // len(study.networks) for kind in ("clean", "mixed"))
+    title = f"t-SNE of the penultimate features\n{study.data.name}, {clean} test images of {len(classes)} classes" \
+            f"{f' and {mixed} mixed ones' if mixed else ''}{study.reduced}"
     figure, axes = drawing.make_figure(title, len(kinds), len(study.networks), (3.6, 3.4), sharex="col", sharey="col")
     for column, network in enumerate(study.networks):
         own = [row for row in rows if row["network"] == network.label]

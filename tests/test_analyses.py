@@ -232,8 +232,10 @@ def test_the_legend_names_classes():
     rows = [{"network": "T", "kind": "clean", "class_a": c, "class_b": c, "lambda": 1.0, "x": c, "y": 0.0}
             for c in (8, 52)]
     names = dict(enumerate(f"class{i}" for i in range(100))) | {8: "bicycle", 52: "oak_tree"}
-    study = SimpleNamespace(networks=[SimpleNamespace(label="T")], scope="cifar100")
-    legend, = tsne.draw(study, rows, [8, 52], [*names.values()]).legends
+    study = SimpleNamespace(networks=[SimpleNamespace(label="T")], data=SimpleNamespace(name="cifar100"), reduced="")
+    figure = tsne.draw(study, rows, [8, 52], [*names.values()])
+    legend, = figure.legends
+    assert "cifar100, 2 test images of 2 classes" in {text.get_text().split("\n")[-1] for text in figure.texts}
     assert [text.get_text() for text in legend.get_texts()] == ["bicycle", "oak tree"]
 
 

@@ -217,18 +217,23 @@ class Study:
 
     @property
     def scope(self) -> str:
-        """'cifar100, 10000 test images', or what part of them."""
-        return scope(self.data, self.total)
+        """'cifar100, 10000 test images', or what part of them; and whether the networks are reduced ones."""
+        return scope(self.data, self.total) + self.reduced
+
+    @property
+    def reduced(self) -> str:
+        """For titles: not empty if a network was trained on less than the full recipe."""
+        return ", reduced training" if any(less_of(network.file) for network in self.networks) else ""
 
     def save_table(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
-        """CSV in the folder. Each row has the data set, the number of images, and whether those are fewer than all or
-        the network was trained on less than the full recipe."""
+        """CSV in the folder. Each row has the data set, the number of images (its own, if it has one), and whether the
+        test images are fewer than all or the network was trained on less than the full recipe."""
         fewer = len(self.labels) < self.total
         less = {network.label: bool(less_of(network.file)) for network in self.networks}
-        about = {"dataset": self.data.name, "images": len(self.labels)}
         lines = []
         for row in rows:
-            values = {**row, **about, "reduced": fewer or less.get(row.get("network"), False)}
+            values = {**row, "dataset": self.data.name, "images": row.get("images", len(self.labels)),
+                      "reduced": fewer or less.get(row.get("network"), False)}
             lines.append({k: f"{v:.8g}" if isinstance(v, float) else v for k, v in values.items()})
         self._save(name, files.csv_text(lines, list(lines[0])).encode())
 
