@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from .recipe import FULL, default_rate
+from .recipe import FULL, default_rate, full_recipe
 from .stored_runs import StoredRun
 
 TORCHVISION = "torchvision:"  # prefix of a --path_t that names torchvision's weights, not a file
@@ -86,11 +86,14 @@ def teacher_files(arch: str, own: Path, save_dir: str, teacher_dir: str | None =
 
 def published_top1(file, data) -> float | None:
     """Published top-1 of a TeacherFile's weights on ``data``: their zoo's own figure, else that of networks of this
-    name trained alone; None for a distilled network, for which it depends on the teacher."""
+    name trained alone. None for a distilled network, for which it depends on the teacher, and for one that was trained
+    on less than the full recipe."""
     known = known_teachers().get(file.sha256)
     if known and known.dataset == data.name:
         return known.top1
-    return None if "distill" in file.trained else data.published.get(file.arch)
+    if "distill" in file.trained or file.less_than(full_recipe(file.trained)):
+        return None
+    return data.published.get(file.arch)
 
 
 def origin_of(digest: str, path: Path) -> str:

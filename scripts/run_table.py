@@ -223,7 +223,7 @@ def show(plan: Plan, opt: argparse.Namespace) -> None:
     for (arch, flags), teacher in plan.teachers.items():
         if teacher.run is None:
             print(f"teacher {arch}{' ' + flags if flags else ''}: {teacher.path}{origin(teacher.path)}")
-        elif opt.teacher_dir and not flags and teacher.run.wanted:
+        elif opt.teacher_dir and not flags and teacher.run.missing:
             print(f"teacher {arch}: not in --teacher_dir ({vanilla(arch)}), so the table trains it")
     shown = [run for run in plan.runs.values() if run.wanted]
     rate, unit = plan.store.rate(opt.device != "cpu" and torch.cuda.is_available()), costs.unit()
@@ -238,6 +238,7 @@ def show(plan: Plan, opt: argparse.Namespace) -> None:
     trials = sum(len(run.wanted) for run in shown)
     missing = sum(len(run.missing) for run in shown)
     print(f"{trials} runs, {trials - missing} done, {missing} to do")
+    warn_of_teachers(plan)
     warn_of_code(plan)
     if missing:
         whole, chain = plan.costs()
@@ -245,6 +246,17 @@ def show(plan: Plan, opt: argparse.Namespace) -> None:
               "longest chain of a teacher and a student")
         if rate:
             print(f"about {duration(whole / rate)} one after another, at the rate of the runs under --save_dir")
+
+
+def warn_of_teachers(plan: Plan) -> None:
+    """Warn of finished runs that no row shows, because their teacher has other weights than the plan's."""
+    runs = [run for run in plan.runs.values() if run.source
+            for _ in plan.records.of_other_teachers(run.opt, run.source.files)]
+    if runs:
+        paths, rows = dict.fromkeys(str(run.source.path) for run in runs), dict.fromkeys(run.label for run in runs)
+        print(f"WARNING {len(runs)} finished runs in {plan.folder} have teachers of other weights than "
+              f"{', '.join(paths)}, so the table leaves them out ({'; '.join(rows)}); give another --out, or put their "
+              "teachers there")
 
 
 def warn_of_code(plan: Plan) -> None:

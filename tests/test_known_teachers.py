@@ -89,12 +89,15 @@ def test_evaluate_prints_the_origin_of_the_published_figure(known_teacher, monke
     assert "published top-1 60.25 (a resnet8 trained alone)" in capsys.readouterr().out
 
 
-def test_weights_of_the_project_are_known_and_distilled_ones_have_no_published_figure():
+def test_weights_of_the_project_are_known_and_distilled_or_reduced_ones_have_no_published_figure(tmp_path):
     data = Namespace(name="cifar100", published={"resnet20": 69.06})
     for name, entry in json.loads((PRETRAINED / "index.json").read_text()).items():
         file = read_teacher(str(PRETRAINED / f"{name}.pth"))
         assert origin_of(file.sha256, file.path) == "models/pretrained" == origin_of(entry["sha256_full"], file.path)
         assert published_top1(file, data) == (None if name.startswith("students/") else data.published[file.arch])
+    state = {"model": model_dict["resnet20"](num_classes=100).state_dict(), "arch": "resnet20", "opt": {"epochs": 60}}
+    checkpoint.save(state, tmp_path / "t.pth")
+    assert published_top1(read_teacher(str(tmp_path / "t.pth")), data) is None
 
 
 @pytest.mark.parametrize("arch", ["resnet20", "MobileNetV2"])

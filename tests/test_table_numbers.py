@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from helper.known_teachers import KnownTeacher, known_teachers, vanilla
+from scripts import run_table
 from scripts.table import plots, render, spec
 from scripts.table.render import Figure
 from tests.support import table_runs
@@ -149,7 +150,7 @@ def test_records_stay_without_the_runs_folders_until_the_recipe_changes(tmp_path
     assert mean(50.0) == f"{(41 + 50) / 2:.2f}"
 
 
-def test_seeds_of_two_teachers_are_never_averaged(tmp_path):
+def test_seeds_of_two_teachers_are_never_averaged(tmp_path, capsys):
     argv = [table_runs.small_table(tmp_path), "--save_dir", tmp_path / "save", "--out", tmp_path / "result"]
     plan = table_runs.make_plan(argv)
     path = plan.teachers["resnet14", ""].path
@@ -167,6 +168,9 @@ def test_seeds_of_two_teachers_are_never_averaged(tmp_path):
     assert seeds() == "2"  # no teacher file: the teacher with the most seeds
     half = table_runs.save_teacher(path, seed=1)
     assert seeds() == "0"  # another teacher
+    run_table.warn_of_teachers(table_runs.make_plan(argv))
+    warning = f"WARNING 3 finished runs in {plan.folder} have teachers of other weights than {path}"
+    assert warning in capsys.readouterr().out
     path.with_name("index.json").write_text(json.dumps({path.stem: {"sha256": half, "sha256_full": digest}}))
     assert seeds() == "2"  # a half-precision copy of their teacher
 

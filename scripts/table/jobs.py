@@ -188,7 +188,9 @@ def stop(running: list[Job]) -> None:
         if job.process.poll() is None:
             job.process.kill()
             job.process.wait()
-        print(f"==> stopped: {job.label}: {job.last_error() or 'without output'}", flush=True)
+        begun = job.process.returncode != -signal.SIGTERM  # a run in training ends with another status, see Interrupts
+        reason = job.last_error() or "without output" if begun else "before its first step"
+        print(f"==> stopped: {job.label}: {reason}", flush=True)
 
 
 def killed_by(status: int) -> str:

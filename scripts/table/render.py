@@ -163,7 +163,7 @@ def _comparisons(table: Table, figures: dict) -> list[str]:
         if not (one.n and other.n):
             continue
         error, verdict = standard_error(one, other), "needs more seeds"
-        if error is not None:
+        if error:  # not where the seeds of both rows are equal either
             verdict = "yes" if abs(one.mean - other.mean) > 2 * error else "no"
         lines.append([cell.row.name, against, cell.column, _signed(one.mean - other.mean),
                       two(None if error is None else 2 * error), f"{one.n}, {other.n}", verdict])
@@ -185,7 +185,8 @@ def _training(table: Table, results: dict) -> list[str]:
         return []
     times = dict.fromkeys(duration(extreme(result.wall_time_s for result in trained)) for extreme in (min, max))
     hardware = dict.fromkeys(name for result in trained if result.hardware for name in result.hardware.split("; "))
-    known = {f"{cell.teacher}: {_teacher(results[cell.key])}" for cell in table.cells if _teacher(results[cell.key])}
+    known = {f"{cell.teacher}{cell.row.teacher and f' ({cell.row.teacher})'}: {_teacher(results[cell.key])}"
+             for cell in table.cells if _teacher(results[cell.key])}
     teachers = sorted(text for text in known if not any(other != text and other.startswith(text) for other in known))
     made = f"A run's training steps took {' to '.join(times)}" + (f" ({'; '.join(hardware)})" if hardware else "")
     return [f"{made}." + (f" Teachers: {'; '.join(teachers)}." if teachers else "")]

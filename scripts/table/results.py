@@ -82,11 +82,18 @@ class Store:
         teachers: files that may be the runs' teacher. If one exists, a run's teacher must have the same weights; if
         none does (only records were kept), its --path_t must be named as one of them.
         """
+        found = [run for run in self._of(opt) if _same_teacher(run.config, teachers)]
+        return {run.config["trial"]: run for run in sorted(found, key=is_finished)}
+
+    def of_other_teachers(self, opt: Namespace, teachers: Sequence[Path]) -> list[StoredRun]:
+        """The finished runs of this configuration that :meth:`find` leaves out."""
+        return [run for run in self._of(opt) if is_finished(run) and not _same_teacher(run.config, teachers)]
+
+    def _of(self, opt: Namespace) -> list[StoredRun]:
         config = config_of(opt, "")
         precisions = [config["precision"]] if config["precision"] else DEFAULT_PRECISIONS
-        found = [run for run in self.runs.get(_key(config), ()) if run.status
-                 and run.config["precision"] in precisions and _same_teacher(run.config, teachers)]
-        return {run.config["trial"]: run for run in sorted(found, key=is_finished)}
+        return [run for run in self.runs.get(_key(config), ())
+                if run.status and run.config["precision"] in precisions]
 
     def rate(self, cuda: bool) -> float | None:
         """Multiply-adds per second in training, the median over the runs on CUDA, or on the CPU; None without any. Runs
