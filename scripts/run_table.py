@@ -250,8 +250,9 @@ def show(plan: Plan, opt: argparse.Namespace) -> None:
 
 def warn_of_teachers(plan: Plan) -> None:
     """Warn of finished runs that no row shows, because their teacher has other weights than the plan's."""
+    shown = {result.folder for run in plan.runs.values() for result in run.kept.values()}
     runs = [run for run in plan.runs.values() if run.source
-            for _ in plan.records.of_other_teachers(run.opt, run.source.files)]
+            for found in plan.records.of_other_teachers(run.opt, run.source.files) if str(found.folder) not in shown]
     if runs:
         paths, rows = dict.fromkeys(str(run.source.path) for run in runs), dict.fromkeys(run.label for run in runs)
         print(f"WARNING {len(runs)} finished runs in {plan.folder} have teachers of other weights than "

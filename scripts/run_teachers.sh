@@ -2,7 +2,8 @@
 # The networks alone
 # One command per line, with the same runs as scripts/tables/teachers.json (a test compares them).
 # Table and pictures: python -m scripts.run_table teachers
-# Copy a line and edit it, or give flags that go to every command: bash scripts/run_teachers.sh --trial 1 --epochs 60
+# Copy a line and edit it, or give flags that go to every command:
+#   bash scripts/run_teachers.sh --trial 1 --epochs 60 --lr_decay_epochs 37,45,52
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/teachers.sh
@@ -56,13 +57,13 @@ cd "$(dirname "$0")/.."
 "$PYTHON" train_teacher.py --model vgg8 --mix mixup --no-pmixup --trial 0 --resume auto "$@"  # with full mixup
 
 # MobileNetV2
-"$PYTHON" train_teacher.py --model MobileNetV2 --learning_rate 0.01 --trial 0 --resume auto "$@"  # alone
-"$PYTHON" train_teacher.py --model MobileNetV2 --mix mixup --no-pmixup --learning_rate 0.01 --trial 0 --resume auto "$@"  # with full mixup
+"$PYTHON" train_teacher.py --model MobileNetV2 --trial 0 --resume auto "$@"  # alone
+"$PYTHON" train_teacher.py --model MobileNetV2 --mix mixup --no-pmixup --trial 0 --resume auto "$@"  # with full mixup
 
 # ShuffleV1
-"$PYTHON" train_teacher.py --model ShuffleV1 --learning_rate 0.01 --trial 0 --resume auto "$@"  # alone
-"$PYTHON" train_teacher.py --model ShuffleV1 --mix mixup --no-pmixup --learning_rate 0.01 --trial 0 --resume auto "$@"  # with full mixup
+"$PYTHON" train_teacher.py --model ShuffleV1 --trial 0 --resume auto "$@"  # alone
+"$PYTHON" train_teacher.py --model ShuffleV1 --mix mixup --no-pmixup --trial 0 --resume auto "$@"  # with full mixup
 
 # ShuffleV2
-"$PYTHON" train_teacher.py --model ShuffleV2 --learning_rate 0.01 --trial 0 --resume auto "$@"  # alone
-"$PYTHON" train_teacher.py --model ShuffleV2 --mix mixup --no-pmixup --learning_rate 0.01 --trial 0 --resume auto "$@"  # with full mixup
+"$PYTHON" train_teacher.py --model ShuffleV2 --trial 0 --resume auto "$@"  # alone
+"$PYTHON" train_teacher.py --model ShuffleV2 --mix mixup --no-pmixup --trial 0 --resume auto "$@"  # with full mixup

@@ -139,7 +139,7 @@ def assert_not_mixed(line):
     opt = parse_student(words)
     method = words[words.index("--distill") + 1]
     assert opt.mix == ("mixup" if method == "kd" else "none")
-    if method not in ("abound", "fsp"):  # there their beta is the weight of the first stage
+    if method not in ("abound", "fsp"):  # there -b has no effect: their second stage adds no term
         theirs = dict(zip(words[::2], words[1::2], strict=True))
         default = parse_student(["--distill", method])
         for short, name in (("-a", "alpha"), ("-b", "beta")):

@@ -175,6 +175,28 @@ def test_seeds_of_two_teachers_are_never_averaged(tmp_path, capsys):
     assert seeds() == "2"  # a half-precision copy of their teacher
 
 
+def test_rows_that_differ_in_their_teacher_alone_cause_no_warning(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    plan = table_runs.make_plan(["claims", "--save_dir", tmp_path])
+    run_table.warn_of_teachers(plan)
+    assert len(plan.results(plan.table.cells[4])) and capsys.readouterr().out == ""
+
+
+def test_a_network_that_is_teacher_and_student_has_two_rows_that_share_no_seed(tmp_path):
+    rows = [{"name": "Teacher", "role": "teacher"}, {"name": "Student", "role": "student"}]
+    argv = [table_runs.small_table(tmp_path, rows=rows, columns=["resnet8 > resnet8"]), "--save_dir", tmp_path / "save",
+            "--out", tmp_path / "result"]
+    plan = table_runs.make_plan(argv)
+    run = next(iter(plan.runs.values()))
+    for trial, accuracy in (("0", 60.0), ("1", 70.0), ("2", 71.0)):
+        table_runs.finish(plan, run, trial, accuracy)
+    for more in ((), (), ("--trial", "1")):  # from the second time on there are records
+        plan = table_runs.make_plan([*argv, *more])
+        render.write(plan)
+        assert {name: line["last_top1"] for name, line in read_csv(plan.folder / "table.csv").items()} == {
+            "Teacher": "60.00", "Student": "70.00 71.00"}
+
+
 def test_every_table_in_result_has_the_means_of_its_records(tmp_path, monkeypatch):
     """As a clone without runs and teachers writes it, but for the accuracy of a teacher that came as a file."""
     monkeypatch.chdir(ROOT)

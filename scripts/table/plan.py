@@ -156,7 +156,9 @@ class Plan:
         run, trials = self.cell_runs[cell.key]
         if run is not None:
             by_teacher: dict[str, dict[str, Result]] = {}
-            for result in (*run.kept.values(), *(run.done[trial] for trial in trials if trial in run.done)):
+            kept = [result for trial, result in run.kept.items()  # of other trials too, but for those of another row
+                    if trial in trials or (cell.row.role != "teacher" and trial not in run.trials)]
+            for result in (*kept, *(run.done[trial] for trial in trials if trial in run.done)):
                 by_teacher.setdefault(result.teacher, {})[result.trial] = result
             return sorted(max(by_teacher.values(), key=len, default={}).values(), key=lambda result: result.order)
         path = self.source_of(cell).path
@@ -191,10 +193,11 @@ class Plan:
         if row.role == "teacher":
             return self._teacher(cell.teacher, row.teacher).run, [TEACHER_TRIAL]
         if row.role == "student":
-            label = cell.label if row.column_flags.get(cell.column) else f"{row.name}, {cell.student} alone"
-            return self._run("models", ["--model", cell.student, *cell.flags], label), trials
+            words = ["--model", cell.student, *shlex.split(row.flags)]
+            return self._run("models", words, f"{row.name}, {cell.student} alone"), trials
         source = self._teacher(cell.teacher, row.teacher)
-        flags = ["--path_t", str(source.path), "--model_t", cell.teacher, "--model_s", cell.student, *cell.flags]
+        flags = ["--path_t", str(source.path), "--model_t", cell.teacher, "--model_s", cell.student,
+                 *shlex.split(row.flags)]
         flags += self._scaled(Training("student_model", (*flags, *self._common()), cell.label).opt)
         run = self._run("student_model", flags, cell.label)
         run.source = source

@@ -9,8 +9,7 @@ A table is rows x columns of cells, each cell one training command. Keys of a fi
     rows        name; role: distil (default), student (alone), teacher (the one the column distils from); flags (not
                 of a teacher); teacher: flags of the teacher's training (not of a student alone); published:
                 "KEY: METHOD" of dataset/published.json ("KEY" where the row trains networks alone), or one number or
-                null per column, with source, a text;
-                column_flags: column -> more flags; skip: columns whose networks the method can't train;
+                null per column, with source, a text; skip: columns whose networks the method can't train;
                 series and x: curve and position of a row in the picture; surface: plot it as one;
                 compare: the rows that this one is compared with, by the difference and its standard error
 """
@@ -52,7 +51,6 @@ class Row:
     teacher: str = ""
     published: Annotated[list[FiniteFloat | None], Field(min_length=1)] | str = field(default_factory=list)
     source: str = ""
-    column_flags: dict[str, str] = field(default_factory=dict)
     skip: list[str] = field(default_factory=list)
     series: str = ""
     x: FiniteFloat | None = None
@@ -97,10 +95,6 @@ class Cell:
     def published_as(self) -> str:
         """Its key in dataset/published.json: the pair, or the network that is trained alone."""
         return {"teacher": self.teacher, "student": self.student}.get(self.row.role, self.column)
-
-    @property
-    def flags(self) -> list[str]:
-        return shlex.split(f"{self.row.flags} {self.row.column_flags.get(self.column, '')}")
 
 
 @dataclass(frozen=True)
@@ -152,7 +146,8 @@ class Size:
         """Those flags with their values of ``opt`` shrunk as epochs and images are; none where all are trained."""
         shares = {**dict.fromkeys(per_epoch, self.epochs / self.recipe_epochs), **dict.fromkeys(per_image, self.share)}
         return [part for name, share in shares.items() if share != 1
-                for part in (f"--{name}", str(max(1, round(getattr(opt, name) * share))))]
+                for value in [getattr(opt, name)]
+                for part in (f"--{name}", str(max(min(value, 1), round(value * share))))]
 
     @property
     def schedule(self) -> str:
@@ -319,15 +314,15 @@ def mistakes(table: Table) -> Iterator[str]:
 
 
 def mistakes_of_row(row: Row, table: Table) -> Iterator[str]:
-    for flags in (row.flags, row.teacher, *row.column_flags.values()):
+    for flags in (row.flags, row.teacher):
         try:
             given = {word.split("=")[0] for word in shlex.split(flags)}
         except ValueError as error:
             yield f"flags {flags!r} ({error})"
         yield from (f"{flag} is decided by the recipe, the columns or run_table's flags"
                     for flag in given & {f"--{name}" for name in {*DECIDED, *table.recipe}})
-    if row.role == "teacher" and (row.flags or row.column_flags):
-        yield "flags of a teacher's training are under 'teacher'; 'flags' and 'column_flags' would have no effect"
+    if row.role == "teacher" and row.flags:
+        yield "flags of a teacher's training are under 'teacher'; 'flags' would have no effect"
     if row.role == "student" and row.teacher:
         yield "'teacher' has no effect on a network that is trained alone"
     if isinstance(row.published, list) and len(row.published) not in (0, len(table.columns)):
@@ -336,4 +331,4 @@ def mistakes_of_row(row: Row, table: Table) -> Iterator[str]:
         yield "published numbers without a source"
     yield from (f"compare {name!r} is no other row" for name in row.compare
                 if name not in {other.name for other in table.rows} - {row.name})
-    yield from (f"{column!r} is no column" for column in {*row.column_flags, *row.skip} - {*table.columns})
+    yield from (f"{column!r} is no column" for column in set(row.skip) - set(table.columns))
