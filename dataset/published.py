@@ -1,7 +1,7 @@
 """Published accuracies: published.json has all of them, for tables, checks of teachers and tests.
 
 {data set: {key: {source: where it was published, alone: {network: top-1}, methods: {name: {"teacher > student":
-top-1}}}}}, all in per cent, of the last epoch, on the official test images.
+top-1}}}}}, all in per cent, on the official test images, of the last epoch unless the source says otherwise.
 """
 import json
 from functools import cache

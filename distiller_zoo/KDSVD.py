@@ -25,7 +25,8 @@ class KDSVD(nn.Module):
     The signs of the teacher's vectors enter the loss. RepDistiller uses its library's signs, so its value depends on
     the library; here the largest entry of a vector is positive, which for the first vector of
     features after a ReLU makes all of it so. As there, the gradient, which grows where a chosen singular value nears
-    another, is not clipped.
+    another, is not clipped; it sets elements that are not finite to 0, here they stop the run or skip the step
+    (``--on_nan``).
     """
 
     def __init__(self, k: int = 1):

@@ -52,7 +52,7 @@ class Distiller(nn.Module):
     Class attributes a method sets:
         paper: authors, venue, year.
         weights: gamma, alpha, beta where the user gives none and settings.json has none for the pair.
-        mix: default of ``--mix``; 'none' but for the methods of MIX-KD's script, kd and mixstd.
+        mix: default of ``--mix``; 'none' but for the two that MIX-KD's script has, kd and mixstd.
         flags: its own command-line flags, name -> keyword arguments of ``add_argument``.
         needs_features: whether it reads features at all (False: logits only).
         preact: whether the features must be those before the last ReLU of a stage.

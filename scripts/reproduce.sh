@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Every check and run that needs a GPU, in order. It may be stopped at any time; started again, it continues.
+# The checks and runs that need a GPU, in order. It may be stopped at any time; started again, it continues.
 #   bash scripts/reproduce.sh --jobs 4                                   # arguments go to every table
 #   bash scripts/reproduce.sh --epochs 8 --train_fraction 0.1 --trial 1  # reduced, and labelled so everywhere
-#   STEPS="tests speed" bash scripts/reproduce.sh                        # some of: tests speed first rows tables report
+#   STEPS="tests speed" bash scripts/reproduce.sh                        # some of: tests speed first tables report, or rows
 #   TABLES="main cutmix" bash scripts/reproduce.sh                       # some of the tables
+#   SAVE=DIR bash scripts/reproduce.sh                                   # the tables' --save_dir, in place of ./save
 #   IMAGENET=DIR bash scripts/reproduce.sh                               # and ImageNet's, last, whose images can't be downloaded
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -33,7 +34,7 @@ keep_going() { # a signal stops everything, a failure is reported at the end
 
 run_table() {
   local status=0
-  "$PYTHON" -m scripts.run_table "$@" || status=$?
+  "$PYTHON" -m scripts.run_table "$@" --save_dir "${SAVE:-save}" || status=$?
   keep_going "$1" "$status"
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# One command for every method, with its paper's weights, resnet32x4 to resnet8x4 without mixing, as RepDistiller's
-# script of this name. Arguments go to every command: bash scripts/run_cifar_distill.sh --trial 1,2,3
+# One command for every method, with the weights of distiller_zoo/settings.json, resnet32x4 to resnet8x4 without mixing,
+# as RepDistiller's script of this name. Arguments go to every command: bash scripts/run_cifar_distill.sh --trial 1,2,3
 # STUDENT and TEACHER name another pair, PATH_T another checkpoint.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -27,7 +27,7 @@ distil --mix none --distill nst -r 1 -a 0 -b 50 "$@"
 distil --mix none --distill kdsvd -r 1 -a 0 -b 1 "$@"
 distil --mix none --distill crd -r 1 -a 0 -b 0.8 "$@"
 distil --mix none --distill reviewkd -r 1 -a 0 -b 5 "$@"
-# two stages: the method trains for --init_epochs, then plain cross-entropy
+# two stages: the method trains for --init_epochs, then cross-entropy, with factor plus its own term
 distil --mix none --distill abound -r 1 -a 0 -b 0 "$@"
 distil --mix none --distill factor -r 1 -a 0 -b 200 "$@"
 distil --mix none --distill fsp -r 1 -a 0 -b 0 "$@"

@@ -2,7 +2,8 @@
 # MIX-KD: distillation under full and partial mixup
 # One command per line, with the same runs as scripts/tables/main.json (a test compares them).
 # Table and pictures: python -m scripts.run_table main
-# Copy a line and edit it, or give flags that go to every command: bash scripts/run_main.sh --trial 1 --epochs 60
+# Copy a line and edit it, or give flags that go to every command:
+#   bash scripts/run_main.sh --trial 1 --epochs 60 --lr_decay_epochs 37,45,52
 # Its teachers come first: bash scripts/run_cifar_vanilla.sh resnet56 wrn_40_2 resnet110 resnet32x4 vgg13
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -2,7 +2,8 @@
 # MIX-KD: the amount of partial mixup
 # One command per line, with the same runs as scripts/tables/partial_amount.json (a test compares them).
 # Table and pictures: python -m scripts.run_table partial_amount
-# Copy a line and edit it, or give flags that go to every command: bash scripts/run_partial_amount.sh --trial 1 --epochs 60
+# Copy a line and edit it, or give flags that go to every command:
+#   bash scripts/run_partial_amount.sh --trial 1 --epochs 60 --lr_decay_epochs 37,45,52
 # Its teachers come first: bash scripts/run_cifar_vanilla.sh resnet56 wrn_40_2
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -2,7 +2,8 @@
 # RepDistiller, teacher and student of one style
 # One command per line, with the same runs as scripts/tables/repdistiller_same.json (a test compares them).
 # Table and pictures: python -m scripts.run_table repdistiller_same
-# Copy a line and edit it, or give flags that go to every command: bash scripts/run_repdistiller_same.sh --trial 1 --epochs 60
+# Copy a line and edit it, or give flags that go to every command:
+#   bash scripts/run_repdistiller_same.sh --trial 1 --epochs 60 --lr_decay_epochs 37,45,52
 # Its teachers come first: bash scripts/run_cifar_vanilla.sh wrn_40_2 resnet56 resnet110 resnet32x4 vgg13
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from dataset import CLASSES
 from distiller_zoo import Pair, distiller_dict
 from helper.argtypes import file_path, name_from
 from helper.errors import UserError, guard, program
@@ -33,7 +34,7 @@ PAIRS = (("wrn_40_2", "wrn_16_2"), ("wrn_40_2", "wrn_40_1"), ("resnet56", "resne
          ("resnet110", "resnet32"), ("resnet32x4", "resnet8x4"), ("vgg13", "vgg8"), ("vgg13", "MobileNetV2"),
          ("ResNet50", "MobileNetV2"), ("ResNet50", "vgg8"), ("resnet32x4", "ShuffleV1"), ("resnet32x4", "ShuffleV2"),
          ("wrn_40_2", "ShuffleV1"))  # RepDistiller's two tables
-IMAGES, CLASSES, IMAGE = 50_000, 100, (3, 32, 32)  # the training set of those tables
+IMAGES, IMAGE = 50_000, (3, 32, 32)  # the training set of those tables
 RUNS = "yes"
 
 
@@ -73,13 +74,14 @@ def images_of(opt: Namespace, total: int) -> int:
 def named_pair(opt: Namespace, method, n: int) -> Pair:
     shapes_s, shapes_t = (shapes(name, preact) for name, preact in ((opt.model_s, method.preact),
                                                                     (opt.model_t, method.teacher_preact())))
-    return Pair(shapes_s, shapes_t, n, CLASSES, labels=torch.arange(n) % CLASSES)
+    classes = CLASSES.get(opt.dataset, 100)
+    return Pair(shapes_s, shapes_t, n, classes, labels=torch.arange(n) % classes)
 
 
 @cache
 def shapes(name: str, preact: bool) -> list[torch.Size]:
     with torch.device("meta"):
-        return shapes_of(any_model[name](num_classes=CLASSES), IMAGE, preact)
+        return shapes_of(any_model[name](num_classes=100), IMAGE, preact)
 
 
 def report(table: dict[str, dict[tuple[str, str], str]]) -> list[str]:

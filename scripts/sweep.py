@@ -3,7 +3,8 @@
 
     python -m scripts.sweep --vary distill=kd,mixstd --vary kd_T=1,4 --vary trial=1,2,3 -- \\
         --path_t save/models/resnet56_vanilla/ckpt_epoch_240.pth --model_s resnet20
-    python -m scripts.sweep --vary model=resnet8,resnet20 --vary learning_rate=0.05,0.1 -- train_teacher.py --epochs 60
+    python -m scripts.sweep --vary model=resnet8,resnet20 --vary learning_rate=0.05,0.1 -- train_teacher.py \\
+        --epochs 60 --lr_decay_epochs 37,45,52
 
 After -- come flags of train_student_mixstd.py, or train_teacher.py and its flags. Each combination is a run with a
 folder of its own and --resume auto: the same command continues where it was stopped and skips what is finished.
