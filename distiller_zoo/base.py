@@ -70,9 +70,9 @@ class Distiller(nn.Module):
     Mixed inputs: both networks see the mixed batch, the cross-entropy takes its soft targets; a method that does
     otherwise, or more, documents it under this heading.
 
-    Whatever has to be in a checkpoint is a parameter or a buffer. Randomness inside a step must be a function of
-    buffers (a counter), never of the global generator: a resumed run then continues as if it had never stopped, on the
-    CPU bit for bit; on CUDA cuDNN's choice of kernels and atomic sums leave differences of rounding.
+    Whatever has to be in a checkpoint is a parameter or a buffer. A loss may draw from torch's generators: every step
+    seeds them anew. So a resumed run continues as if it had never stopped, on the CPU bit for bit; on CUDA cuDNN's
+    choice of kernels and atomic sums leave differences of rounding.
     """
 
     paper = ""

@@ -143,12 +143,9 @@ class Engine:
         return bool(get_total_norm([v for v in state if v.is_floating_point() and v.numel()], math.inf).isfinite())
 
     def state_dict(self) -> dict[str, Any]:
-        state = {"stage": self.stage, "sums": dict(zip((*SUMS, *self.terms), self.sums.tolist(), strict=True)),
-                 "model": cpu_state_dict(self.model), "method": cpu_state_dict(self.method),
-                 "optimizer": optimizer_state(self.optimizer), "rng": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            state["rng_cuda"] = torch.cuda.get_rng_state(self.device)
-        return state
+        return {"stage": self.stage, "sums": dict(zip((*SUMS, *self.terms), self.sums.tolist(), strict=True)),
+                "model": cpu_state_dict(self.model), "method": cpu_state_dict(self.method),
+                "optimizer": optimizer_state(self.optimizer)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go back to a :meth:`state_dict`; torch's errors for shapes that don't fit pass through."""
@@ -165,9 +162,6 @@ class Engine:
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
                     # fused SGD walks the memory, so a buffer must have its parameter's layout
                     slots[name] = torch.empty_like(parameter, memory_format=torch.preserve_format).copy_(value)
-        torch.set_rng_state(state["rng"])
-        if self.device.type == "cuda" and "rng_cuda" in state:
-            torch.cuda.set_rng_state(state["rng_cuda"], self.device)
 
 
 def which_hit(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

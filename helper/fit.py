@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -79,6 +80,7 @@ class Fit:
         self.begin_epoch()
         with self.progress_bar() as bar:
             for batch in self.shared(self) if self.shared else self.batches(start):
+                self.seed_generators()
                 try:
                     self.engine.step(batch)
                 except torch.cuda.OutOfMemoryError:
@@ -97,6 +99,15 @@ class Fit:
             self.engine.method.begin_epoch(self.epoch + 1)
         if self.step == 0:
             self.engine.sums.zero_()
+
+    def seed_generators(self) -> None:
+        """torch's generators, from which dropout draws, and a loss may: what a step draws depends on the seed, the
+        place in the run and the process alone, so that it is the same beside other runs and after a pause."""
+        words = self.seed, PHASE[self.stage], self.epoch + 1, self.step, ddp.rank()
+        seed = int(np.random.SeedSequence(words).generate_state(1)[0])
+        torch.default_generator.manual_seed(seed)
+        if self.engine.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def learning_rate(self) -> float:
         """Of the epoch in progress."""
@@ -177,6 +188,8 @@ class Fit:
         try:
             self.write()
         except OSError as error:
+            if self.done:  # finish() must not make a finished run of it
+                raise
             print(f"WARNING epoch {self.history[-1]['epoch']}: could not save to {self.run.folder} "
                   f"({error.strerror or error}); the last good checkpoint is kept and training continues",
                   file=sys.stderr, flush=True)

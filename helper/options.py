@@ -27,7 +27,8 @@ RECIPES = dict.fromkeys(dataset.FOLDERS, IMAGENET_RECIPE)  # by data set, where 
 DEFAULT_TEACHER = "./save/models/resnet110_vanilla/ckpt_epoch_240.pth"
 LOSS_FLAGS = ("gamma", "alpha", "beta", "kd_T", "scale_T", "rescale", "init_epochs")
 ALWAYS_SHOWN = ("model", "model_s", "model_t", "distill", "dataset", "epochs", "learning_rate", "mix")
-NOT_RESUMED = {"save_dir", "resume", "overwrite", "step"}  # belong to a command or a device, not to a run
+# Belong to a command or a device, not to a run.
+NOT_RESUMED = {"save_dir", "resume", "overwrite", "step", "kernels", "resume_every"}
 COUNT, NATURAL = number(int, low=1, high=10**6), number(int, low=0, high=10**6)
 WEIGHT = number(float, low=0)
 
@@ -305,8 +306,7 @@ def idle_loss(opt: Namespace) -> set[str]:
 
 
 def _idle_loss_flags(opt: Namespace, method) -> list[str]:
-    """A warning for every given loss flag without an effect; not for a weight of 0,
-    whose term is left out as given."""
+    """A warning for every given loss flag without an effect; not for a weight of 0, whose term is left out as given."""
     ignored = opt.given & idle_loss(opt)
     ignored -= {name for name in ("gamma", "alpha", "beta") if not getattr(opt, name)}
     why = {"kd_T": f" --rescale {opt.rescale} -a {opt.alpha:g}", "rescale": f" -r {opt.gamma:g} -a {opt.alpha:g}"}
@@ -319,7 +319,7 @@ def _resolved(opt: Namespace) -> Namespace:
     idle = idle_mixing(opt)
     how = f"--mix {opt.mix}" + ("" if opt.mix == "none" else " --no-pmixup")
     warnings += [f"--{name} does nothing with {how}" for name in sorted(idle & opt.given)]
-    if "num_workers" in opt.given and opt.loader == "device":
+    if "num_workers" in opt.given and opt.loader == "device" and opt.dataset not in dataset.FOLDERS:
         warnings.append("--num_workers does nothing with --loader device")
     try:
         learning_rate_at(opt.epochs, opt)

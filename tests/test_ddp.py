@@ -97,7 +97,7 @@ def assert_same(one, other, where="", near=1e-5):
     elif isinstance(one, dict):
         assert one.keys() == other.keys(), where
         for name in one:
-            if name not in ("seconds", "images_per_s", "config", "rng"):
+            if name not in ("seconds", "images_per_s", "config"):
                 assert_same(one[name], other[name], f"{where}.{name}", near)
     elif isinstance(one, (list, tuple)):
         assert len(one) == len(other), where

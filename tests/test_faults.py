@@ -102,11 +102,16 @@ def test_training_continues_on_a_full_disk_and_saves_later(whole, halfway, tmp_p
     assert results_of(save) == results_of(whole)
 
 
-def test_full_disk_at_the_end_keeps_the_last_good_checkpoint(whole, halfway, tmp_path, monkeypatch):
+@pytest.mark.parametrize("freed", [False, True])
+def test_full_disk_at_the_end_keeps_the_last_good_checkpoint(whole, halfway, tmp_path, monkeypatch, freed):
+    """Also where there is room again after the last save has failed: the run isn't finished without its state."""
     save, folder = copy_run(halfway, tmp_path)
     before = (folder / "resume.pth").read_bytes()
     with monkeypatch.context() as patch:
-        full_disk(patch, [])
+        seen, real = [], Fit.finish
+        full_disk(patch, seen)
+        if freed:
+            patch.setattr(Fit, "finish", lambda self: (seen.append(1), real(self)))
         assert_refused(train(save, *WHOLE, "--resume", "auto"), "No space left on device", folder)
     assert (folder / "resume.pth").read_bytes() == before and not list(folder.glob(".*.partial"))
     train_ok(save, *WHOLE, "--resume", "auto")
@@ -129,7 +134,7 @@ def alter(**changes):
     (lambda f: torch.save({"config": Bomb(f.with_name("crater")), "sha256": ""}, f), "nothing in it was run"),
     (alter(trial="7"), "not a state of this run"), (alter(config={}), "another configuration"),
     (alter(epoch=10**9), "don't agree"), (alter(step=-1), "don't agree"), (alter(best={}), "don't agree"),
-    (alter(model={"a": torch.ones(1)}), "damaged, or"), (alter(rng=torch.ones(3)), "damaged, or")])
+    (alter(model={"a": torch.ones(1)}), "damaged, or"), (alter(sums={}), "damaged, or")])
 def test_a_bad_newest_checkpoint_is_skipped(whole, halfway, tmp_path, harm, words):
     save, folder = copy_run(halfway, tmp_path)
     harm(folder / "resume.pth")

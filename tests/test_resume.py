@@ -13,6 +13,7 @@ from helper import checkpoint, commits
 from helper import run as run_module
 from helper.engine import Engine
 from helper.fit import Fit
+from helper.options import parse_teacher
 from helper.run import Run
 from helper.stored_runs import StoredRun
 from tests.support.small_runs import (
@@ -355,13 +356,18 @@ def test_a_trial_that_waits_for_another_keeps_its_initial_state(tmp_path, monkey
     assert "resumed after main epoch 1, step 1" in train_ok(tmp_path, *flags).out
 
 
+def test_kernels_and_saves_of_the_first_device_are_not_resumed(whole):
+    opt = parse_teacher(["--resume", str(only_run(whole))])
+    assert (opt.kernels, opt.resume_every) == ("auto", None) and opt.stored
+
+
 @pytest.mark.parametrize("harmed", ["resume.pth", "resnet8_best.pth"])
 def test_an_unusable_shorter_run_is_ignored(short, long, tmp_path, harmed):
     """With a wrong entry in its state, or damaged best weights, the longer run is trained from the start."""
     shutil.copytree(short, tmp_path, dirs_exist_ok=True)
     file = only_run(tmp_path) / harmed
     if harmed == "resume.pth":
-        checkpoint.save({**checkpoint.load(file), "rng": torch.ones(3)}, file)
+        checkpoint.save({**checkpoint.load(file), "sums": {}}, file)
     else:
         file.write_bytes(b"no weights")
     assert "WARNING not beginning with the shorter run" in train_ok(tmp_path, *LONGER).out

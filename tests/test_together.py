@@ -1,4 +1,5 @@
 """Several runs in one process: each equals the run alone bit for bit, also if others fail or are stopped."""
+import signal
 from functools import cache
 
 import pytest
@@ -9,7 +10,15 @@ from helper import checkpoint, together
 from helper import teacher as teachers
 from helper.engine import Engine
 from helper.errors import Interrupted
-from tests.support.small_runs import DATA, no_pictures, results_of, signal_at, train_ok  # noqa: F401 - a fixture
+from models import model_dict, resnet
+from tests.support.small_runs import (  # noqa: F401 - no_pictures is a fixture
+    DATA,
+    no_pictures,
+    results_of,
+    signal_at,
+    train,
+    train_ok,
+)
 
 RUNS = {  # of one teacher, with different methods, seeds, mixing, schedules and lengths
     "kd": ["--distill", "kd", "--epochs", 2], "kd at 1": ["--distill", "kd", "--kd_T", 1, "--epochs", 3],
@@ -49,6 +58,27 @@ def test_each_run_equals_the_run_alone(at_once, teacher, alone, tmp_path):
     assert [outcome.status for outcome in outcomes] == ["done"] * len(RUNS) and sorted(reported) == [*range(len(RUNS))]
     assert results_of(tmp_path, "student") == alone()
     assert [outcome.status for outcome in side_by_side(tmp_path, teacher, at_once)] == ["finished"] * len(RUNS)
+
+
+class Drops(resnet.ResNet):
+    """A student that draws from torch's generator in every step."""
+
+    def forward(self, x, **kwargs):
+        return super().forward(torch.nn.functional.dropout(x, 0.5, self.training), **kwargs)
+
+
+def test_dropout_draws_the_same_beside_other_runs_and_after_a_pause(teacher, tmp_path, monkeypatch):
+    monkeypatch.setitem(model_dict, "resnet14", lambda **kwargs: Drops(8, **kwargs))
+    flags = ["--path_t", teacher, "--model_s", "resnet14", "--epochs", 2]
+    found = []
+    for name, trials in (("both", "1,2"), ("first", "1"), ("second", "2")):
+        if name == "second":
+            with monkeypatch.context() as patch:
+                signal_at(patch, 4)
+                assert train(tmp_path / name, *flags, "--trial", trials, role="student").status == 128 + signal.SIGTERM
+        train_ok(tmp_path / name, *flags, "--trial", trials, "--resume", "auto", role="student")
+        found.append(results_of(tmp_path / name, "student"))
+    assert found[0] == found[1] | found[2] and len(found[0]) == 2
 
 
 def test_runs_with_the_same_batches_share_the_teachers_outputs(teacher, tmp_path, monkeypatch):
