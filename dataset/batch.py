@@ -12,8 +12,8 @@ import torch
 class Batch:
     """images: (B, C, H, W) normalised, mixed. targets: float32 (B, K) class probabilities. labels, index: int64 (B,),
     class and position of the sample with the larger weight (at equal weights the first); positions count in the
-    training set after hold-out and train_fraction. mixed: bool (B,), whether a
-    second sample has any weight. total: samples of the batch in all processes of torchrun, B where there is one."""
+    training set after hold-out and train_fraction. mixed: bool (B,), whether a second sample has any weight. total:
+    samples of the batch in all processes of torchrun, B where there is one."""
 
     images: torch.Tensor
     targets: torch.Tensor

@@ -39,7 +39,7 @@ class Data:
 
     mean, std: per channel, of pixels scaled to 0..1. pad: black border, in pixels, that random crops may reach
     into (0: no crops). flip: whether training images may be mirrored. test: the official test set, or the
-    hold-out split where one was requested. published: network -> last-epoch top-1 (%) of the published teachers.
+    hold-out split where one was requested. published: network -> last-epoch top-1 (%) that is published for it alone.
 
     Another kind of data set (images in files) is a class with the same names. What the rest of the program
     uses: the fields above; of train and test len() and labels (and take(), for a hold-out split); image_shape, resident
@@ -61,6 +61,7 @@ class Data:
     class_names: tuple = ()  # what pictures call the classes, by label; empty where the files have no names
     left_out: tuple = ()  # files beside the images that are none
     sha256: str | None = None  # of the names of a user's own images; None where the data set's name determines them
+    windows: dict = field(default_factory=dict, init=False, repr=False, compare=False)  # of DeviceLoaders, by device
     resident: ClassVar[bool] = True  # the training images fit on a device: DeviceLoader can serve them
 
     @property

@@ -151,8 +151,8 @@ def load(name, data_dir):
         raise DataError(f"--data_dir {root}: class {differ[0]!r} is in {there}/ but not in {not_there}/{more}{case}; "
                         "both need the same class folders")
     if len(classes) == 1:
-        raise DataError(f"--data_dir {root}: one class alone, {classes[0]!r}, is nothing to learn; train/ and "
-                        "val/ need a folder for each class")
+        raise DataError(f"--data_dir {root}: has only one class, {classes[0]!r}; train/ and val/ need a folder "
+                        "for each of at least two")
     if name == "imagenet" and len(classes) != CLASSES:
         raise DataError(f"--dataset imagenet: {root / 'train'} has {len(classes)} of ImageNet's {CLASSES} classes; "
                         "complete it, or train on what is there with --dataset folder")

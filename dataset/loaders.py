@@ -141,7 +141,9 @@ class DeviceLoader(Loader):
         self._next_plan = PlanAhead(self.plan)
         last = memory_format == torch.channels_last
         self._labels = data.train.labels.to(self.device)
-        self._windows = crop_windows(data.train.images.to(self.device), data.pad, last)
+        if (self.device, last) not in data.windows:  # one for all loaders of the data
+            data.windows[self.device, last] = crop_windows(data.train.images.to(self.device), data.pad, last)
+        self._windows = data.windows[self.device, last]
         self._cut = cut_on_host if self.device.type == "cpu" else cut_on_device
         self._width_axis = -2 if last else -1
         self._normalise = Normalise(data, self.device, last)

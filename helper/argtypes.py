@@ -33,8 +33,8 @@ class Parser(argparse.ArgumentParser):
     help_of: Callable[[argparse.Namespace], str]  # of a parser whose help depends on the other flags, see delay_help()
 
     def parse(self, argv: Sequence[str] | None = None, stored: Stored | None = None) -> argparse.Namespace:
-        """Parsed flags; ``opt.given`` is the set of names given, ``opt.stored`` those taken from
-        a file, ``opt.defaults`` the defaults of all.
+        """Parsed flags; ``opt.given`` is the set of names given, ``opt.stored`` those taken from a file,
+        ``opt.defaults`` the defaults of all.
 
         stored: called with these flags, returns a file and its values (or None), which replace defaults after the same
         checks as a command line; values whose names are not flags are ignored.

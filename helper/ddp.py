@@ -236,7 +236,7 @@ def total(sums: Tensor) -> Tensor:
 
 def all_true(flag: bool) -> bool:
     """Whether ``flag`` is true in every process."""
-    return world_size() == 1 and flag or total(torch.tensor([float(flag)])).item() == world_size()
+    return flag if world_size() == 1 else total(torch.tensor([float(flag)])).item() == world_size()
 
 
 def collect(sums: Tensor, *modules: nn.Module) -> None:

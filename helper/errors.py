@@ -7,6 +7,8 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 
+import torch
+
 from dataset import DataError
 from distiller_zoo import DistillError
 
@@ -30,7 +32,7 @@ def guard(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | No
             stream.reconfigure(errors="backslashreplace")  # a path may hold bytes that are not text
     try:
         main(argv)
-    except (UserError, DataError, DistillError, OSError) as error:
+    except (UserError, DataError, DistillError, OSError, torch.cuda.OutOfMemoryError) as error:
         return _complain(line_of(error), 2)
     except Interrupted as stop:
         return _complain(str(stop), 128 + stop.signum)

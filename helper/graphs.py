@@ -135,7 +135,8 @@ def copy_batch(buffer, batch) -> None:
 @contextlib.contextmanager
 def norms_counted_at_once(model: nn.Module) -> Iterator[None]:
     """Within it the batch norms of ``model`` leave their ``num_batches_tracked`` alone; at its end all are counted up,
-    in one operation in place of one each. Only for norms with a momentum: without one they need the count."""
+    in one operation in place of one each; a norm that is called twice in a step counts once. Only for norms with a
+    momentum: without one they need the count."""
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.training and m.momentum is not None]
     counts = [norm.num_batches_tracked for norm in norms]
     for norm in norms:

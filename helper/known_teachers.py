@@ -86,12 +86,13 @@ def teacher_files(arch: str, own: Path, save_dir: str, teacher_dir: str | None =
 
 def published_top1(file, data) -> float | None:
     """Published top-1 of a TeacherFile's weights on ``data``: their zoo's own figure, else that of networks of this
-    name trained alone. None for a distilled network, for which it depends on the teacher, and for one that was trained
-    on less than the full recipe."""
+    name trained alone, without mixup. None for a distilled network, for which it depends on the teacher, and for one
+    that was trained with mixup or on less than the full recipe."""
     known = known_teachers().get(file.sha256)
     if known and known.dataset == data.name:
         return known.top1
-    if "distill" in file.trained or file.less_than(full_recipe(file.trained)):
+    mixed = file.trained.get("mix", "none") != "none"
+    if mixed or "distill" in file.trained or file.less_than(full_recipe(file.trained)):
         return None
     return data.published.get(file.arch)
 
@@ -120,4 +121,7 @@ def main(arch: str, teacher_dir: str | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    if len(sys.argv) in (2, 3):
+        sys.exit(main(*sys.argv[1:]))
+    print("error: give a network's name, and the folder of teachers if there is one", file=sys.stderr)
+    sys.exit(2)

@@ -9,8 +9,8 @@ from typing import Any
 FULL: dict[str, Any] = {"dataset": "cifar100", "epochs": 240, "train_fraction": 1.0, "holdout": 0}
 # RepDistiller trains these at 0.01; there it overrides even a given --learning_rate, here it is a default.
 SLOW_NETWORKS = ("MobileNetV2", "ShuffleV1", "ShuffleV2")
-# What ImageNet is trained with (He et al., CVPR 2016, and torchvision), 90 epochs grown to the 100 of distillation.
-# mdistiller trains 512 images a step at 0.2: both are scaled by two.
+# What ImageNet is trained with (He et al., CVPR 2016, and torchvision), for 100 epochs in place of 90, as distillation
+# papers do. mdistiller trains 512 images a step at 0.2: both are scaled by two.
 IMAGENET_RECIPE = {"batch_size": 256, "epochs": 100, "learning_rate": 0.1, "lr_decay_epochs": [30, 60, 90],
                    "weight_decay": 1e-4, "loader": "torch"}
 FULL_IMAGENET = {**FULL, "dataset": "imagenet", "epochs": IMAGENET_RECIPE["epochs"]}

@@ -48,7 +48,8 @@ class StoredRun:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """Accuracies (per cent), epochs, wall time; empty until the run is finished, and where it is invalid."""
+        """Accuracies (per cent), epochs, wall_time_s (of the training steps; of an epoch in which the run was stopped,
+        of those after that); empty until the run is finished, and where it is invalid."""
         summary = _read_json(self.folder / "summary.json")
         numbers = [summary.get(name) for name in ("epochs", "last_top1", "best_top1", "best_epoch", "wall_time_s")]
         if not all(type(n) in (int, float) and math.isfinite(n) for n in numbers):

@@ -5,6 +5,7 @@ import re
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ class TeacherFile:
         """'--epochs 3', ... for what is known to be less than ``full``."""
         return less_than(self.trained, full)
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         return checkpoint.digest(self.weights)
 

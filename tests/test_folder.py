@@ -148,7 +148,7 @@ def link_as_another_class(tree):
 
 
 BAD = {  # what is done to a tree: words of the error
-    keep_one_class: "one class alone, 'ant'", empty_a_class: "bee", link_as_another_class: "remove the link",
+    keep_one_class: "has only one class, 'ant'", empty_a_class: "bee", link_as_another_class: "remove the link",
     lambda tree: (tree / "val").rename(tree / "elsewhere"): "val is no folder",
     lambda tree: (tree / "val" / "cat").rename(tree / "val" / "dog"): "'cat' is in train/",
     lambda tree: (tree / "val" / "ant").rename(tree / "val" / "Ant"): "'Ant' is in val/ but not in train/ .*capital",
