@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -60,7 +61,7 @@ def main(argv=None):
     refuse_other(folder, name, entries, original)
     data, device = dataset.load(opt.dataset, opt.data_dir), pick_device(opt.device)
     full = accuracy(file, data, device)
-    file.weights = halved(file.weights)
+    file = replace(file, weights=halved(file.weights))
     half = accuracy(file, data, device)
     target = folder / f"{name}.pth"
     target.parent.mkdir(parents=True, exist_ok=True)
