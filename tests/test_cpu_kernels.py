@@ -131,6 +131,12 @@ def test_unsupported_convolutions_fall_back_to_torch():
         assert torch.equal(fast(x), plain(x)) and not uses_kernel(fast, x)
     fast, x = fast_conv(64, 64), torch.randn(3, 64, 8, 8)  # too few tiles
     assert not uses_kernel(fast, x) and uses_kernel(fast, torch.randn(4, 64, 8, 8))
+    plain, x = conv(64, 64), images(4, 64, 8, 8)
+    torch.testing.assert_close(fast(torch._neg_view(x)), plain(-x))
+    with torch.no_grad():
+        torch.testing.assert_close(fast(x, torch._neg_view(x)), plain(x) - x, rtol=1e-4, atol=1e-5)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        assert fast(mode.from_tensor(x)).shape == x.shape
     with torch.autocast("cpu", dtype=torch.float16):
         assert fast(x).dtype == torch.float16 and not uses_kernel(fast, torch.randn(4, 64, 8, 8))
     with pytest.raises(RuntimeError, match="type"):
@@ -265,6 +271,13 @@ def test_second_derivative_raises(fast):
     slope, = torch.autograd.grad(fast()(x).square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         slope.sum().backward()
+
+
+@pytest.mark.parametrize("fast", [lambda: fast_conv(16, 16), lambda: fast_norm(16)])
+def test_a_gradient_that_torch_negates_when_it_is_read_is_negated(fast):
+    x, dy = images(4, 16, 8, 8).requires_grad_(), images(4, 16, 8, 8)
+    slopes = [torch.autograd.grad(fast()(x), x, given)[0] for given in (-dy, torch._neg_view(dy))]
+    assert torch.equal(*slopes) and slopes[0].any()
 
 
 def test_replaced_layers_keep_their_state_and_stay_shared():

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 HERE = Path(__file__).parent
 FLAGS = ["-std=c++17", "-O3", "-march=native", "-fopenmp"]
@@ -41,6 +42,13 @@ def declare(functions: dict[str, list]) -> dict[tuple[str, torch.dtype], Callabl
     for (name, _), function in found.items():
         function.argtypes, function.restype = functions[name], None
     return found
+
+
+def plain(x: Tensor) -> bool:
+    """Whether the kernels can read it: float32 or bfloat16 in the CPU's memory, no subclass of Tensor, which may have
+    no memory, and no view that torch negates only when it is read."""
+    return (type(x) in (Tensor, nn.Parameter) and x.device.type == "cpu" and x.dtype in NUMBERS
+            and x.layout == torch.strided and not x.is_neg())
 
 
 def load(folder: Path) -> ctypes.CDLL:

@@ -70,7 +70,7 @@ class _Norm(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, dy):
         given, outputs = ctx.saved_tensors[:5], ctx.saved_tensors[5:]
-        dy = dy.contiguous(memory_format=torch.channels_last)
+        dy = dy.resolve_neg().contiguous(memory_format=torch.channels_last)
         dx, dweight, dbias = (torch.empty_like(given[i]) for i in (0, 3, 4))
         cut = torch.empty_like(dx) if outputs else dy  # the gradient of the sum
         kernels()["norm_gradient", dy.dtype](
@@ -106,18 +106,11 @@ class NativeBatchNorm2d(BatchNorm2d):
         wanted = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, residual, *own))
         if wanted and not self.training:
             return False
-        return all(_plain(t) and t.dtype == torch.float32 and t.is_contiguous() for t in own)
-
-
-def _plain(x: Tensor) -> bool:
-    """Whether the kernels can read it: float32 or bfloat16 in the CPU's memory, no subclass of Tensor, which may have
-    no memory, and no view that torch negates only when it is read."""
-    return (type(x) in (Tensor, nn.Parameter) and x.device.type == "cpu" and x.dtype in native.NUMBERS
-            and x.layout == torch.strided and not x.is_neg())
+        return all(native.plain(t) and t.dtype == torch.float32 and t.is_contiguous() for t in own)
 
 
 def _lies_ready(x: Tensor) -> bool:
-    return _plain(x) and x.is_contiguous(memory_format=torch.channels_last)
+    return native.plain(x) and x.is_contiguous(memory_format=torch.channels_last)
 
 
 def _serves(norm: nn.BatchNorm2d) -> bool:

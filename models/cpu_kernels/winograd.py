@@ -104,7 +104,7 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, dy):
-        x, weight = ctx.saved_tensors
+        x, weight, dy = *ctx.saved_tensors, dy.resolve_neg()
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
         return (_convolve(dy, weight, None, None, False, True) if needs_x else None,
                 _weight_gradient(x, dy, weight) if needs_weight else None,
@@ -128,7 +128,7 @@ class WinogradConv2d(nn.Conv2d):
 
     def _takes(self, residual: Tensor, x: Tensor) -> bool:
         return (residual.shape == (x.shape[0], self.out_channels, *x.shape[2:]) and residual.dtype == x.dtype
-                and residual.device == x.device and residual.layout == torch.strided)
+                and native.plain(residual))
 
     def _suits(self, x: Tensor) -> bool:
         """Whether the kernel applies: supported numbers on the CPU, even height and width, enough tiles to pay for
@@ -136,7 +136,7 @@ class WinogradConv2d(nn.Conv2d):
         if not _serves(self) or x.dim() != 4 or x.shape[1] != self.in_channels or _wanted(x) not in native.NUMBERS:
             return False
         given = [t for t in (x, self.weight, self.bias) if t is not None]
-        if any(t.device.type != "cpu" or t.dtype not in native.NUMBERS or t.layout != torch.strided for t in given):
+        if not all(map(native.plain, given)):
             return False
         if not torch.is_autocast_enabled("cpu") and len({t.dtype for t in given}) > 1:
             return False
