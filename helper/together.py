@@ -193,6 +193,8 @@ def train(prepare: Sequence[Callable[[Cache], Fit | Outcome]], at_once: int | Pa
                 lane.close()
                 cache.folders.discard(lane.fit.run.folder)
                 leave(lane.place, outcome)
+                if outcome.status == "failed" and ddp.world_size() > 1:
+                    continue  # the other processes may be within a step, and would not vote
             if signum := stopped():
                 raise Interrupted(signum, stop(lanes, signum))
 
@@ -324,15 +326,13 @@ def follow(key: Hashable, make: Callable[[int], Iterator], start: int, window: i
 
 def batches(fit: Fit) -> Iterator:
     """A run's batches from its step on; with the teacher's outputs where its method reads them."""
-    engine, seed, epoch, phase = fit.engine, fit.seed, fit.epoch + 1, PHASE[fit.stage]
-    key = (id(fit.loader), seed, epoch, phase)
-    window = max(fit.ahead, 4)
+    loader, teacher, ahead = fit.loader, fit.engine.teacher, fit.ahead  # what is shared must not hold the run
+    seed, epoch, phase = fit.seed, fit.epoch + 1, PHASE[fit.stage]
+    key, window = (id(loader), seed, epoch, phase), max(ahead, 4)
 
     def cut(first: int) -> Iterator:
-        return follow(key, lambda step: fit.loader.epoch(seed, epoch, phase, start=step), first, window)
+        return follow(key, lambda step: loader.epoch(seed, epoch, phase, start=step), first, window)
 
-    if not engine.needs_teacher:
+    if not fit.engine.needs_teacher:
         return cut(fit.step)
-    teacher = engine.teacher
-    return follow((key, id(teacher), fit.ahead), lambda first: with_teacher(teacher, fit.ahead, cut, first), fit.step,
-                  window)
+    return follow((key, id(teacher), ahead), lambda first: with_teacher(teacher, ahead, cut, first), fit.step, window)

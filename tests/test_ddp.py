@@ -260,6 +260,14 @@ def test_nothing_hangs_when_a_process_dies(student, tmp_path):
 
 
 @pytest.mark.slow
+def test_nothing_hangs_when_a_process_has_an_error_of_its_own(student, tmp_path):
+    """In the first step, after which all vote about a signal."""
+    began, flags = time.monotonic(), student("kd", tmp_path / "save")
+    status, log = wait_for_end(start([("student", flags)], tmp_path, SEVERAL_FAIL="1:1"))
+    assert status and time.monotonic() - began < LIMIT / 2 and log.count("error: an image can't be read") == 1, log
+
+
+@pytest.mark.slow
 def test_an_error_is_reported_once_when_a_process_connects_late(student, tmp_path):
     """No process starts, or exits with an error, while another is still connecting."""
     process = start([("student", student("kd", tmp_path / "save", "--epochs", "0"))], tmp_path, SEVERAL_LATE="1")

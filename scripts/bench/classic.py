@@ -57,7 +57,7 @@ class ClassicBatch:
 class Classic:
     """Loader, step and epoch of the classic path for one student.
 
-    model_t may be None (a teacher is trained). method: the same loss as ours, so that only the machinery differs.
+    method: the same loss as ours, so that only the machinery differs.
     """
 
     def __init__(self, data, opt, model_t, model_s, method, device, workers: int):

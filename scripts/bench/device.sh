@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What only a device can measure, in one call of at most 400 s: bash scripts/bench/device.sh FOLDER [--device cpu --steps 2]
+# What only a device can measure, in one call of at most 480 s: bash scripts/bench/device.sh FOLDER [--device cpu --steps 2]
 # Each experiment is a process under `timeout` that adds a line to FOLDER/results.jsonl; one that fails is named there,
 # and the next one starts. The baseline comes first and last.
 set -u

@@ -151,6 +151,7 @@ def step_parts(bench: Bench, rounds: int, steps: int, device) -> dict[str, float
     images = next(bench.batches())[0].images
 
     def student(_) -> None:
+        engine.optimizer.zero_grad(set_to_none=True)
         features, logits = engine.student(images)
         sum(value.float().sum() for value in (*features, logits) if value.requires_grad).backward()
 

@@ -4,8 +4,8 @@
 
 FILE is JSON: a list of [role, flags]. The student, resnet8, has group norms in place of batch norms, whose statistics
 would depend on the process's share of a batch. The role "student in double" trains in double precision, where rounding
-can't hide an error. SEVERAL_DIE=RANK:STEP kills a process in a step (from 1); with SEVERAL_LATE rank 0 connects a
-second later.
+can't hide an error. SEVERAL_DIE=RANK:STEP kills a process in a step (from 1), SEVERAL_FAIL=RANK:STEP is an error in
+one; with SEVERAL_LATE rank 0 connects a second later.
 """
 import atexit
 import contextlib
@@ -24,6 +24,7 @@ from torch import nn
 import models
 import train_student_mixstd
 import train_teacher
+from dataset import DataError
 from helper import ddp
 from helper.engine import Engine
 from helper.run import Run
@@ -83,15 +84,23 @@ def train_all(argv):
             MAINS[role.split()[0]]([*flags, "--device", "cpu", "--threads", "1"])
 
 
-def die_at(rank, step):
+def end_at(rank, step, end):
     seen, original = [0], Engine.step
 
     def counted(self, batch):
         seen[0] += 1
         if seen[0] == step and os.environ["RANK"] == str(rank):
-            os.kill(os.getpid(), signal.SIGKILL)
+            end()
         original(self, batch)
     Engine.step = counted
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail():
+    raise DataError("an image can't be read")
 
 
 def connected_late(*given, connect=dist.init_process_group, **more):
@@ -110,8 +119,9 @@ class Ended:
 if __name__ == "__main__":
     CONNECTED, ENDED = Path(sys.argv[1]).with_name("connected"), Ended()
     atexit.register(print, "atexit ran", flush=True)
-    if "SEVERAL_DIE" in os.environ:
-        die_at(*map(int, os.environ["SEVERAL_DIE"].split(":")))
+    for name, end in (("SEVERAL_DIE", die), ("SEVERAL_FAIL", fail)):
+        if name in os.environ:
+            end_at(*map(int, os.environ[name].split(":")), end)
     if "SEVERAL_LATE" in os.environ and os.environ["RANK"] == "0":
         dist.init_process_group = connected_late
     sys.exit(ddp.launch(train_all, sys.argv[1:]))
