@@ -1,5 +1,4 @@
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -8,9 +7,6 @@ from tests.support import real_data, small_runs, tiny
 
 ROOT = Path(__file__).resolve().parent.parent
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored under nohup, which child processes would inherit
-for folder in (ROOT, ROOT / "tests"):
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
 
 
 @pytest.fixture(scope="session")

@@ -118,7 +118,8 @@ def check(main, argv):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("role", MAINS)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, derandomize=True, database=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_command_line_gives_a_traceback(role, data, workspace):
     check(MAINS[role], data.draw(lines(role)))
@@ -146,7 +147,8 @@ def test_unusual_paths_for_every_path_flag(flag, workspace):
         check(MAINS["student"], [*start, "--path_t", "resnet8_vanilla/t.pth", f"{flag}={path}"])
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, derandomize=True, database=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(holdout=st.integers(-5, 80), fraction=st.floats(0, 1.1), size=st.integers(0, 70))
 @example(holdout=0, fraction=0.5, size=29)
 def test_holdout_fraction_and_batch_size_together(holdout, fraction, size, workspace):

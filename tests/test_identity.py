@@ -12,7 +12,8 @@ from helper.device import DEFAULT_PRECISIONS
 from helper.options import parse_student, parse_teacher
 from helper.run import Run, as_begun, config_of, default_flags, differing, identity, student_name, teacher_name
 
-ROWS = sorted(Path("result/main").glob("*/*/args.json"))
+ROWS = sorted(Path(__file__).parents[1].glob("result/main/*/*/args.json"))
+assert ROWS
 # Another valid value than the default of every flag that can change a student's numbers.
 OTHER = {"model_s": "resnet8", "model_t": "resnet14", "distill": None, "gamma": "0.3", "alpha": "0.4", "beta": "0.7",
          "kd_T": "2", "rescale": None, "init_epochs": "7", "epochs": "239", "batch_size": "32",

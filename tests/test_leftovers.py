@@ -19,13 +19,13 @@ FLAGS = ["--dataset", "digits", "--holdout", "20", "--train_fraction", "0.05", "
 ENDS = {"pass": 0, "os.kill(os.getpid(), signal.SIGTERM)": 143, "raise AttributeError('a fault')": 1}
 # One process imports everything; each run is a fork of it with its own folder for temporary files.
 SCRIPT = """
-import os, signal, sys
+import os, signal, sys, tempfile
 import tests.faults.warm, train_teacher
 from helper.ddp import launch
 from helper.engine import Engine
 real, folder, flags = Engine.step, sys.argv[1], sys.argv[2:]
 for i, at_step in enumerate(ENDS):
-    os.environ["TMPDIR"] = f"{folder}/{i}"
+    os.environ["TMPDIR"] = tempfile.tempdir = f"{folder}/{i}"  # set before a run asks for it, and for one that has
     child = os.fork()
     if not child:
         def step(self, *args):

@@ -279,15 +279,3 @@ def test_training_images_are_pickled_for_workers_that_are_not_forked():
     images = make_data(n=4).training_images()
     item = (2, (1, 3), True)
     assert torch.equal(pickle.loads(pickle.dumps(images))[item], images[item])
-
-
-def test_an_epoch_has_each_sample_once_with_its_label():
-    loaded = make_data()
-    batches = list(DeviceLoader(loaded, 64, MixSpec()).epoch(0, 0))
-    index = torch.cat([batch.index for batch in batches])
-    assert sorted(index.tolist()) == list(range(150))
-    for batch in DeviceLoader(loaded, 64, MixSpec("mixup")).epoch(0, 0):
-        assert torch.equal(batch.labels, loaded.train.labels[batch.index])
-        clean = ~batch.mixed
-        assert torch.equal(batch.targets[clean].argmax(1), batch.labels[clean])
-        assert (batch.targets.gather(1, batch.labels[:, None]) >= 0.5).all()

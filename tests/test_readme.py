@@ -5,42 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from distiller_zoo import distiller_dict
 from helper.errors import UserError
-from helper.options import parse_student, parse_teacher
 from scripts import readme_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", *ROOT.glob("*/*.md"), ROOT / "models/pretrained/table.md"]
-TEACHER, STUDENT = parse_teacher([]), parse_student([])
-
-
-def flag_rows():
-    section = (ROOT / "helper/FLAGS.md").read_text().split("<!-- table:flags -->")[1].split("<!-- end -->")[0]
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in section.splitlines()
-            if line.startswith("| `")]
-
-
-def test_every_flag_is_in_the_table_and_exists():
-    named = {flag for row in flag_rows() for flag in re.findall(r"--([a-zA-Z_]+)", row[0])}
-    own = {flag for method in distiller_dict.values() for flag in method.flags}
-    assert named - {"no"} == {*TEACHER.defaults, *STUDENT.defaults} - own
-
-
-def test_defaults_are_those_of_the_parsers():
-    """Except for those that depend on the method or the device."""
-    rows = {flag: row[1] for row in flag_rows() for flag in re.findall(r"--([a-zA-Z_]+)", row[0])}
-    for flag, shown in rows.items():
-        for opt, default in ((STUDENT, shown.split(";")[0]), (TEACHER, shown.split("teachers ")[-1].split(";")[0])):
-            value = opt.defaults.get(flag)
-            if value is not None and flag != "mix":  # a student's is the method's: tests/test_settings.py
-                assert default == (",".join(map(str, value)) if isinstance(value, list) else str(value)), flag
 
 
 @pytest.mark.parametrize("page", readme_tables.PAGES)
 def test_generated_tables_are_up_to_date(page):
     text = (ROOT / page).read_text()
+    assert "<!-- table:" in text
     assert readme_tables.refreshed(text, ROOT / "result") == text, "run python -m scripts.run_table --readme"
 
 

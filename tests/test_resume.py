@@ -342,7 +342,7 @@ def test_a_longer_run_killed_while_it_copies_the_shorter_one_is_resumed(short, l
 
 
 def test_a_trial_that_waits_for_another_keeps_its_initial_state(tmp_path, monkeypatch):
-    """Stopped while trial 2 catches up with trial 1's shorter run, before trial 1 makes a step."""
+    """Stopped in the first step of trial 1, which goes on from a shorter run; trial 2 waits for its first."""
     flags = ["--epochs", 2, "--trial", "1,2", "--resume", "auto"]
     train_ok(tmp_path, "--epochs", 1, "--trial", 1)
     with monkeypatch.context() as patch:
@@ -353,7 +353,8 @@ def test_a_trial_that_waits_for_another_keeps_its_initial_state(tmp_path, monkey
             real(self, batch)
         patch.setattr(Engine, "step", interrupted)
         assert train(tmp_path, *flags).status == 128 + signal.SIGTERM
-    assert "resumed after main epoch 1, step 1" in train_ok(tmp_path, *flags).out
+    out = train_ok(tmp_path, *flags).out
+    assert "resumed after main epoch 1, step 1" in out and "resumed after main epoch 0, step 0" in out
 
 
 def test_kernels_and_saves_of_the_first_device_are_not_resumed(whole):

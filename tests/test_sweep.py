@@ -20,13 +20,6 @@ from tests.support.small_runs import DATA, assert_refused, call, no_pictures, on
 GRID = ["--vary", "distill=kd,mixstd", "--vary", "kd_T=1,4", "--vary", "trial=1,2"]
 
 
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory):
-    save = tmp_path_factory.mktemp("teacher")
-    train_ok(save, "--epochs", 1)
-    return only_run(save) / "resnet8_last.pth"
-
-
 def run(folder, teacher, *vary, more=(), role="student", own=()):
     given = ["--path_t", teacher] if role == "student" else []
     return call(sweep.main, [*vary, "--out", folder / "out", *own, "--", *(["train_teacher.py"] if role == "teacher"
@@ -106,12 +99,16 @@ def test_a_second_start_is_refused_while_the_first_trains(teacher, tmp_path):
     before = (folder / "table.md").read_text()
     other = os.fork()  # locks are held per process
     if not other:
-        handle = lock_folder(folder)  # noqa: F841 - the lock is dropped with it
-        (tmp_path / "locked").touch()
-        time.sleep(240)
-        os._exit(0)
+        try:
+            handle = lock_folder(folder)  # noqa: F841 - the lock is dropped with it
+            (tmp_path / "locked").touch()
+            time.sleep(240)
+        finally:
+            os._exit(0)
     try:
+        deadline = time.monotonic() + 60
         while not (tmp_path / "locked").exists():
+            assert time.monotonic() < deadline
             time.sleep(0.01)
         assert_refused(run(tmp_path, teacher, "--vary", "trial=1"), f"process {other} is training this sweep", "--out")
         assert (folder / "table.md").read_text() == before

@@ -99,17 +99,16 @@ def test_several_jobs_run_at_once_each_on_its_device(tmp_path, monkeypatch):
     assert [len(list((tmp_path / gpu).iterdir())) for gpu in "01"] == [2, 2]
 
 
-def test_ctrl_c_lets_every_run_save_and_stops_all(tmp_path, capsys):
+def test_ctrl_c_lets_every_run_save_and_stops_all(tmp_path):
     code = ("signal.signal(signal.SIGTERM, lambda *a: ((here / (sys.argv[0][-4] + '.saved')).touch(), sys.exit(143)))\n"
             "(here / (sys.argv[0][-4] + '.started')).touch()\ntime.sleep(240)")
     runs = [job(tmp_path, f"run{i}", code) for i in range(3)]
 
     def interrupt():
-        while len(list(tmp_path.glob("*.started"))) < 2:
-            time.sleep(0.02)
+        wait_for(lambda: len(list(tmp_path.glob("*.started"))) == 2)
         os.kill(os.getpid(), signal.SIGINT)
 
-    thread = threading.Thread(target=interrupt)
+    thread = threading.Thread(target=interrupt, daemon=True)
     thread.start()
     with pytest.raises(Interrupted, match="the same command continues") as caught:
         jobs.train(runs, Local(2), tmp_path / "logs", lambda: None)

@@ -109,23 +109,21 @@ def official(folder):
         yield Path(folder)
 
 
-def archive(folder, target, base="cifar-100-python", extra=()):
-    """Pack `folder`/`base` as the official archive is packed, with the TarInfo in `extra` on top; returns its md5."""
+def archive(folder, target, base="cifar-100-python"):
+    """Pack `folder`/`base` as the official archive is packed; returns its md5."""
     with tarfile.open(target, "w:gz") as tar:
         tar.add(Path(folder) / base, base)
-        for member in extra:
-            tar.addfile(member, io.BytesIO(bytes(member.size)))
     return _md5(target)
 
 
-def run_script(folder, script, *args, cwd=None, env=None, timeout=300):
+def run_script(folder, script, *args, timeout=300):
     """Run ROOT/`script` with `args` in a subprocess, with the files under `folder` as the official ones.
 
     Returns subprocess.CompletedProcess with text output. `args` must name `folder` by the script's own flag.
     """
     command = [sys.executable, str(Path(__file__).resolve()), str(folder), str(ROOT / script), *map(str, args)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
-    return subprocess.run(command, cwd=cwd, env=environment, text=True, capture_output=True, timeout=timeout)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env=environment, text=True, capture_output=True, timeout=timeout)
 
 
 def run_inside(folder, script, *args):
