@@ -41,15 +41,18 @@ def read_csv(path):
 
 
 def test_significance_of_a_comparison(tmp_path):
-    """Of 1, 2, 3 and 4, 6, 8: the variances are 1 and 4, so the difference 4 has the error sqrt(1/3 + 4/3) = 1.291."""
+    """Of 1, 2, 3 and 4, 6, 8 the variances are 1 and 4, together 2.5, so the difference 4 has the error
+    sqrt(2.5 / 3 + 2.5 / 3) = 1.291; 4, 6, 8 against 1 alone has sqrt(4 / 3 + 4) = 2.309."""
     rows = [*table_runs.SMALL["rows"][:2], {**table_runs.SMALL["rows"][2], "compare": ["KD"]}]
-    argv = [table_runs.small_table(tmp_path, rows=rows), "--save_dir", tmp_path / "save"]
-    plan = table_runs.make_plan(argv)
-    for row, accuracies in (("KD", (1.0, 2.0, 3.0)), ("MIXSTD", (4.0, 6.0, 8.0))):
-        for trial, accuracy in enumerate(accuracies, 1):
-            table_runs.finish(plan, table_runs.run_of(plan, row), str(trial), accuracy)
-    for trials, expected in (("1,2,3", "+4.00 | 2.58 | 3, 3 | yes"), ("1", "+3.00 |  | 1, 1 | needs more seeds")):
-        plan = table_runs.make_plan([*argv, "--trial", trials, "--out", tmp_path / trials])
+    table = table_runs.small_table(tmp_path, rows=rows)
+    for seeds, expected in (((3, 3), "+4.00 | 3, 3 | 1.58 | 2.58 | yes"), ((1, 3), "+5.00 | 3, 1 | 2.00 | 4.62 | yes"),
+                            ((1, 1), "+3.00 | 1, 1 |  |  | needs more seeds")):
+        argv = [table, "--save_dir", tmp_path / f"save{seeds}", "--out", tmp_path / f"{seeds}"]
+        plan = table_runs.make_plan(argv)
+        for row, n, accuracies in zip(("KD", "MIXSTD"), seeds, ((1.0, 2.0, 3.0), (4.0, 6.0, 8.0)), strict=True):
+            for trial, accuracy in enumerate(accuracies[:n], 1):
+                table_runs.finish(plan, table_runs.run_of(plan, row), str(trial), accuracy)
+        plan = table_runs.make_plan(argv)
         render.write(plan)
         assert f"| MIXSTD | KD | resnet14 > resnet8 | {expected}" in (plan.folder / "table.md").read_text()
 

@@ -155,27 +155,35 @@ def _matrix(table: Table, size: Size, figures: dict) -> list[str]:
 
 
 def _comparisons(table: Table, figures: dict) -> list[str]:
-    """Each row against the rows of its ``compare``: the difference of the means and twice its standard error."""
+    """Each row against the rows of its ``compare``: the difference of the means and twice its standard error, from one
+    deviation over seeds for all rows of a column, those of teachers apart."""
+    def group(cell: Cell) -> tuple[str, bool]:
+        return cell.column, cell.row.role == "teacher"
+
+    stds = {key: pooled([figures[cell.key] for cell in table.cells if group(cell) == key])
+            for key in map(group, table.cells)}
     lines = []
-    pairs = [(cell, against) for cell in table.cells for against in cell.row.compare]
-    for cell, against in pairs:
+    for cell, against in [(c, name) for c in table.cells for name in c.row.compare]:
         one, other = figures[cell.key], figures.get((against, cell.column), Figure())
         if not (one.n and other.n):
             continue
-        error, verdict = standard_error(one, other), "needs more seeds"
-        if error:  # not where the seeds of both rows are equal either
+        std, error, verdict = stds[group(cell)], None, "needs more seeds"
+        if std:
+            error = std * math.sqrt(1 / one.n + 1 / other.n)
             verdict = "yes" if abs(one.mean - other.mean) > 2 * error else "no"
-        lines.append([cell.row.name, against, cell.column, _signed(one.mean - other.mean),
-                      two(None if error is None else 2 * error), f"{one.n}, {other.n}", verdict])
-    head = ["row", "against", "column", "difference", "two standard errors", "n", "more than two standard errors"]
+        lines.append([cell.row.name, against, cell.column, _signed(one.mean - other.mean), f"{one.n}, {other.n}",
+                      two(std), two(error and 2 * error), verdict])
+    head = ["row", "against", "column", "difference", "n", "deviation, pooled over rows", "two standard errors",
+            "more than two standard errors"]
     return [*markdown_table(head, lines), ""] if lines else []
 
 
-def standard_error(one: Figure, other: Figure) -> float | None:
-    """Of the difference of two means, sqrt(s1^2 / n1 + s2^2 / n2); None where one of them has a single seed."""
-    if one.std is None or other.std is None:
-        return None
-    return math.sqrt(one.std**2 / one.n + other.std**2 / other.n)
+def pooled(figures: Sequence[Figure]) -> float | None:
+    """The standard deviation that rows have in common, sqrt(sum (n - 1) s^2 / sum (n - 1)): of two or three seeds a
+    row's own says little. None where every row has one seed at most."""
+    several = [figure for figure in figures if figure.std is not None]
+    freedom = sum(figure.n - 1 for figure in several)
+    return math.sqrt(sum((figure.n - 1) * figure.std**2 for figure in several) / freedom) if several else None
 
 
 def _training(table: Table, results: dict) -> list[str]:
