@@ -238,7 +238,7 @@ def show(plan: Plan, opt: argparse.Namespace) -> None:
     trials = sum(len(run.wanted) for run in shown)
     missing = sum(len(run.missing) for run in shown)
     print(f"{trials} runs, {trials - missing} done, {missing} to do")
-    warn_of_teachers(plan)
+    warn_of_records(plan)
     warn_of_code(plan)
     if missing:
         whole, chain = plan.costs()
@@ -248,23 +248,26 @@ def show(plan: Plan, opt: argparse.Namespace) -> None:
             print(f"about {duration(whole / rate)} one after another, at the rate of the runs under --save_dir")
 
 
-def warn_of_teachers(plan: Plan) -> None:
-    """Warn of finished runs that no row shows, because their teacher has other weights than the plan's."""
+def warn_of_records(plan: Plan) -> None:
+    """Of the finished runs whose records the table's folder has: how those that would be trained again are counted as
+    done, and how many no row shows, because their teacher has other weights than the plan's."""
+    again = sum(len({*run.missing} & run.kept.keys()) for run in plan.runs.values())
+    if again:
+        print(f"{again} of these have records in {plan.folder}; to count them as done: mkdir -p {plan.opt.save_dir} && "
+              f"cp -rn {plan.folder}/models {plan.folder}/student_model {plan.opt.save_dir}/")
     shown = {result.folder for run in plan.runs.values() for result in run.kept.values()}
-    runs = [run for run in plan.runs.values() if run.source
-            for found in plan.records.of_other_teachers(run.opt, run.source.files) if str(found.folder) not in shown]
-    if runs:
-        paths, rows = dict.fromkeys(str(run.source.path) for run in runs), dict.fromkeys(run.label for run in runs)
-        print(f"WARNING {len(runs)} finished runs in {plan.folder} have teachers of other weights than "
-              f"{', '.join(paths)}, so the table leaves them out ({'; '.join(rows)}); give another --out, or put their "
-              "teachers there")
+    others = {str(found.folder) for run in plan.runs.values() if run.source
+              for found in plan.records.of_other_teachers(run.opt, run.source.files)} - shown
+    if others:
+        print(f"WARNING {len(others)} finished runs in {plan.folder} have teachers of other weights than this plan's, so "
+              "the table leaves them out; give another --out, or put their teachers in place")
 
 
 def warn_of_code(plan: Plan) -> None:
     """Warn of finished runs that were trained by other code than this, as far as git shows."""
     here = git_commit()
-    found = {result.folder: commits_in(result.git_commit)  # once per run, which may be in several cells
-             for cell in plan.table.cells for result in plan.results(cell)}
+    found = {result.folder: commits_in(result.git_commit)
+             for run in plan.runs.values() for result in run.done.values()}
     runs = [commits for commits in found.values() if other_code(commits, here)]
     if runs:
         other = other_code([commit for commits in runs for commit in commits], here)

@@ -162,12 +162,14 @@ def _comparisons(table: Table, figures: dict) -> list[str]:
 
     stds = {key: pooled([figures[cell.key] for cell in table.cells if group(cell) == key])
             for key in map(group, table.cells)}
-    lines = []
+    lines, teachers = [], {row.name for row in table.rows if row.role == "teacher"}
     for cell, against in [(c, name) for c in table.cells for name in c.row.compare]:
         one, other = figures[cell.key], figures.get((against, cell.column), Figure())
         if not (one.n and other.n):
             continue
         std, error, verdict = stds[group(cell)], None, "needs more seeds"
+        if group(cell) != (cell.column, against in teachers):
+            std, verdict = None, "another network"
         if std:
             error = std * math.sqrt(1 / one.n + 1 / other.n)
             verdict = "yes" if abs(one.mean - other.mean) > 2 * error else "no"
