@@ -259,8 +259,8 @@ def warn_of_records(plan: Plan) -> None:
     others = {str(found.folder) for run in plan.runs.values() if run.source
               for found in plan.records.of_other_teachers(run.opt, run.source.files)} - shown
     if others:
-        print(f"WARNING {len(others)} finished runs in {plan.folder} have teachers of other weights than this plan's, so "
-              "the table leaves them out; give another --out, or put their teachers in place")
+        print(f"WARNING {len(others)} finished runs in {plan.folder} have teachers of other weights than this plan's, "
+              "so the table leaves them out; give another --out, or put their teachers in place")
 
 
 def warn_of_code(plan: Plan) -> None:
