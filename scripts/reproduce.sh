@@ -34,7 +34,7 @@ keep_going() { # a signal stops everything, a failure is reported at the end
 
 run_table() {
   local status=0
-  "$PYTHON" -m scripts.run_table "$@" --save_dir "${SAVE:-save}" || status=$?
+  "$PYTHON" -m scripts.run_table "$1" --save_dir "${SAVE:-save}" "${@:2}" || status=$? # a given --save_dir holds
   keep_going "$1" "$status"
 }
 
